@@ -1,0 +1,68 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// Hash is a keccak256 digest.
+type Hash = common.Hash
+
+// Address names a secp256k1 key: the last 20 bytes of keccak256(public key).
+type Address = common.Address
+
+// Height numbers blocks; genesis is 0.
+type Height uint64
+
+// Domain tags. Each is the first element of the RLP list it names, so that the
+// bytes of one object can never be taken for another's.
+const (
+	domainTransaction = "assent/transaction/1"
+	domainConfig      = "assent/config/1"
+	domainUpdate      = "assent/config-update/1"
+	domainSeal        = "assent/seal/1"
+	domainHeader      = "assent/header/1"
+	domainVote        = "assent/vote/1"
+	domainValidators  = "assent/validators/1"
+	domainMeta        = "assent/engine-meta/1"
+	domainReceipt     = "assent/receipt/1"
+	domainEvents      = "assent/events/1"
+	domainWrites      = "assent/writes/1"
+)
+
+// Sum returns keccak256 over the concatenation of parts.
+func Sum(parts ...[]byte) Hash { return crypto.Keccak256Hash(parts...) }
+
+// mustEncode encodes values of this package's own types, which RLP can always
+// encode; an error is a bug in this package.
+func mustEncode(v any) []byte {
+	b, err := rlp.EncodeToBytes(v)
+	if err != nil {
+		panic(fmt.Sprintf("ledger: encode %T: %v", v, err))
+	}
+	return b
+}
+
+func hashOf(v any) Hash { return Sum(mustEncode(v)) }
+
+// decode fills v from b and refuses anything that is not the one canonical
+// encoding within limit bytes.
+func decode(what string, b []byte, limit int, v any) error {
+	if len(b) > limit {
+		return fmt.Errorf("decode %s: %d bytes, more than the limit of %d: split it or send less", what, len(b), limit)
+	}
+	if err := rlp.DecodeBytes(b, v); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+func wantDomain(what, got, want string) error {
+	if got != want {
+		return fmt.Errorf("decode %s: domain tag %.40q, want %q: not a %s of this version", what, got, want, what)
+	}
+	return nil
+}
