@@ -28,6 +28,7 @@ const (
 	domainVote        = "assent/vote/1"
 	domainValidators  = "assent/validators/1"
 	domainMeta        = "assent/engine-meta/1"
+	domainEngine      = "assent/engine-message/1"
 	domainReceipt     = "assent/receipt/1"
 	domainEvents      = "assent/events/1"
 	domainWrites      = "assent/writes/1"

@@ -27,3 +27,14 @@ type Roots struct {
 	Receipts     Hash
 	ReceiptsSize uint64
 }
+
+// EngineDigest is what a validator signs of the ordering engine's own messages
+// (view changes): keccak256(RLP [domain, chainID, message]). It can never be a
+// vote.
+func EngineDigest(chain Hash, msg []byte) Hash {
+	return hashOf(&struct {
+		Domain  string
+		ChainID Hash
+		Message []byte
+	}{domainEngine, chain, msg})
+}
