@@ -1,0 +1,20 @@
+// Package store owns the directory blocks/: every block of the ledger with its
+// certificate, in a goleveldb of its own.
+//
+// It promises that a block is on disk, synced, when Append has returned; that
+// heights have no gap and each block is built on the one below; that a height
+// never changes its block; and that damage is reported, with the height and a
+// remedy, never served. What a crash can cost is the block whose Append had
+// not returned.
+//
+// It leaves to others whether a block is right: validators have voted for it,
+// or package sync has checked the votes, before it comes here. Verify makes all
+// checks again, for people who do not want to take that on trust. Executing
+// blocks, finding transactions and pruning are others' business.
+//
+// Files: a blocks/ directory may be lost or rolled back without harm to the
+// network, and an observer fetches it again from its peers; a validator must not
+// go on with an older copy, because it might vote twice at a height (the
+// ordering engine's log notices and refuses). It holds nothing secret beyond
+// what members of the network may read.
+package store

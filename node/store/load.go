@@ -1,0 +1,71 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb/opt"
+)
+
+// journalSpan is how many bytes of rows the journals can hold: two tables in
+// memory, each one block over its size.
+const journalSpan = 2*writeBuffer + 12<<20
+
+// loadTip finds the highest block and looks for gaps as far down as journals
+// reach: goleveldb skips a damaged journal record, and those after it would
+// stand on nothing.
+func (s *Store) loadTip() error {
+	it := s.db.NewIterator(rangeOf(prefixHeight), &opt.ReadOptions{DontFillCache: true})
+	defer it.Release()
+	if !it.Last() {
+		if err := it.Error(); err != nil {
+			return damaged(err, "find the tip")
+		}
+		return damaged(errors.New("no block is stored"), "find the tip")
+	}
+	height, _, ok := splitKey(it.Key())
+	if !ok {
+		return damaged(fmt.Errorf("unexpected key %x", it.Key()), "find the tip")
+	}
+	h, row, span := height, byte(rowCertificate), 0
+	if h == 0 {
+		row = rowBody
+	}
+	for ok := true; ok && span < journalSpan; ok = it.Prev() {
+		gotHeight, gotRow, _ := splitKey(it.Key())
+		if gotHeight != h || gotRow != row {
+			return damaged(fmt.Errorf("row %d is missing, yet block %d is stored", row, height), fmt.Sprintf("read block %d", h))
+		}
+		span += len(it.Value()) + len(it.Key())
+		switch {
+		case row > rowHeader:
+			row--
+		case h == 0:
+			row = 0 // nothing is expected below
+		case h == 1:
+			h, row = 0, rowBody
+		default:
+			h, row = h-1, rowCertificate
+		}
+	}
+	if err := it.Error(); err != nil {
+		return damaged(err, fmt.Sprintf("read block %d", h))
+	}
+	if span < journalSpan && row != 0 {
+		return damaged(fmt.Errorf("row %d is missing, yet block %d is stored", row, height), fmt.Sprintf("read block %d", h))
+	}
+	e, err := s.readEntry(height)
+	if err != nil {
+		return err
+	}
+	config, err := s.configs.after(s, height)
+	if err != nil {
+		return err
+	}
+	if vh := config.ValidatorsHash(); vh != e.header.NextValidatorsHash {
+		return damaged(fmt.Errorf("config %d has validators %s, the tip announces %s", config.Seq, vh, e.header.NextValidatorsHash), fmt.Sprintf("read block %d", height))
+	}
+	s.recent.put(e)
+	s.tip.Store(&Tip{Height: height, Hash: e.hash, Header: e.header, Config: config})
+	return nil
+}
