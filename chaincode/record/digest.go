@@ -1,0 +1,52 @@
+package record
+
+import (
+	"errors"
+
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// Domain tags: each thing hashed starts with its own, so that bytes hashed for
+// one purpose never stand for another.
+const (
+	DomainSealedPart = "assent/sealed-part/1"
+	DomainAnswer     = "assent/answer/1"
+	DomainCode       = "assent/template-code/1"
+	DomainNotice     = "assent/notice/1"
+	DomainUsage      = "assent/usage/1"
+)
+
+// CodeHash names the template's text: keccak256(domain ‖ canonical JSON of the
+// specification). Equal hashes mean the same question with the same answers.
+func (v *TemplateSpec) CodeHash() (Hash, error) { return tagged(DomainCode, v) }
+
+// Hash names the notice: keccak256(domain ‖ canonical JSON of the specification).
+func (v *NoticeSpec) Hash() (Hash, error) { return tagged(DomainNotice, v) }
+
+func tagged(domain string, r Record) (Hash, error) {
+	body, err := Encode(r)
+	if err != nil {
+		return Hash{}, err
+	}
+	return crypto.Keccak256Hash([]byte(domain), body), nil
+}
+
+// salted is keccak256(domain ‖ salt ‖ canonical JSON): hiding as long as the
+// 32 random bytes of the salt are secret.
+func salted(domain string, salt Hash, r Record) (Hash, error) {
+	if salt == (Hash{}) {
+		return Hash{}, errors.New("commitment: salt is zero")
+	}
+	body, err := Encode(r)
+	if err != nil {
+		return Hash{}, err
+	}
+	return crypto.Keccak256Hash([]byte(domain), salt[:], body), nil
+}
+
+// NextHead extends a usage chain by one request record in its canonical JSON:
+// keccak256(domain ‖ head ‖ keccak256(record)). The chain begins at the zero hash.
+func NextHead(head Hash, request []byte) Hash {
+	inner := crypto.Keccak256Hash(request)
+	return crypto.Keccak256Hash([]byte(DomainUsage), head[:], inner[:])
+}

@@ -1,0 +1,133 @@
+package record
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// State keys are "<contract>/<rest>". The second segment decides how a row is
+// kept: LogSegment rows are append-only and outside the trie, IndexSegment rows
+// are for listing and outside the trie, every other row is a mutable record
+// with a trie leaf.
+const (
+	LogSegment   = "log"
+	IndexSegment = "ix"
+)
+
+// Names of the contracts: the first segment of every key they may write.
+const (
+	ContractMembership = "membership"
+	ContractCatalog    = "catalog"
+	ContractConsent    = "consent"
+	ContractAccess     = "access"
+)
+
+// KeyKind is how a row is kept.
+type KeyKind uint8
+
+const (
+	KeyRecord KeyKind = iota // mutable, with a trie leaf
+	KeyLog                   // append-only, outside the trie
+	KeyIndex                 // for listing, outside the trie
+)
+
+// SplitKey takes a state key apart: contract, the rest after the first slash,
+// and how the row is kept.
+func SplitKey(key string) (contract, rest string, kind KeyKind, err error) {
+	contract, rest, found := strings.Cut(key, "/")
+	if !found || contract == "" || rest == "" {
+		return "", "", 0, fmt.Errorf("state key: want contract/rest")
+	}
+	segment, _, deeper := strings.Cut(rest, "/")
+	switch {
+	case deeper && segment == LogSegment:
+		kind = KeyLog
+	case deeper && segment == IndexSegment:
+		kind = KeyIndex
+	}
+	return contract, rest, kind, nil
+}
+
+// Keys of the membership contract.
+
+const ConfigKey = ContractMembership + "/config"
+
+func MemberKey(org OrgID) string { return "membership/member/" + string(org) }
+func ClientKey(org OrgID, key Address) string {
+	return ClientPrefix(org) + FormatAddress(key)
+}
+func NodeKey(org OrgID, id NodeID) string       { return "membership/node/" + string(org) + "/" + string(id) }
+func DataKeyKey(org OrgID, id DataKeyID) string { return DataKeyPrefix(org) + string(id) }
+
+func MemberPrefix() string           { return "membership/member/" }
+func ClientPrefix(org OrgID) string  { return "membership/client/" + string(org) + "/" }
+func NodePrefix() string             { return "membership/node/" }
+func DataKeyPrefix(org OrgID) string { return "membership/datakey/" + string(org) + "/" }
+
+// Keys of the catalog contract.
+
+func NoticeKey(hash Hash) string       { return "catalog/notice/" + hash.Hex() }
+func ProductKey(id ProductID) string   { return "catalog/product/" + string(id) }
+func TemplateKey(id TemplateID) string { return "catalog/template/" + string(id) }
+func EpochKey(id ProductID) string     { return "catalog/epoch/" + string(id) }
+func ProductPrefix() string            { return "catalog/product/" }
+func ProductIndex(provider OrgID, id ProductID) string {
+	return ProductIndexPrefix(provider) + string(id)
+}
+func ProductIndexPrefix(provider OrgID) string { return "catalog/ix/product/" + string(provider) + "/" }
+func TemplateIndex(product ProductID, id TemplateID) string {
+	return TemplateIndexPrefix(product) + string(id)
+}
+func TemplateIndexPrefix(product ProductID) string {
+	return "catalog/ix/template/" + string(product) + "/"
+}
+
+// Keys of the consent contract.
+
+func ConsentKey(id ConsentID) string { return "consent/rec/" + string(id) }
+
+// ConsentIndex lists a party's consents by status, oldest first.
+func ConsentIndex(party OrgID, status Status, createdAt Millis, id ConsentID) string {
+	return ConsentIndexPrefix(party, status) + timeSegment(createdAt) + "/" + string(id)
+}
+func ConsentIndexPrefix(party OrgID, status Status) string {
+	if status == "" {
+		return "consent/ix/party/" + string(party) + "/"
+	}
+	return "consent/ix/party/" + string(party) + "/" + string(status) + "/"
+}
+func PrincipalIndex(key Address, id ConsentID) string {
+	return PrincipalIndexPrefix(key) + string(id)
+}
+func PrincipalIndexPrefix(key Address) string {
+	return "consent/ix/principal/" + FormatAddress(key) + "/"
+}
+
+// Keys of the access contract.
+
+func UsageKey(id ConsentID) string   { return "access/usage/" + string(id) }
+func RequestKey(id RequestID) string { return "access/log/request/" + string(id) }
+func ReceiptKey(id RequestID) string { return "access/log/receipt/" + string(id) }
+
+// RequestConsentIndex lists a consent's requests in the order of its usage chain.
+func RequestConsentIndex(id ConsentID, sequence uint64, request RequestID) string {
+	n := strconv.FormatUint(sequence, 10)
+	return RequestConsentPrefix(id) + "0000000000"[min(len(n), 10):] + n + "/" + string(request)
+}
+func RequestConsentPrefix(id ConsentID) string { return "access/ix/consent/" + string(id) + "/" }
+
+// RequestPartyIndex lists the requests a party made or has to answer, oldest first.
+func RequestPartyIndex(party OrgID, at Millis, request RequestID) string {
+	return RequestPartyPrefix(party) + timeSegment(at) + "/" + string(request)
+}
+func RequestPartyPrefix(party OrgID) string { return "access/ix/party/" + string(party) + "/" }
+
+// timeSegment orders as text: 16 digits hold MaxInt.
+func timeSegment(t Millis) string {
+	n := strconv.FormatInt(t, 10)
+	return "0000000000000000"[min(len(n), 16):] + n
+}
+
+// LastSegment is the identifier at the end of an index key.
+func LastSegment(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
