@@ -12,6 +12,7 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
@@ -62,61 +63,62 @@ type Store struct {
 }
 
 // Create starts a ledger in dir, which it makes with mode 0700, from the
-// genesis config. It refuses a directory that holds a ledger; one where an
-// earlier Create was interrupted is taken up.
+// genesis config, and opens it. The directory appears with the genesis block in
+// it or not at all: it is made under the name dir + ".new", where a Create that
+// was interrupted may have left something. A dir that is not empty is refused.
 func Create(dir string, genesis *ledger.Config) (*Store, error) {
+	if err := createDir(filepath.Clean(dir), genesis); err != nil {
+		return nil, fmt.Errorf("create block store: %w", err)
+	}
+	return Open(dir, genesis.Hash())
+}
+
+func createDir(dir string, genesis *ledger.Config) error {
 	if genesis.Seq != 0 {
-		return nil, fmt.Errorf("create block store: config %d is not a genesis config", genesis.Seq)
+		return fmt.Errorf("config %d is not a genesis config", genesis.Seq)
 	}
 	if err := genesis.Check(); err != nil {
-		return nil, fmt.Errorf("create block store: %w", err)
+		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create block store: %w", err)
+	if found, err := os.ReadDir(dir); err == nil && len(found) > 0 {
+		return fmt.Errorf("%s: %w", dir, ErrExists)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
-		return nil, fmt.Errorf("create block store: %w", err)
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
 	}
-	files, err := openFiles(dir)
+	if err := os.MkdirAll(fresh, 0o700); err != nil {
+		return err
+	}
+	files, err := openFiles(fresh)
 	if err != nil {
-		return nil, fmt.Errorf("create block store: %w", err)
+		return err
 	}
-	return create(files, genesis)
+	if err := errors.Join(writeGenesis(files, options(), genesis), files.Close(), syncDir(fresh)); err != nil {
+		return err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) { // empty: os.Rename wants it away
+		return err
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
-// create takes over files.
-func create(files storage.Storage, genesis *ledger.Config) (*Store, error) {
-	db, err := leveldb.Open(files, options())
+func writeGenesis(files storage.Storage, o *opt.Options, genesis *ledger.Config) error {
+	db, err := leveldb.Open(files, o)
 	if err != nil {
-		files.Close()
-		return nil, fmt.Errorf("create block store: %w", err)
-	}
-	if err := writeGenesis(db, genesis); err != nil {
-		db.Close()
-		files.Close()
-		return nil, fmt.Errorf("create block store: %w", err)
-	}
-	return load(db, files, genesis.Hash())
-}
-
-func writeGenesis(db *leveldb.DB, genesis *ledger.Config) error {
-	it := db.NewIterator(nil, nil)
-	used := it.Next()
-	it.Release()
-	if err := it.Error(); err != nil {
-		return damaged(err, "look for an earlier ledger")
-	}
-	if used {
-		return ErrExists
+		return err
 	}
 	row, err := rlp.EncodeToBytes(&format{formatVersion, genesis.Hash(), genesis.Encode()})
 	if err != nil {
-		return err
+		return errors.Join(err, db.Close())
 	}
 	var batch leveldb.Batch
 	batch.Put(keyFormat, row)
 	putBlock(&batch, ledger.Genesis(genesis), nil)
-	return db.Write(&batch, synced)
+	return errors.Join(db.Write(&batch, synced), db.Close())
 }
 
 // Open opens the ledger of the network chain that Create made in dir.
@@ -131,13 +133,13 @@ func Open(dir string, chain ledger.Hash) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open block store: %w", err)
 	}
-	return open(files, chain)
+	o := options()
+	o.ErrorIfMissing = true
+	return open(files, o, chain)
 }
 
 // open takes over files.
-func open(files storage.Storage, chain ledger.Hash) (*Store, error) {
-	o := options()
-	o.ErrorIfMissing = true
+func open(files storage.Storage, o *opt.Options, chain ledger.Hash) (*Store, error) {
 	db, err := leveldb.Open(files, o)
 	if err != nil {
 		files.Close()
@@ -171,7 +173,7 @@ func load(db *leveldb.DB, files storage.Storage, chain ledger.Hash) (*Store, err
 func (s *Store) loadFormat() error {
 	row, err := s.db.Get(keyFormat, nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
-		return ErrMissing // an interrupted Create
+		return damaged(errors.New("it is missing"), "read the format row")
 	}
 	if err != nil {
 		return damaged(err, "read the format row")
