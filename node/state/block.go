@@ -1,0 +1,370 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// Tx is what execution made of one transaction or config update.
+type Tx struct {
+	TxID    ledger.Hash
+	Index   uint64 // position of the request in its block
+	Code    string
+	Message string // for people; not committed
+	Events  []ledger.Event
+	Writes  []ledger.Write // ascending by key, no key twice
+	Payload []byte
+}
+
+// Block collects what the transactions of one block do. Begin → Apply … → Seal
+// → Commit; there is no way back, so an error of any of these means that the
+// database must be closed and opened again. It belongs to the executor.
+type Block struct {
+	db     *DB
+	parent *View
+	height ledger.Height
+	time   uint64
+
+	rows     map[string]*ledger.Write
+	leaves   map[string][]byte // record key → keccak256 of its value; nil: removed
+	index    map[ledger.Hash]txRef
+	outcomes [][]byte
+	nodes    []nodeChange
+	roots    Roots
+	sealed   bool
+}
+
+// Begin starts the block at height, which must follow the last committed one;
+// the first is 0. time is the block's, in Unix ms.
+func (db *DB) Begin(height ledger.Height, time uint64) (*Block, error) {
+	v := db.View()
+	next := ledger.Height(0)
+	if v.executed {
+		next = v.height + 1
+	}
+	switch {
+	case db.failed != nil:
+		return nil, fmt.Errorf("begin block %d: %w", height, db.failed)
+	case db.open != nil:
+		return nil, db.fail(fmt.Errorf("begin block %d: block %d is not committed", height, db.open.height))
+	case height != next:
+		return nil, fmt.Errorf("begin block %d: the next one is %d", height, next)
+	}
+	db.known.forget(windowStart(time))
+	db.open = &Block{
+		db: db, parent: v, height: height, time: time,
+		rows: map[string]*ledger.Write{}, leaves: map[string][]byte{}, index: map[ledger.Hash]txRef{},
+	}
+	return db.open, nil
+}
+
+// fail remembers the first error; nothing is written after it.
+func (db *DB) fail(err error) error {
+	if db.failed == nil {
+		db.failed = fmt.Errorf("state stopped after an earlier error: %w", err)
+	}
+	return err
+}
+
+// windowStart is the time of the oldest block whose transactions are known at time.
+func windowStart(time uint64) uint64 {
+	if time < ledger.KnownWindowMillis {
+		return 0
+	}
+	return time - ledger.KnownWindowMillis
+}
+
+// Height returns the block's height.
+func (b *Block) Height() ledger.Height { return b.height }
+
+// Time returns the block's time in Unix ms.
+func (b *Block) Time() uint64 { return b.time }
+
+// Get returns the value of a row as the transactions applied so far left it.
+// The bytes must not be changed.
+func (b *Block) Get(key string) (value []byte, ok bool, err error) {
+	if w := b.rows[key]; w != nil {
+		return w.Value, !w.Delete, nil
+	}
+	db := b.db
+	if v := db.layer.rows(key)[key]; v != nil {
+		return v.value, !v.deleted, nil
+	}
+	if value, ok := db.rowCache.get(key); ok {
+		return value, value != nil, nil
+	}
+	value, err = stored(db.snap, "row", keyRow(key))
+	if err != nil {
+		return nil, false, db.fail(err)
+	}
+	if value != nil && ledger.KeepingOf(key) == ledger.KeepRecord {
+		db.rowCache.put(key, value)
+	}
+	return value, value != nil, nil
+}
+
+// Range is View.Range over the state as the transactions applied so far left it.
+func (b *Block) Range(start, end string, limit int) ([]Row, error) {
+	cursors := []cursor{newBlockCursor(b.rows, start, end), newLayerCursor(b.db.layer, b.height, start, end)}
+	rows, err := rangeRows(b.db.snap, cursors, start, end, limit)
+	if err != nil {
+		return nil, b.db.fail(err)
+	}
+	return rows, nil
+}
+
+// blockCursor walks the rows of an unfinished block.
+type blockCursor struct {
+	rows map[string]*ledger.Write
+	keys []string
+	cur  string
+}
+
+func newBlockCursor(rows map[string]*ledger.Write, start, end string) *blockCursor {
+	c := &blockCursor{rows: rows}
+	for k := range rows {
+		if k >= start && (end == "" || k < end) {
+			c.keys = append(c.keys, k)
+		}
+	}
+	slices.Sort(c.keys)
+	return c
+}
+
+func (c *blockCursor) next() bool {
+	if len(c.keys) == 0 {
+		return false
+	}
+	c.cur, c.keys = c.keys[0], c.keys[1:]
+	return true
+}
+
+func (c *blockCursor) key() string         { return c.cur }
+func (c *blockCursor) row() ([]byte, bool) { w := c.rows[c.cur]; return w.Value, w.Delete }
+
+// Known reports whether transaction id stands earlier in this block or in a
+// block of the last ten minutes of block time.
+func (b *Block) Known(id ledger.Hash) (bool, error) {
+	if _, ok := b.index[id]; ok {
+		return true, nil
+	}
+	from := windowStart(b.time)
+	if !b.db.known.mayHold(id, from) {
+		return false, nil
+	}
+	ref, ok, err := b.parent.ref(id)
+	if err != nil {
+		return false, b.db.fail(err)
+	}
+	return ok && ref.time >= from, nil
+}
+
+// Apply adds the outcome of a transaction; its writes are visible to what
+// follows. ErrLogRowExists means that it was not applied, because it would
+// change a row that is written once; any other error is fatal.
+func (b *Block) Apply(tx *Tx) error {
+	if b.db.failed != nil {
+		return b.db.failed
+	}
+	if b.sealed {
+		return b.db.fail(fmt.Errorf("apply transaction %s: block %d is sealed", tx.TxID, b.height))
+	}
+	if err := b.checkWrites(tx.Writes); err != nil {
+		return fmt.Errorf("apply transaction %s: %w", tx.TxID, err)
+	}
+	writes := ledger.HashedWrites(tx.Writes)
+	for i := range tx.Writes {
+		w := &tx.Writes[i]
+		b.rows[w.Key] = w
+		if ledger.KeepingOf(w.Key) == ledger.KeepRecord {
+			b.leaves[w.Key] = writes[i].Value
+		}
+	}
+	r := ledger.Receipt{
+		TxID: tx.TxID, Height: b.height, Index: tx.Index, Code: tx.Code,
+		Events: hashEvents(tx.Events), Writes: hashWrites(writes),
+	}
+	position := b.parent.roots.ReceiptsSize + uint64(len(b.outcomes))
+	if _, ok := b.index[tx.TxID]; !ok {
+		known, err := b.Known(tx.TxID)
+		if err != nil {
+			return err
+		}
+		if !known {
+			b.index[tx.TxID] = txRef{b.height, tx.Index, position, b.time}
+		}
+	}
+	if err := b.db.log.append(leafHash(&r)); err != nil {
+		return b.db.fail(corrupt("receipt log", err))
+	}
+	b.outcomes = append(b.outcomes, encodeRow(&outcomeRow{
+		TxID: tx.TxID, Height: b.height, Index: tx.Index, Time: b.time, Code: tx.Code, Message: tx.Message,
+		Events: storeEvents(tx.Events, tx.Writes), Writes: writes, Payload: tx.Payload,
+	}))
+	return nil
+}
+
+var (
+	noEvents = ledger.HashEvents(nil)
+	noWrites = ledger.HashWrites(nil)
+)
+
+func hashEvents(events []ledger.Event) ledger.Hash {
+	if len(events) == 0 {
+		return noEvents
+	}
+	return ledger.HashEvents(events)
+}
+
+func hashWrites(writes []ledger.WriteHash) ledger.Hash {
+	if len(writes) == 0 {
+		return noWrites
+	}
+	return ledger.HashWrites(writes)
+}
+
+func (b *Block) checkWrites(writes []ledger.Write) error {
+	for i := range writes {
+		w := &writes[i]
+		if _, _, err := ledger.SplitKey(w.Key); err != nil {
+			return b.db.fail(err)
+		}
+		if i > 0 && writes[i-1].Key >= w.Key {
+			return b.db.fail(fmt.Errorf("writes must ascend by key without repeats, %q comes after %q", w.Key, writes[i-1].Key))
+		}
+		if w.Delete && len(w.Value) > 0 {
+			return b.db.fail(fmt.Errorf("write of %q deletes and carries a value", w.Key))
+		}
+		if ledger.KeepingOf(w.Key) != ledger.KeepLog {
+			continue
+		}
+		_, exists, err := b.Get(w.Key)
+		if err != nil {
+			return err
+		}
+		if exists || w.Delete {
+			return fmt.Errorf("%w: %q", ErrLogRowExists, w.Key)
+		}
+	}
+	return nil
+}
+
+func storeEvents(events []ledger.Event, writes []ledger.Write) []storedEvent {
+	out := make([]storedEvent, len(events))
+	for i, e := range events {
+		out[i] = storedEvent{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
+		for j := range writes {
+			if ledger.KeepingOf(writes[j].Key) == ledger.KeepLog && bytes.Equal(writes[j].Value, e.Payload) {
+				out[i].Payload, out[i].FromRow = nil, writes[j].Key
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Seal ends the block and returns the roots after it.
+func (b *Block) Seal() (Roots, error) {
+	db := b.db
+	if db.failed != nil {
+		return Roots{}, db.failed
+	}
+	if b.sealed {
+		return b.roots, nil
+	}
+	leaves := make([]leaf, 0, len(b.leaves))
+	for key, value := range b.leaves { // updateTrie puts them in order
+		leaves = append(leaves, leaf{ledger.TrieKey(key), value})
+	}
+	root, nodes, err := updateTrie(b.parent.roots.State, db.readNode, leaves)
+	if err != nil {
+		return Roots{}, db.fail(fmt.Errorf("seal block %d: %w", b.height, err))
+	}
+	log, err := ledger.LogRoot(db.log.tree)
+	if err != nil {
+		return Roots{}, db.fail(fmt.Errorf("seal block %d: %w", b.height, err))
+	}
+	b.nodes, b.sealed = nodes, true
+	b.roots = Roots{State: root, Receipts: log, ReceiptsSize: db.log.tree.End()}
+	return b.roots, nil
+}
+
+// readNode finds a trie node of the newest state.
+func (db *DB) readNode(path string, hash ledger.Hash) ([]byte, error) {
+	if n := db.layer.nodes[path]; n != nil {
+		if n.hash != hash {
+			return nil, corrupt("state trie", fmt.Errorf("node at path %x has hash %s, its parent says %s", path, n.hash, hash))
+		}
+		return n.blob, nil
+	}
+	if n, ok := db.nodeCache.get(path); ok && n.hash == hash {
+		return n.blob, nil
+	}
+	blob, err := stored(db.snap, "trie node", keyNode(path))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNode(path, hash, blob); err != nil {
+		return nil, err
+	}
+	db.nodeCache.put(path, cachedNode{hash, blob})
+	return blob, nil
+}
+
+// Commit makes the sealed block the newest state. It is in memory only until
+// the next flush.
+func (b *Block) Commit() error {
+	db := b.db
+	if db.failed != nil {
+		return db.failed
+	}
+	if !b.sealed {
+		return db.fail(errors.New("commit of a block that is not sealed"))
+	}
+	l := db.layer
+	l.mu.Lock()
+	for key, w := range b.rows {
+		_, record := b.leaves[key]
+		l.putRowLocked(b.height, w, record)
+	}
+	for i := range b.nodes {
+		n := &b.nodes[i]
+		l.putNodeLocked(b.height, n.path, n.hash, n.blob)
+	}
+	for id, ref := range b.index {
+		l.index[id] = ref
+		db.known.add(id, b.time)
+	}
+	for _, row := range b.outcomes {
+		l.bytes += len(row) + 2*entryOverhead
+	}
+	l.outcome = append(l.outcome, b.outcomes...)
+	for id, tile := range db.log.done {
+		l.tiles[id] = tile
+		l.bytes += len(tile) + entryOverhead
+	}
+	l.mu.Unlock()
+	clear(db.log.done)
+	db.publish(&View{
+		layer: l, snap: db.snap, executed: true, height: b.height, time: b.time,
+		roots: b.roots, edge: slices.Clone(db.log.edge),
+	})
+	db.open = nil
+	db.dirty++
+	return nil
+}
+
+// publish makes v the newest view.
+func (db *DB) publish(v *View) {
+	db.mu.Lock()
+	db.recent[v.height] = headRow{v.height, v.time, v.roots}
+	if v.height >= rootsKept {
+		delete(db.recent, v.height-rootsKept)
+	}
+	db.mu.Unlock()
+	db.head.Store(v)
+}

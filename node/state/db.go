@@ -1,0 +1,329 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/filter"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// rootsKept is how many heights RootsAt remembers, at least; also after a restart.
+const rootsKept = 256
+
+// Config tells where a state lives and how much memory it may take. Zero means
+// the default.
+type Config struct {
+	Dir     string      // of its own; required
+	ChainID ledger.Hash // required; a state of another chain is refused
+
+	FlushBlocks int    // flush after so many blocks; default 100
+	FlushMillis uint64 // … or so long after the first of them, by the clock given to FlushIfDue; default 1000
+	FlushBytes  int    // … or when they take so much memory; default 16 MiB
+
+	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
+	ProofBytes  int    // memory for that; default 16 MiB. The last certified height is always kept
+
+	RowCacheBytes  int // rows read by the executor; default 4 MiB
+	NodeCacheBytes int // trie nodes read by the executor; default 6 MiB
+	BlockCache     int // of the database, shared by all readers; default 4 MiB
+}
+
+func (c *Config) fill() error {
+	var errs []error
+	if c.Dir == "" {
+		errs = append(errs, errors.New("Dir is empty"))
+	}
+	if c.ChainID == (ledger.Hash{}) {
+		errs = append(errs, errors.New("ChainID is zero"))
+	}
+	for _, d := range []struct {
+		name  string
+		v     *int
+		value int
+	}{
+		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
+		{"ProofBytes", &c.ProofBytes, 16 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 4 << 20},
+		{"NodeCacheBytes", &c.NodeCacheBytes, 6 << 20}, {"BlockCache", &c.BlockCache, 4 << 20},
+	} {
+		if *d.v < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d", d.name, *d.v))
+		}
+		if *d.v == 0 {
+			*d.v = d.value
+		}
+	}
+	if c.FlushMillis == 0 {
+		c.FlushMillis = 1000
+	}
+	if c.ProofMillis == 0 {
+		c.ProofMillis = 10_000
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("state config: %w", err)
+	}
+	return nil
+}
+
+// DB is the state of one node. Begin, its Block, FlushIfDue, Flush, Known and
+// Close belong to one goroutine, the executor's; all other methods may be
+// called from any.
+type DB struct {
+	cfg   Config
+	ldb   *leveldb.DB
+	files io.Closer // holds the lock of the directory
+
+	// Owned by the executor.
+	layer      *layer
+	snap       *leveldb.Snapshot
+	log        *receiptLog
+	known      knownFilter
+	rowCache   *cache[[]byte]
+	nodeCache  *cache[cachedNode]
+	open       *Block
+	dirty      int    // blocks since the last flush
+	dirtySince uint64 // caller's clock when the first of them was seen; 0 = not yet seen
+	failed     error  // after the first error nothing is written any more
+
+	head atomic.Pointer[View]
+
+	mu        sync.Mutex // guards what follows; no I/O under it
+	certified ledger.Height
+	recent    map[ledger.Height]headRow // the last rootsKept heights
+	past      []*past                   // flushed layers that can still be proven from, oldest first
+}
+
+// cachedNode is a trie node whose hash is known to be right.
+type cachedNode struct {
+	hash ledger.Hash
+	blob []byte
+}
+
+// Create makes a new, empty state. It refuses a directory that holds anything.
+func Create(ctx context.Context, cfg Config) (*DB, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir(cfg.Dir); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("create state in %s: the directory is not empty: open it instead, or remove it", cfg.Dir)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create state: %w", err)
+	}
+	return withDir(ctx, cfg, create)
+}
+
+// Open opens a state that Create made. It refuses a directory without one, a
+// state of another chain, and bytes of another format version.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Dir, "CURRENT")); err != nil {
+		return nil, fmt.Errorf("open state in %s: there is none: check the path, or create the node's data first: %w", cfg.Dir, err)
+	}
+	return withDir(ctx, cfg, open)
+}
+
+func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*DB, error)) (*DB, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	files, err := storage.OpenFile(cfg.Dir, false)
+	if err != nil {
+		return nil, fmt.Errorf("open state in %s: %w: is another process using it?", cfg.Dir, err)
+	}
+	db, err := f(cfg, files)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open state in %s: %w", cfg.Dir, err), files.Close())
+	}
+	db.files = files
+	return db, nil
+}
+
+func options(cfg Config) *opt.Options {
+	return &opt.Options{
+		WriteBuffer:            4 << 20,
+		BlockCacheCapacity:     cfg.BlockCache,
+		OpenFilesCacheCapacity: 64,
+		CompactionTableSize:    4 << 20,
+		CompactionTotalSize:    32 << 20,
+		Filter:                 filter.NewBloomFilter(10),
+		DisableSeeksCompaction: true,
+		Strict:                 opt.DefaultStrict | opt.StrictJournal,
+	}
+}
+
+func create(cfg Config, files storage.Storage) (*DB, error) {
+	o := options(cfg)
+	o.ErrorIfExist = true
+	ldb, err := leveldb.Open(files, o)
+	if err != nil {
+		return nil, storageError("create database", err)
+	}
+	meta := encodeRow(&metaRow{formatVersion, cfg.ChainID})
+	if err := ldb.Put(keyMeta, meta, &opt.WriteOptions{Sync: true}); err != nil {
+		return nil, errors.Join(storageError("write format version", err), ldb.Close())
+	}
+	return start(cfg, ldb)
+}
+
+func open(cfg Config, files storage.Storage) (*DB, error) {
+	o := options(cfg)
+	o.ErrorIfMissing = true
+	ldb, err := leveldb.Open(files, o)
+	if err != nil {
+		return nil, storageError("open database", err)
+	}
+	return start(cfg, ldb)
+}
+
+// start reads the head and builds what is kept in memory. It closes ldb if it
+// fails.
+func start(cfg Config, ldb *leveldb.DB) (_ *DB, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ldb.Close())
+		}
+	}()
+	snap, err := ldb.GetSnapshot()
+	if err != nil {
+		return nil, storageError("open database", err)
+	}
+	if err := checkMeta(cfg, snap); err != nil {
+		return nil, err
+	}
+	v := &View{snap: snap, roots: EmptyRoots}
+	b, err := stored(snap, "head row", keyHead)
+	if err != nil {
+		return nil, err
+	}
+	var from ledger.Height
+	if b != nil {
+		var h headRow
+		if err := decodeRow("head row", b, &h); err != nil {
+			return nil, err
+		}
+		v.executed, v.height, v.time, v.roots = true, h.Height, h.Time, h.Roots
+		from = h.Height + 1
+	}
+	db := &DB{
+		cfg: cfg, ldb: ldb, snap: snap,
+		layer:     newLayer(from, v.roots.ReceiptsSize),
+		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
+		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),
+		recent:    map[ledger.Height]headRow{},
+	}
+	v.layer = db.layer
+	if db.log, err = openLog(v); err != nil {
+		return nil, err
+	}
+	if v.executed {
+		db.known.since = v.time + 1
+		db.certified = v.height
+	}
+	if err := db.loadRoots(v); err != nil {
+		return nil, err
+	}
+	db.head.Store(v)
+	return db, nil
+}
+
+func checkMeta(cfg Config, snap *leveldb.Snapshot) error {
+	b, err := stored(snap, "format version", keyMeta)
+	if err != nil {
+		return err
+	}
+	var m metaRow
+	if err := decodeRow("format version", b, &m); err != nil {
+		return err
+	}
+	if m.Version != formatVersion {
+		return fmt.Errorf("state has format %d, this program reads format %d: use the version of the program that wrote it, or remove the directory to rebuild it", m.Version, formatVersion)
+	}
+	if m.ChainID != cfg.ChainID {
+		return fmt.Errorf("state belongs to chain %s, this node to %s: check the data directory in the configuration", m.ChainID, cfg.ChainID)
+	}
+	return nil
+}
+
+func (db *DB) loadRoots(v *View) error {
+	if !v.executed {
+		return nil
+	}
+	from := ledger.Height(0)
+	if v.height >= rootsKept {
+		from = v.height - rootsKept + 1
+	}
+	for h := from; h <= v.height; h++ {
+		b, err := stored(v.snap, "roots", keyRoots(h))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue // a state that began from a snapshot knows less
+		}
+		var r headRow
+		if err := decodeRow(fmt.Sprintf("roots of height %d", h), b, &r); err != nil {
+			return err
+		}
+		db.recent[h] = r
+	}
+	if r := db.recent[v.height]; r.Roots != v.roots {
+		return corrupt("roots", fmt.Errorf("those of height %d differ from the head row's", v.height))
+	}
+	return nil
+}
+
+// View returns the state after the last committed block.
+func (db *DB) View() *View { return db.head.Load() }
+
+// Executed returns the height and roots after the last committed block; ok is
+// false if nothing was executed yet.
+func (db *DB) Executed() (h ledger.Height, r Roots, ok bool) {
+	v := db.View()
+	return v.height, v.roots, v.executed
+}
+
+// RootsAt returns the roots after one of the last 256 heights.
+func (db *DB) RootsAt(h ledger.Height) (Roots, bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	r, ok := db.recent[h]
+	return r.Roots, ok
+}
+
+// SetCertified says that the roots after h stand in a certified header: what is
+// older need not be proven any more. It never goes back.
+func (db *DB) SetCertified(h ledger.Height) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.certified = max(db.certified, h)
+	db.trimPastLocked()
+}
+
+// Close flushes nothing: what was not flushed is executed again after opening.
+// Call Flush first to open faster. Views must not be used afterwards.
+func (db *DB) Close() error {
+	if db.failed == nil {
+		db.failed = errors.New("state is closed")
+	}
+	err := db.ldb.Close()
+	if db.files != nil {
+		err = errors.Join(err, db.files.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("close state: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+
+	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
+)
+
+// Errors that callers test.
+var (
+	// ErrProofTooOld: the node no longer remembers the state at that height.
+	// Ask for a proof at a newer certified height.
+	ErrProofTooOld = errors.New("state at that height is no longer in memory: ask for a newer certified height")
+	// ErrNotExecuted: the height or log size asked for has not been executed yet.
+	ErrNotExecuted = errors.New("not executed yet")
+	// ErrNotFound: no such transaction.
+	ErrNotFound = errors.New("not found")
+	// ErrLogRowExists: a transaction would overwrite or delete a row of a log.
+	// Nothing was applied; the executor refuses the transaction.
+	ErrLogRowExists = errors.New("log rows are written once")
+	// ErrCorrupt: stored data are damaged. Fatal: stop the node.
+	ErrCorrupt = errors.New("state database is damaged")
+)
+
+// remedy goes into every error about damaged or unwritable storage.
+const remedy = "stop the node, remove its state directory and start again: it is rebuilt from the block store"
+
+func corrupt(what string, err error) error {
+	return fmt.Errorf("%w: %s: %w; %s", ErrCorrupt, what, err, remedy)
+}
+
+// storageError explains a failed read or write of the database.
+func storageError(step string, err error) error {
+	if lerrors.IsCorrupted(err) {
+		return corrupt(step, err)
+	}
+	return fmt.Errorf("state: %s: %w", step, err)
+}

@@ -1,0 +1,173 @@
+package state
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// version is one value of a row; older versions hang behind newer ones.
+type version struct {
+	height  ledger.Height
+	deleted bool
+	value   []byte
+	older   *version
+}
+
+func (v *version) at(h ledger.Height) *version {
+	for v != nil && v.height > h {
+		v = v.older
+	}
+	return v
+}
+
+// nodeVersion is one value of a trie node; no blob: deleted.
+type nodeVersion struct {
+	height ledger.Height
+	hash   ledger.Hash
+	blob   []byte
+	older  *nodeVersion
+}
+
+func (v *nodeVersion) at(h ledger.Height) *nodeVersion {
+	for v != nil && v.height > h {
+		v = v.older
+	}
+	return v
+}
+
+// entryOverhead estimates what a map entry and its version cost beyond their bytes.
+const entryOverhead = 120
+
+// layer holds in memory what the blocks since a flush wrote, every version of
+// it. Only the executor's goroutine writes, under mu; it may read without mu,
+// everybody else reads under it. Values are never changed once inserted.
+type layer struct {
+	from ledger.Height // first height in the layer; what lies below is the state before it
+
+	mu      sync.RWMutex
+	records map[string]*version     // rows that the trie commits to
+	plain   map[string]*version     // log and index rows
+	nodes   map[string]*nodeVersion // trie nodes by path
+	index   map[ledger.Hash]txRef   // transactions
+	tiles   map[tileID][]byte       // complete tiles of the receipt log
+	first   uint64                  // log position of outcomes[0]
+	outcome [][]byte                // encoded outcome rows
+	bytes   int                     // estimate of all of it
+	history int                     // estimate of records and nodes alone
+
+	fresh  []string // row keys not yet in sorted
+	sorted []string // row keys in order; replaced, never changed
+}
+
+func newLayer(from ledger.Height, first uint64) *layer {
+	return &layer{
+		from: from, first: first,
+		records: map[string]*version{}, plain: map[string]*version{},
+		nodes: map[string]*nodeVersion{}, index: map[ledger.Hash]txRef{}, tiles: map[tileID][]byte{},
+	}
+}
+
+func (l *layer) rows(key string) map[string]*version {
+	if ledger.KeepingOf(key) == ledger.KeepRecord {
+		return l.records
+	}
+	return l.plain
+}
+
+func (l *layer) row(key string, h ledger.Height) *version {
+	rows := l.rows(key)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return rows[key].at(h)
+}
+
+func (l *layer) node(path string, h ledger.Height) *nodeVersion {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.nodes[path].at(h)
+}
+
+// putRowLocked adds the value of key after height h, the newest so far.
+func (l *layer) putRowLocked(h ledger.Height, w *ledger.Write, record bool) {
+	rows, cost := l.plain, 0
+	if record {
+		rows = l.records
+	}
+	old := rows[w.Key]
+	if old == nil {
+		l.fresh = append(l.fresh, w.Key)
+		cost = len(w.Key) + entryOverhead
+	}
+	rows[w.Key] = &version{height: h, deleted: w.Delete, value: w.Value, older: old}
+	cost += len(w.Value) + 56
+	l.bytes += cost
+	if record {
+		l.history += cost
+	}
+}
+
+func (l *layer) putNodeLocked(h ledger.Height, path string, hash ledger.Hash, blob []byte) {
+	l.nodes[path] = &nodeVersion{height: h, hash: hash, blob: blob, older: l.nodes[path]}
+	cost := len(path) + len(blob) + entryOverhead
+	l.bytes += cost
+	l.history += cost
+}
+
+// keys returns all row keys of the layer in order. The slice is never changed;
+// it may hold keys that are newer than the height the caller looks at.
+func (l *layer) keys() []string {
+	l.mu.RLock()
+	if len(l.fresh) == 0 {
+		defer l.mu.RUnlock()
+		return l.sorted
+	}
+	l.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.fresh) == 0 {
+		return l.sorted
+	}
+	slices.Sort(l.fresh)
+	merged := make([]string, 0, len(l.sorted)+len(l.fresh))
+	i, j := 0, 0
+	for i < len(l.sorted) && j < len(l.fresh) {
+		if l.sorted[i] < l.fresh[j] {
+			merged = append(merged, l.sorted[i])
+			i++
+		} else {
+			merged = append(merged, l.fresh[j])
+			j++
+		}
+	}
+	merged = append(append(merged, l.sorted[i:]...), l.fresh[j:]...)
+	l.sorted, l.fresh = merged, nil
+	return merged
+}
+
+// seek returns the first index of keys at or after start.
+func seek(keys []string, start string) int {
+	i, _ := slices.BinarySearchFunc(keys, start, strings.Compare)
+	return i
+}
+
+// stored returns a value of the database as snap sees it, or nil if there is
+// none.
+func stored(snap *leveldb.Snapshot, what string, key []byte) ([]byte, error) {
+	v, err := snap.Get(key, nil)
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storageError("read "+what, err)
+	}
+	if v == nil {
+		v = []byte{}
+	}
+	return v, nil
+}

@@ -1,0 +1,163 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// View is the state after one height. It never changes; any number of
+// goroutines may use it. It needs no closing, but holding one for long makes
+// the database keep old rows.
+type View struct {
+	layer    *layer            // blocks since snap, newer ones than the view's too
+	snap     *leveldb.Snapshot // the database below the layer
+	executed bool              // false: nothing was executed yet
+	height   ledger.Height
+	time     uint64
+	roots    Roots
+	edge     [][]ledger.Hash // incomplete tiles of the receipt log, by level
+}
+
+// Executed returns the height after which v shows the state. ok is false, and
+// the state empty, if nothing was executed yet.
+func (v *View) Executed() (h ledger.Height, ok bool) { return v.height, v.executed }
+
+// Height is Executed without the distinction.
+func (v *View) Height() ledger.Height { return v.height }
+
+// Time returns the time of the block at the view's height, in Unix ms.
+func (v *View) Time() uint64 { return v.time }
+
+// Roots returns the roots after the view's height.
+func (v *View) Roots() Roots { return v.roots }
+
+// Get returns the value of a row. The bytes must not be changed. An error
+// means that the database cannot be read.
+func (v *View) Get(key string) (value []byte, ok bool, err error) {
+	if r := v.layer.row(key, v.height); r != nil {
+		return r.value, !r.deleted, nil
+	}
+	value, err = stored(v.snap, "row", keyRow(key))
+	return value, value != nil, err
+}
+
+// Row is a row of a range.
+type Row struct {
+	Key   string
+	Value []byte
+}
+
+// Range returns up to limit rows with start ≤ key < end in order; end "" means
+// no end. More may follow if it returns limit rows: go on from the last key
+// with "\x00" appended.
+func (v *View) Range(start, end string, limit int) ([]Row, error) {
+	return rangeRows(v.snap, []cursor{newLayerCursor(v.layer, v.height, start, end)}, start, end, limit)
+}
+
+// Find returns where transaction id stands and what became of it, or an error
+// that is ErrNotFound. A transaction that was sent again within the known
+// window has further leaves with code DUPLICATE; Find returns the first.
+func (v *View) Find(id ledger.Hash) (*Outcome, error) {
+	ref, ok, err := v.ref(id)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("transaction %s: %w", id, ErrNotFound)
+	}
+	return v.OutcomeAt(ref.position)
+}
+
+func (v *View) ref(id ledger.Hash) (txRef, bool, error) {
+	v.layer.mu.RLock()
+	ref, ok := v.layer.index[id]
+	v.layer.mu.RUnlock()
+	if ok {
+		return ref, ref.height <= v.height, nil
+	}
+	b, err := stored(v.snap, "transaction index", keyIndex(id))
+	if err != nil || b == nil {
+		return txRef{}, false, err
+	}
+	ref, err = decodeTxRef(b)
+	return ref, err == nil, err
+}
+
+// OutcomeAt returns the outcome whose leaf stands at a position of the receipt
+// log, or an error that is ErrNotFound.
+func (v *View) OutcomeAt(position uint64) (*Outcome, error) {
+	if position >= v.roots.ReceiptsSize {
+		return nil, fmt.Errorf("receipt %d of %d: %w", position, v.roots.ReceiptsSize, ErrNotFound)
+	}
+	b, err := v.outcomeRow(position)
+	if err != nil {
+		return nil, err
+	}
+	var row outcomeRow
+	if err := decodeRow(fmt.Sprintf("outcome row %d", position), b, &row); err != nil {
+		return nil, err
+	}
+	o := &Outcome{
+		TxID: row.TxID, Height: row.Height, Index: row.Index, Position: position, Time: row.Time,
+		Code: row.Code, Message: row.Message, Writes: row.Writes, Payload: row.Payload,
+		Events: make([]ledger.Event, len(row.Events)),
+	}
+	for i, e := range row.Events {
+		o.Events[i] = ledger.Event{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
+		if e.FromRow == "" {
+			continue
+		}
+		value, ok, err := v.Get(e.FromRow)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, corrupt(fmt.Sprintf("outcome row %d", position), fmt.Errorf("log row %q of its event is missing", e.FromRow))
+		}
+		o.Events[i].Payload = value
+	}
+	return o, nil
+}
+
+func (v *View) outcomeRow(position uint64) ([]byte, error) {
+	l := v.layer
+	if position >= l.first {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return l.outcome[position-l.first], nil
+	}
+	b, err := stored(v.snap, "outcome row", keyOutcome(position))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, corrupt("receipt log", fmt.Errorf("row %d of %d is missing", position, v.roots.ReceiptsSize))
+	}
+	return b, nil
+}
+
+// tile returns the hashes of a tile as far as the view knows them.
+func (v *View) tile(id tileID) ([]ledger.Hash, error) {
+	if id.number == v.roots.ReceiptsSize>>(tileBits*uint(id.level))/tileWidth {
+		if int(id.level) < len(v.edge) {
+			return v.edge[id.level], nil
+		}
+		return nil, nil
+	}
+	v.layer.mu.RLock()
+	b := v.layer.tiles[id]
+	v.layer.mu.RUnlock()
+	if b == nil {
+		var err error
+		if b, err = stored(v.snap, "receipt log tile", keyTile(id)); err != nil {
+			return nil, err
+		}
+	}
+	return decodeTile(id, b)
+}
+
+func (v *View) clone() *View { c := *v; c.edge = slices.Clone(v.edge); return &c }
