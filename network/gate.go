@@ -43,7 +43,7 @@ func (g *gate) remote(p peer.ID) *remote {
 	return g.members.Load().byPI[p]
 }
 
-func (g *gate) InterceptPeerDial(p peer.ID) bool               { return g.remote(p) != nil }
+func (g *gate) InterceptPeerDial(p peer.ID) bool                 { return g.remote(p) != nil }
 func (g *gate) InterceptAddrDial(p peer.ID, _ ma.Multiaddr) bool { return g.remote(p) != nil }
 
 // InterceptAccept sees an address only, which proves nothing: the decision

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lnet "github.com/libp2p/go-libp2p/core/network"
@@ -30,6 +31,7 @@ type Host struct {
 
 	handlers [numClasses]func(from PeerID, msg []byte) // fixed when Run starts
 	servers  map[Protocol]*server                      // fixed when Run starts
+	stopped  atomic.Bool                               // state is stateStopped; for the hot path
 
 	setPeers sync.Mutex // held for the whole of SetPeers; one at a time
 
@@ -97,7 +99,9 @@ func (h *Host) Addrs() []string {
 // that peer's class is not read, which the peer feels as flow control; it must
 // return soon after Run's context has ended.
 func (h *Host) Handle(c Class, handler func(from PeerID, msg []byte)) {
-	h.beforeRun("Handle")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.beforeRunLocked("Handle")
 	h.handlers[c] = handler
 	h.mux.AddHandler(protocol.ID(classProtocol(c)), nil)
 }
@@ -109,7 +113,9 @@ func (h *Host) Handle(c Class, handler func(from PeerID, msg []byte)) {
 // secrets. The context ends with the request's deadline, with the peer's
 // admission and with Run.
 func (h *Host) Serve(p Protocol, handler func(ctx context.Context, from PeerID, req []byte) ([]byte, error)) {
-	h.beforeRun("Serve")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.beforeRunLocked("Serve")
 	pl, ok := h.limits.Protocol(p)
 	if !ok {
 		panic(fmt.Sprintf("network: Serve: unknown protocol %q", p))
@@ -118,9 +124,7 @@ func (h *Host) Serve(p Protocol, handler func(ctx context.Context, from PeerID, 
 	h.mux.AddHandler(protocol.ID(p), nil)
 }
 
-func (h *Host) beforeRun(method string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (h *Host) beforeRunLocked(method string) {
 	if h.state != stateOpen {
 		panic("network: " + method + " after Run")
 	}
@@ -159,6 +163,7 @@ func (h *Host) Close() error {
 	open := h.state == stateOpen
 	if open {
 		h.state = stateStopped
+		h.stopped.Store(true)
 	}
 	h.mu.Unlock()
 	if !open {
@@ -173,6 +178,7 @@ func (h *Host) stop() error {
 	h.mu.Lock()
 	h.state = stateStopped
 	h.mu.Unlock()
+	h.stopped.Store(true)
 	h.gate.open.Store(false)
 	err := h.parts.close()
 	h.wg.Wait()
@@ -289,6 +295,9 @@ func (h *Host) start(r *remote) {
 
 // lookup finds an admitted peer by its id.
 func (h *Host) lookup(id PeerID) (*remote, error) {
+	if h.stopped.Load() {
+		return nil, ErrStopped
+	}
 	if r := h.gate.members.Load().byID[id]; r != nil {
 		return r, nil
 	}
@@ -297,7 +306,7 @@ func (h *Host) lookup(id PeerID) (*remote, error) {
 
 // Send queues msg for one peer and never blocks. The host keeps msg: it must
 // not be changed afterwards. nil means queued, not received. Errors:
-// ErrOverflow, ErrUnknownPeer, ErrUnreachable, ErrTooLarge.
+// ErrOverflow, ErrUnknownPeer, ErrUnreachable, ErrTooLarge, ErrStopped.
 func (h *Host) Send(to PeerID, c Class, msg []byte) error {
 	cl, ok := h.limits.Class(c)
 	if !ok {

@@ -224,10 +224,7 @@ func (r *remote) await(ctx context.Context) (lnet.Conn, error) {
 
 // gone says why r.ctx ended.
 func (r *remote) gone() error {
-	if r.host.gate.remote(r.pid) == r {
-		return ErrStopped
-	}
-	if !r.host.gate.open.Load() {
+	if !r.host.gate.open.Load() || r.host.gate.remote(r.pid) == r {
 		return ErrStopped
 	}
 	return ErrUnknownPeer
