@@ -110,8 +110,9 @@ type Engine interface {
 
 	// Forget drops requests from the pool, delivered or expired; absent ones
 	// are no error, and those that arrive shortly after are not taken either.
-	// The application calls it for every decision it appends in Deliver and
-	// CatchUp.
+	// The application calls it for every decision it appends in CatchUp and for
+	// requests that expire; for what it delivers the engine does it itself,
+	// when Deliver has returned.
 	Forget(reqs []RequestInfo)
 
 	// Status never blocks for long.

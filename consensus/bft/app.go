@@ -1,0 +1,274 @@
+package bft
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
+
+	"github.com/assent-network/assent/consensus"
+)
+
+// This file is the library's view of the application: its interfaces
+// Application, Assembler, Signer, Verifier, RequestInspector and Synchronizer.
+// The library knows no errors here, so every failure of the application marks
+// the engine failed, which mutes it, and returns something harmless; Run then
+// stops the library from outside, because Stop waits for these callbacks.
+
+var errMuted = errors.New("engine has failed")
+
+// RequestID implements RequestInspector.
+func (e *Engine) RequestID(req []byte) smart.RequestInfo {
+	return toLibraryInfo(e.cfg.App.Inspect(req))
+}
+
+// VerifyRequest implements Verifier: for pooled requests after the
+// configuration changed.
+func (e *Engine) VerifyRequest(req []byte) (smart.RequestInfo, error) {
+	info, err := e.cfg.App.CheckRequest(req)
+	return toLibraryInfo(info), err
+}
+
+// VerificationSequence implements Verifier.
+func (e *Engine) VerificationSequence() uint64 { return e.cfg.App.ConfigSeq() }
+
+// AuxiliaryData implements Verifier: there is none without leader rotation.
+func (e *Engine) AuxiliaryData([]byte) []byte { return nil }
+
+// RequestsFromProposal implements Verifier.
+func (e *Engine) RequestsFromProposal(p smart.Proposal) []smart.RequestInfo {
+	prop, err := fromLibrary(p)
+	if err != nil {
+		return nil
+	}
+	return toLibraryInfos(e.cfg.App.Requests(prop))
+}
+
+// AssembleProposal implements Assembler.
+func (e *Engine) AssembleProposal(metadata []byte, first [][]byte) smart.Proposal {
+	in := e.starting.Load()
+	batch := e.gather(in, first)
+	if e.muted() {
+		return smart.Proposal{Metadata: metadata}
+	}
+	m, err := parseMeta(metadata)
+	if err != nil {
+		e.fail(fmt.Errorf("own metadata: %w", err))
+		return smart.Proposal{Metadata: metadata}
+	}
+	e.appMu.Lock()
+	defer e.appMu.Unlock()
+	e.batchSize = len(batch)
+	p, err := e.cfg.App.Assemble(m.height, metadata, batch)
+	if err != nil {
+		e.fail(fmt.Errorf("assemble proposal at height %d: %w", m.height, err))
+		return smart.Proposal{Metadata: metadata}
+	}
+	p.Height, p.Meta = m.height, metadata
+	return toLibrary(p)
+}
+
+// VerifyProposal implements Verifier: live proposals only.
+func (e *Engine) VerifyProposal(p smart.Proposal) ([]smart.RequestInfo, error) {
+	prop, err := fromLibrary(p)
+	if err != nil {
+		return nil, err
+	}
+	if e.muted() {
+		return nil, errMuted
+	}
+	e.appMu.Lock()
+	defer e.appMu.Unlock()
+	infos, err := e.cfg.App.CheckLive(prop)
+	if err != nil {
+		return nil, fmt.Errorf("proposal at height %d: %w", prop.Height, err)
+	}
+	// The library would remove these requests from its pool after Deliver, but
+	// only for proposals it verified; Deliver does it for all.
+	e.checked, e.checkedInfos = prop, infos
+	return nil, nil
+}
+
+// requestsOf lists the requests of a decided proposal; appMu is held.
+func (e *Engine) requestsOf(p consensus.Proposal) []consensus.RequestInfo {
+	c := e.checked
+	if c.Height == p.Height && bytes.Equal(c.Meta, p.Meta) && bytes.Equal(c.Header, p.Header) && bytes.Equal(c.Payload, p.Payload) {
+		return e.checkedInfos
+	}
+	return e.cfg.App.Requests(p)
+}
+
+// SignProposal implements Signer. aux is nil when the proposal was taken over
+// from an earlier view; the library does not log that vote.
+func (e *Engine) SignProposal(p smart.Proposal, aux []byte) *smart.Signature {
+	sig := &smart.Signature{ID: uint64(e.cfg.Self)}
+	prop, err := fromLibrary(p)
+	if err != nil {
+		e.fail(fmt.Errorf("vote: %w", err))
+		return sig
+	}
+	if e.muted() {
+		return sig
+	}
+	if aux == nil && prop.Height > e.marked {
+		if err := writeVoted(e.cfg.WALDir, prop.Height); err != nil {
+			e.fail(err)
+			return sig
+		}
+		e.marked = prop.Height
+	}
+	// Raised before the vote exists: whoever hears of a decision at this height
+	// must find that this replica knew.
+	raise(&e.voted, prop.Height)
+	if sig.Value, err = e.cfg.App.SignVote(prop); err != nil {
+		e.fail(fmt.Errorf("sign vote at height %d: %w", prop.Height, err))
+	}
+	return sig
+}
+
+// VerifyConsenterSig implements Verifier.
+func (e *Engine) VerifyConsenterSig(s smart.Signature, p smart.Proposal) ([]byte, error) {
+	prop, err := fromLibrary(p)
+	if err != nil {
+		return nil, err
+	}
+	return nil, e.cfg.App.VerifyVote(prop, consensus.Vote{Replica: consensus.ReplicaID(s.ID), Signature: s.Value})
+}
+
+// Sign implements Signer: view data.
+func (e *Engine) Sign(msg []byte) []byte {
+	if e.muted() {
+		return nil
+	}
+	sig, err := e.cfg.App.Sign(msg)
+	if err != nil {
+		e.fail(fmt.Errorf("sign view data: %w", err))
+	}
+	return sig
+}
+
+// VerifySignature implements Verifier: view data.
+func (e *Engine) VerifySignature(s smart.Signature) error {
+	return e.cfg.App.Verify(consensus.ReplicaID(s.ID), s.Msg, s.Value)
+}
+
+// Deliver implements Application.
+func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfig {
+	prop, err := fromLibrary(p)
+	if err != nil {
+		e.fail(fmt.Errorf("deliver: %w", err))
+		return smart.Reconfig{}
+	}
+	e.appMu.Lock()
+	defer e.appMu.Unlock()
+	if e.muted() {
+		return smart.Reconfig{}
+	}
+	if prop.Height != e.last.Proposal.Height+1 {
+		e.fail(fmt.Errorf("deliver: engine decided height %d after %d", prop.Height, e.last.Proposal.Height))
+		return smart.Reconfig{}
+	}
+	d := consensus.Decision{Proposal: prop, Votes: votesOf(sigs)}
+	if quorum := e.membership().Quorum(); len(d.Votes) < quorum {
+		e.fail(fmt.Errorf("deliver: height %d has %d votes, a quorum is %d", prop.Height, len(d.Votes), quorum))
+		return smart.Reconfig{}
+	}
+	changed, err := e.cfg.App.Deliver(d)
+	if err != nil {
+		e.fail(fmt.Errorf("deliver height %d: %w", prop.Height, err))
+		return smart.Reconfig{}
+	}
+	e.last = d
+	e.counters.decided.Add(1)
+	e.starting.Load().forget(e.requestsOf(prop))
+	if changed == nil || !e.adopt(*changed) {
+		return smart.Reconfig{}
+	}
+	return smart.Reconfig{InLatestDecision: true, CurrentNodes: e.Nodes(), CurrentConfig: e.cfg.library()}
+}
+
+// votesOf drops repeated signers: a last decision that arrives in a view change
+// is checked to have a quorum of distinct ones but may hold more.
+func votesOf(sigs []smart.Signature) []consensus.Vote {
+	votes := make([]consensus.Vote, 0, len(sigs))
+	seen := make(map[uint64]bool, len(sigs))
+	for _, s := range sigs {
+		if seen[s.ID] {
+			continue
+		}
+		seen[s.ID] = true
+		votes = append(votes, consensus.Vote{Replica: consensus.ReplicaID(s.ID), Signature: s.Value})
+	}
+	return votes
+}
+
+// Sync implements Synchronizer.
+func (e *Engine) Sync() smart.SyncResponse {
+	e.appMu.Lock()
+	defer e.appMu.Unlock()
+	changed := e.catchUp()
+	var r smart.SyncResponse
+	r.Latest.Proposal, r.Latest.Signatures = toLibraryDecision(e.last)
+	if changed != nil && e.adopt(*changed) {
+		r.Reconfig = smart.ReconfigSync{InReplicatedDecisions: true, CurrentNodes: e.Nodes(), CurrentConfig: e.cfg.library()}
+	}
+	return r
+}
+
+// catchUp updates last; appMu is held.
+func (e *Engine) catchUp() *consensus.Membership {
+	if e.muted() {
+		return nil
+	}
+	e.counters.catchUps.Add(1)
+	ctx, cancel := context.WithTimeout(e.runCtx, e.cfg.Settings.CatchUpTimeout)
+	defer cancel()
+	tip, err := e.cfg.App.CatchUp(ctx)
+	if err != nil {
+		e.fail(fmt.Errorf("catch up: %w", err))
+		return nil
+	}
+	if _, err := metaOf(tip.Decision); err != nil {
+		e.fail(fmt.Errorf("catch up: %w", err))
+		return nil
+	}
+	if tip.Decision.Proposal.Height < e.last.Proposal.Height {
+		e.fail(fmt.Errorf("catch up: application is at height %d after height %d was delivered", tip.Decision.Proposal.Height, e.last.Proposal.Height))
+		return nil
+	}
+	if tip.Decision.Proposal.Height > e.last.Proposal.Height {
+		e.last = tip.Decision
+	}
+	return tip.Changed
+}
+
+// adopt makes m the membership in force and neutralises the log records that
+// the library would read again. It reports whether the library may rebuild
+// itself with m.
+func (e *Engine) adopt(m consensus.Membership) bool {
+	if err := m.Check(); err != nil {
+		e.fail(fmt.Errorf("new membership: %w", err))
+		return false
+	}
+	if err := forgetRecord(e.starting.Load().cons.WALInitialContent); err != nil {
+		e.fail(err)
+		return false
+	}
+	e.members.Store(&m)
+	if !m.Contains(e.cfg.Self) {
+		e.removeOnce.Do(func() { close(e.removed) })
+	}
+	return true
+}
+
+// raise sets v to the maximum of itself and x.
+func raise(v *atomic.Uint64, x uint64) {
+	for old := v.Load(); old < x; old = v.Load() {
+		if v.CompareAndSwap(old, x) {
+			return
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package bft
+
+import "time"
+
+// gather takes the batch for a proposal from the library's pool.
+//
+// The library's batcher either waits a whole interval, also for a lone request
+// in an idle network, or spins at that interval while the pool is empty. So it
+// is configured to call as soon as there is one request, and otherwise to
+// sleep, and the batch is taken here: at once if the network is idle, after
+// BatchInterval if the previous batch shows load. first is what the library
+// offers, at least one request.
+func (e *Engine) gather(in *instance, first [][]byte) [][]byte {
+	s := e.cfg.Settings
+	if e.underLoad() && s.BatchInterval > 0 && in.size() < s.BatchMaxCount {
+		wait := time.NewTimer(s.BatchInterval)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-e.failedCh:
+		case <-e.runCtx.Done():
+		}
+	}
+	batch, _ := in.cons.Pool.NextRequests(s.BatchMaxCount, uint64(s.BatchMaxBytes), false)
+	if len(batch) == 0 {
+		return first // forgotten meanwhile; the application sorts it out
+	}
+	return batch
+}
+
+// underLoad reports that waiting pays: the last batch held several requests.
+func (e *Engine) underLoad() bool {
+	e.appMu.Lock()
+	defer e.appMu.Unlock()
+	return e.batchSize > 1
+}

@@ -1,0 +1,86 @@
+package bft
+
+import (
+	"fmt"
+	"sync"
+
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/assent-network/assent/consensus"
+)
+
+// Nodes implements the library's Comm.
+func (e *Engine) Nodes() []uint64 {
+	m := e.membership()
+	nodes := make([]uint64, len(m.Replicas))
+	for i, id := range m.Replicas {
+		nodes[i] = uint64(id)
+	}
+	return nodes
+}
+
+// SendConsensus implements the library's Comm. The library calls it once per
+// replica for a broadcast, under its locks; the transport does not block.
+func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
+	if e.muted() {
+		return
+	}
+	raw, err := e.encoded.bytes(m, len(e.membership().Replicas)-1)
+	if err != nil {
+		e.fail(fmt.Errorf("encode consensus message: %w", err))
+		return
+	}
+	e.counters.sent.Add(1)
+	e.cfg.Transport.Send(consensus.ReplicaID(target), raw)
+}
+
+// SendTransaction implements the library's Comm: a request that a follower
+// holds for long goes to the leader again.
+func (e *Engine) SendTransaction(target uint64, request []byte) {
+	if e.muted() {
+		return
+	}
+	e.cfg.Transport.Forward(consensus.ReplicaID(target), request)
+}
+
+// encodeCache remembers the encodings of the messages being broadcast, so that
+// each is marshalled once. Entries hold the message itself: its address cannot
+// be reused while it is a key. A broadcast that ends early leaves an entry
+// behind until others push it out.
+type encodeCache struct {
+	mu   sync.Mutex // guards ring; held while a message is encoded
+	ring [4]encoded
+	next int
+}
+
+type encoded struct {
+	message *pb.Message
+	raw     []byte
+	left    int // sends expected still
+}
+
+func (c *encodeCache) bytes(m *pb.Message, sends int) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.ring {
+		entry := &c.ring[i]
+		if entry.message != m {
+			continue
+		}
+		raw := entry.raw
+		if entry.left--; entry.left <= 0 {
+			*entry = encoded{}
+		}
+		return raw, nil
+	}
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	if sends > 1 {
+		c.ring[c.next] = encoded{message: m, raw: raw, left: sends - 1}
+		c.next = (c.next + 1) % len(c.ring)
+	}
+	return raw, nil
+}

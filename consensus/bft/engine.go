@@ -1,0 +1,256 @@
+// Package bft is the Byzantine-fault-tolerant ordering engine: the SmartBFT
+// library behind consensus.Engine. It is the only package that imports it.
+//
+// It owns the engine's write-ahead log, the lifetime of the library's
+// components, and every guard against what is known of this version of the
+// library; DESIGN.md lists the facts, guards and tests.
+//
+// It promises what package consensus promises, with up to f of n >= 3f+1
+// replicas arbitrarily faulty; that no message of another replica makes it
+// panic; that a replica whose disk or application failed sends nothing more;
+// and that a replica does not start on a log that may make it vote twice.
+//
+// It leaves to others: authenticating peers, checking requests before they are
+// submitted, fetching missed decisions (App.CatchUp), and remembering requests
+// delivered long ago.
+package bft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/assent-network/assent/consensus"
+)
+
+// Engine implements consensus.Engine. Make one with Open.
+type Engine struct {
+	cfg     Config
+	log     *log
+	resume  restart
+	logger  *libLogger
+	inbound *inbound
+	garbage limiter
+	meter   viewMeter
+	encoded encodeCache
+
+	members atomic.Pointer[consensus.Membership] // never nil
+	voted   atomic.Uint64                        // highest height voted for
+	marked  uint64                               // height in the voted file; owned by the library's signing goroutine
+
+	// appMu serialises Assemble, CheckLive, Deliver and CatchUp of the App and
+	// guards the four below.
+	appMu        sync.Mutex
+	last         consensus.Decision
+	batchSize    int // requests in the last proposal assembled here
+	checked      consensus.Proposal
+	checkedInfos []consensus.RequestInfo // what CheckLive found in checked
+
+	state atomic.Int32 // stateNew …
+	// starting is what the library's own goroutines use, set before any of them
+	// runs; current is for everyone else, set once the library has started.
+	starting, current atomic.Pointer[instance]
+	runCtx            context.Context // of Run; read by catch-up only
+
+	failure  atomic.Pointer[error]
+	failOnce sync.Once
+	failedCh chan struct{} // closed once failure is set
+
+	removeOnce sync.Once
+	removed    chan struct{} // closed once a decision dropped this replica
+
+	counters counters
+}
+
+const (
+	stateNew int32 = iota
+	stateRunning
+	stateEnded
+)
+
+// counters are monotonic.
+type counters struct {
+	sent, received, refused, decided, catchUps atomic.Uint64
+}
+
+// Counters are totals since Open, for metrics.
+type Counters struct {
+	// MessagesSent, MessagesReceived, MessagesRefused count engine messages;
+	// refused ones were malformed or from a stranger.
+	MessagesSent, MessagesReceived, MessagesRefused uint64
+	// Decided counts decisions delivered by ordering, CatchUps the calls of
+	// App.CatchUp, ViewChanges the views entered after the first.
+	Decided, CatchUps, ViewChanges uint64
+	// LogRecords and LogBytes count what was synced to the write-ahead log.
+	LogRecords, LogBytes uint64
+}
+
+var _ consensus.Engine = (*Engine)(nil)
+
+// Open opens or creates the write-ahead log and checks it against the last
+// decision; it starts nothing. The caller has caught up with its peers before.
+// It fails with ErrLogMismatch if this replica might vote twice. An engine
+// that is never run must be closed.
+func Open(cfg Config) (*Engine, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	last, err := metaOf(cfg.Last)
+	if err != nil {
+		return nil, fmt.Errorf("consensus/bft: last decision: %w", err)
+	}
+	files, err := logFiles(cfg.WALDir)
+	if err != nil {
+		return nil, fmt.Errorf("consensus/bft: list write-ahead log: %w", err)
+	}
+	if files == 0 && last.height > 0 && !cfg.NewReplica {
+		return nil, fmt.Errorf("consensus/bft: %w: block store ends at height %d, but there is no write-ahead log in %s: without it this replica may vote twice; run this node as an observer until a configuration change admits it with a new vote key",
+			ErrLogMismatch, last.height, cfg.WALDir)
+	}
+	e := &Engine{
+		cfg:      cfg,
+		last:     cfg.Last,
+		failedCh: make(chan struct{}),
+		removed:  make(chan struct{}),
+	}
+	members := cfg.Membership
+	e.members.Store(&members)
+	e.meter.view.Store(last.view)
+	e.logger = &libLogger{log: cfg.Logger, fail: e.fail}
+	e.inbound = &inbound{self: cfg.Self, max: cfg.Settings.MessageMaxBytes, verify: cfg.App.Verify, members: e.membership}
+	if err := e.openLog(last); err != nil {
+		return nil, fmt.Errorf("consensus/bft: %w", err)
+	}
+	return e, nil
+}
+
+func (e *Engine) openLog(last meta) error {
+	l, records, err := openLog(e.cfg.WALDir, e.logger, e.fail, e.muted)
+	if err != nil {
+		return err
+	}
+	e.log = l
+	t, err := readTail(records)
+	if err == nil {
+		e.marked, err = readVoted(e.cfg.WALDir)
+	}
+	if err == nil {
+		err = t.check(e.cfg.Self, e.cfg.Last, e.marked)
+	}
+	if err != nil {
+		return errors.Join(err, l.close())
+	}
+	e.resume = t.resume(records, last)
+	e.voted.Store(t.voted(e.cfg.Self, e.cfg.Last, e.marked))
+	return nil
+}
+
+// Close releases the log of an engine that was never run, and does nothing to
+// one that was.
+func (e *Engine) Close() error {
+	if !e.state.CompareAndSwap(stateNew, stateEnded) {
+		return nil
+	}
+	return e.log.close()
+}
+
+// Submit implements consensus.Engine.
+func (e *Engine) Submit(_ context.Context, req []byte) error {
+	fresh, err := e.pool(req)
+	if err != nil || !fresh {
+		return err
+	}
+	for _, id := range e.membership().Replicas {
+		if id != e.cfg.Self {
+			e.cfg.Transport.Forward(id, req)
+		}
+	}
+	return nil
+}
+
+// Accept implements consensus.Engine.
+func (e *Engine) Accept(_ context.Context, req []byte) error {
+	_, err := e.pool(req)
+	return err
+}
+
+func (e *Engine) pool(req []byte) (fresh bool, err error) {
+	in := e.current.Load()
+	if in == nil || e.muted() {
+		return false, consensus.ErrNotRunning
+	}
+	if len(req) > e.cfg.Settings.RequestMaxBytes {
+		return false, fmt.Errorf("%w: %d bytes, limit %d", consensus.ErrTooLarge, len(req), e.cfg.Settings.RequestMaxBytes)
+	}
+	return in.submit(req)
+}
+
+// Step implements consensus.Engine.
+func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
+	in := e.current.Load()
+	if in == nil || e.muted() {
+		return
+	}
+	e.counters.received.Add(1)
+	m, err := e.inbound.decode(from, msg)
+	if err != nil {
+		e.counters.refused.Add(1)
+		if dropped, ok := e.garbage.allow(); ok {
+			e.cfg.Logger.Warn("consensus message refused", "from", from, "bytes", len(msg), "reason", err, "left_out", dropped)
+		}
+		return
+	}
+	in.cons.HandleMessage(uint64(from), m)
+}
+
+// Forget implements consensus.Engine.
+func (e *Engine) Forget(reqs []consensus.RequestInfo) {
+	if in := e.current.Load(); in != nil {
+		in.forget(reqs)
+	}
+}
+
+// Status implements consensus.Engine.
+func (e *Engine) Status() consensus.Status {
+	s := consensus.Status{View: e.meter.view.Load(), VotedHeight: e.voted.Load()}
+	in := e.current.Load()
+	if in == nil || e.muted() {
+		return s
+	}
+	s.Running = true
+	s.Leader = leaderOf(s.View, e.membership())
+	s.Pool = in.size()
+	return s
+}
+
+// Counters returns totals for metrics.
+func (e *Engine) Counters() Counters {
+	return Counters{
+		MessagesSent:     e.counters.sent.Load(),
+		MessagesReceived: e.counters.received.Load(),
+		MessagesRefused:  e.counters.refused.Load(),
+		Decided:          e.counters.decided.Load(),
+		CatchUps:         e.counters.catchUps.Load(),
+		ViewChanges:      e.meter.changes.Load(),
+		LogRecords:       e.log.records.Load(),
+		LogBytes:         e.log.bytes.Load(),
+	}
+}
+
+// membership returns the one in force; it is immutable.
+func (e *Engine) membership() consensus.Membership { return *e.members.Load() }
+
+// fail records the first failure, mutes the engine and wakes Run. It may be
+// called from any goroutine, under any lock.
+func (e *Engine) fail(err error) {
+	e.failOnce.Do(func() {
+		e.failure.Store(&err)
+		close(e.failedCh)
+	})
+}
+
+// muted reports that the engine failed: it must not send, log or vote.
+func (e *Engine) muted() bool { return e.failure.Load() != nil }

@@ -1,0 +1,92 @@
+package bft
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
+)
+
+// maxLogText bounds one line of the library, which may hold a peer's bytes.
+const maxLogText = 400
+
+// libLogger is the library's logger. Its "info" is several lines a block and
+// becomes debug; its warnings can be provoked by peers and are rate-limited.
+type libLogger struct {
+	log   *slog.Logger
+	warns limiter
+	// fail stops the engine with the text of a panic.
+	fail func(error)
+}
+
+func (l *libLogger) Debugf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+func (l *libLogger) Infof(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
+func (l *libLogger) Errorf(format string, args ...any) { l.limited(slog.LevelError, format, args) }
+func (l *libLogger) Warnf(format string, args ...any)  { l.limited(slog.LevelWarn, format, args) }
+
+// Panicf is called where the library does not know how to go on. It must not
+// return; ending the goroutine leaves the process and the other engines alone,
+// and Run stops this one and returns the error.
+func (l *libLogger) Panicf(format string, args ...any) {
+	text := render(format, args)
+	l.log.Error("consensus engine cannot go on", "reason", text)
+	l.fail(fmt.Errorf("consensus engine: %s", text))
+	runtime.Goexit()
+}
+
+func (l *libLogger) limited(level slog.Level, format string, args []any) {
+	if dropped, ok := l.warns.allow(); ok {
+		if dropped > 0 {
+			l.log.Warn("consensus engine: warnings left out", "count", dropped)
+		}
+		l.write(level, format, args)
+	}
+}
+
+func (l *libLogger) write(level slog.Level, format string, args []any) {
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	l.log.Log(context.Background(), level, "consensus engine: "+render(format, args))
+}
+
+// render formats a line of the library. Whole messages, which it sometimes
+// prints, are named by type and size only.
+func render(format string, args []any) string {
+	for i, a := range args {
+		if m, ok := a.(proto.Message); ok {
+			args[i] = fmt.Sprintf("<%s of %d bytes>", m.ProtoReflect().Descriptor().Name(), proto.Size(m))
+		}
+	}
+	text := fmt.Sprintf(format, args...)
+	if len(text) > maxLogText {
+		text = text[:maxLogText] + "…"
+	}
+	return text
+}
+
+// limiter lets a few lines a second through and counts the rest.
+type limiter struct {
+	mu      sync.Mutex
+	rate    *rate.Limiter
+	dropped int
+}
+
+func (l *limiter) allow() (dropped int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rate == nil {
+		l.rate = rate.NewLimiter(rate.Every(200*time.Millisecond), 20)
+	}
+	if !l.rate.Allow() {
+		l.dropped++
+		return 0, false
+	}
+	dropped, l.dropped = l.dropped, 0
+	return dropped, true
+}

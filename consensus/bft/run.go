@@ -1,0 +1,191 @@
+package bft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hyperledger-labs/SmartBFT/pkg/api"
+	smartbft "github.com/hyperledger-labs/SmartBFT/pkg/consensus"
+	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+
+	"github.com/assent-network/assent/consensus"
+)
+
+// instance is one life of the library, from Start to Stop.
+type instance struct {
+	cons  *smartbft.Consensus
+	ticks [2]*time.Ticker
+	full  int // pool size at which a submission is refused without waiting
+}
+
+func (e *Engine) newInstance() *instance {
+	s := e.cfg.Settings
+	in := &instance{full: s.PoolSize}
+	for i := range in.ticks {
+		in.ticks[i] = time.NewTicker(s.Tick)
+	}
+	r := e.resume
+	proposal, sigs := toLibraryDecision(e.last)
+	in.cons = &smartbft.Consensus{
+		Config:            e.cfg.library(),
+		Application:       e,
+		Assembler:         e,
+		WAL:               e.log,
+		WALInitialContent: r.records,
+		Comm:              e,
+		Signer:            e,
+		Verifier:          e,
+		RequestInspector:  e,
+		Synchronizer:      e,
+		Logger:            e.logger,
+		Metrics:           api.NewMetrics(&e.meter),
+		Metadata: &pb.ViewMetadata{
+			ViewId:          r.meta.view,
+			LatestSequence:  r.meta.height,
+			DecisionsInView: r.meta.decisions,
+		},
+		LastProposal:      proposal,
+		LastSignatures:    sigs,
+		Scheduler:         in.ticks[0].C,
+		ViewChangerTicker: in.ticks[1].C,
+	}
+	return in
+}
+
+// Run implements consensus.Engine.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.state.CompareAndSwap(stateNew, stateRunning) {
+		return errors.New("consensus/bft: engine was already run or closed")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.runCtx = ctx
+	err := e.run(ctx, cancel)
+	e.state.Store(stateEnded)
+	if cerr := e.log.close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("close write-ahead log: %w", cerr))
+	}
+	if err != nil {
+		return fmt.Errorf("consensus/bft: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) run(ctx context.Context, cancel context.CancelFunc) error {
+	in := e.newInstance()
+	// Ticking until the library has stopped: committing a proposal taken over
+	// in a view change waits for ticks and for nothing else.
+	defer in.stopTicks()
+	e.starting.Store(in)
+	if err := e.start(in); err != nil {
+		return err
+	}
+	e.current.Store(in)
+	if e.resume.leave {
+		in.cons.Complain(e.resume.meta.view, true)
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-e.failedCh:
+	case <-e.removed:
+		err = consensus.ErrRemoved
+	}
+	e.current.Store(nil)
+	cancel() // ends a catch-up and a batch that would delay the stop
+	if serr := e.stop(in); serr != nil {
+		return errors.Join(err, serr)
+	}
+	if cause := e.failure.Load(); cause != nil {
+		return *cause
+	}
+	return err
+}
+
+// start runs Start on a goroutine of its own, which it may end (Panicf).
+func (e *Engine) start(in *instance) error {
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		done <- in.cons.Start()
+	}()
+	err, ok := <-done
+	if !ok { // Panicf, which has set the failure
+		return errors.Join(errors.New("engine did not start"), *e.failure.Load())
+	}
+	if err != nil {
+		return fmt.Errorf("start engine: %w", err)
+	}
+	return nil
+}
+
+// stop ends the library's goroutines. It gives up after StopTimeout: a
+// goroutine that the library itself has left waiting for good must not keep
+// the node from ending.
+func (e *Engine) stop(in *instance) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		in.cons.Stop()
+		// A change of membership that was under way may have restarted the
+		// components that the first call stopped.
+		in.cons.Stop()
+	}()
+	timeout := time.NewTimer(e.cfg.Settings.StopTimeout)
+	defer timeout.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("engine did not stop within %v", e.cfg.Settings.StopTimeout)
+	}
+}
+
+func (in *instance) stopTicks() {
+	for _, t := range in.ticks {
+		t.Stop()
+	}
+}
+
+// Texts of the library's pool errors, whose values it does not export.
+const (
+	poolHasRequest   = "request already exists"
+	poolHadRequest   = "request already processed"
+	poolClosedPrefix = "pool closed"
+)
+
+// submit puts a request into the pool, past the library's SubmitRequest: that
+// computes the request's identity three times and holds the lock that messages
+// and membership changes need while it waits for room.
+func (in *instance) submit(req []byte) (fresh bool, err error) {
+	if in.size() >= in.full {
+		return false, consensus.ErrBusy
+	}
+	err = in.cons.Pool.Submit(req)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return false, consensus.ErrBusy
+	case err.Error() == poolHasRequest, err.Error() == poolHadRequest:
+		return false, nil
+	case strings.HasPrefix(err.Error(), poolClosedPrefix):
+		return false, consensus.ErrNotRunning
+	default:
+		return false, fmt.Errorf("pool request: %w", err)
+	}
+}
+
+// forget removes requests; that one is absent is no error, and the pool keeps
+// its name for a while and refuses it.
+func (in *instance) forget(reqs []consensus.RequestInfo) {
+	for _, r := range reqs {
+		_ = in.cons.Pool.RemoveRequest(smart.RequestInfo{ClientID: r.Client, ID: r.ID})
+	}
+}
+
+func (in *instance) size() int { return in.cons.Pool.Size() }

@@ -1,0 +1,188 @@
+package bft
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hyperledger-labs/SmartBFT/pkg/api"
+	"github.com/hyperledger-labs/SmartBFT/pkg/metrics"
+	"github.com/hyperledger-labs/SmartBFT/pkg/metrics/disabled"
+	"github.com/hyperledger-labs/SmartBFT/pkg/wal"
+)
+
+// walBuffer is allocated by the library for every record.
+const walBuffer = 64 << 10
+
+// walSuffix ends the names of the library's log files.
+const walSuffix = ".wal"
+
+// log is the write-ahead log of one engine: the library's file log with a
+// synced directory and with errors that stop the engine instead of the
+// process.
+type log struct {
+	dir    string
+	fail   func(error)
+	failed func() bool
+
+	mu      sync.Mutex // guards file; held while a record is written
+	file    *wal.WriteAheadLogFile
+	created *fileCounter
+	synced  uint64 // value of created when the directory was last synced
+
+	records, bytes atomic.Uint64
+}
+
+// openLog opens or creates the log in dir and returns the records since its
+// last truncation.
+func openLog(dir string, logger api.Logger, fail func(error), failed func() bool) (*log, [][]byte, error) {
+	if err := createDir(dir); err != nil {
+		return nil, nil, fmt.Errorf("create write-ahead log directory %s: %w", dir, err)
+	}
+	l := &log{dir: dir, fail: fail, failed: failed, created: &fileCounter{}}
+	records, err := l.open(logger)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
+	}
+	if err := syncDir(dir); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("sync write-ahead log directory %s: %w", dir, err), l.close())
+	}
+	l.synced = l.created.n.Load()
+	return l, records, nil
+}
+
+// open follows the library's InitializeAndReadAll, and repairs one thing more:
+// a crash just after a file was created, before its first record.
+func (l *log) open(logger api.Logger) ([][]byte, error) {
+	opts := &wal.Options{BufferSizeBytes: walBuffer, Metrics: wal.NewMetrics(l.created)}
+	file, err := wal.Open(logger, l.dir, opts)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := wal.Repair(logger, l.dir); err != nil {
+			return nil, fmt.Errorf("repair: %w", err)
+		}
+		file, err = wal.Open(logger, l.dir, opts)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		l.file, err = wal.Create(logger, l.dir, opts)
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, err := file.ReadAll()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		// The last record is torn: it was not synced, so nothing that follows
+		// from it has left this replica.
+		if err := wal.Repair(logger, l.dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("repair: %w", err), file.Close())
+		}
+		records, err = file.ReadAll()
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	l.file = file
+	return records, nil
+}
+
+// Append implements the library's WriteAheadLog. The library panics on an
+// error, so it never sees one: the engine is marked failed, which mutes it
+// before the message that depends on this record could be sent.
+func (l *log) Append(entry []byte, truncateTo bool) error {
+	if l.failed() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		l.fail(errors.New("append to write-ahead log: already closed"))
+		return nil
+	}
+	if err := l.file.Append(entry, truncateTo); err != nil {
+		l.fail(fmt.Errorf("append to write-ahead log in %s: %w", l.dir, err))
+		return nil
+	}
+	l.records.Add(1)
+	l.bytes.Add(uint64(len(entry)))
+	// A new file is reachable after a crash only once its directory is synced.
+	if n := l.created.n.Load(); n != l.synced {
+		if err := syncDir(l.dir); err != nil {
+			l.fail(fmt.Errorf("sync write-ahead log directory %s: %w", l.dir, err))
+			return nil
+		}
+		l.synced = n
+	}
+	return nil
+}
+
+func (l *log) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}
+
+// logFiles counts the log files in dir; an absent directory has none.
+func logFiles(dir string) (int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	n := 0
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), walSuffix) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// createDir makes dir and its missing parents durable.
+func createDir(dir string) error {
+	dir = filepath.Clean(dir)
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := createDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// fileCounter learns from the log's only metric that it has created a file.
+type fileCounter struct {
+	disabled.Provider
+	n atomic.Uint64
+}
+
+func (c *fileCounter) NewGauge(metrics.GaugeOpts) metrics.Gauge { return c }
+func (c *fileCounter) With(...string) metrics.Gauge             { return c }
+func (c *fileCounter) Add(float64)                              {}
+func (c *fileCounter) Set(float64)                              { c.n.Add(1) }
