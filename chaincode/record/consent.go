@@ -153,6 +153,9 @@ func (v *ConsentTerms) checkParties() error {
 	if len(p) != 2 || p[0].Role != DataConsumer || p[1].Role != DataProvider {
 		return errors.New("parties: want one DATA_CONSUMER, then one DATA_PROVIDER")
 	}
+	if p[0].PartyID == p[1].PartyID {
+		return errors.New("parties: one member is both")
+	}
 	if err := p[0].PartyID.Check(); err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ const (
 	KeyConfig      KeyReason = "CONFIG" // left the ordering config, or its node was removed
 )
 
+// RevokeReasons lists the reasons an admin may give for revoking a key.
+func RevokeReasons() []KeyReason { return append([]KeyReason(nil), keyReasons[:3]...) }
+
 var keyReasons = []KeyReason{KeyRotated, KeyCompromised, KeyUnused, KeyConfig}
 
 // NodeKind says what a node does.

@@ -238,6 +238,7 @@ func (v *NodeSpec) Check() error {
 type Node struct {
 	NodeSpec
 	OrgID     OrgID
+	RemovedAt Millis // 0: in service
 	UpdatedAt Millis
 }
 
@@ -249,6 +250,7 @@ func (v *Node) fields(c *codec) {
 	enum(c, "kind", &v.Kind, nodeKinds)
 	text(c, "nodeId", &v.NodeID, maxID)
 	text(c, "orgId", &v.OrgID, maxID)
+	optNumber(c, "removedAt", &v.RemovedAt)
 	optHash(c, "spki", &v.SPKI)
 	optAddress(c, "txKey", &v.TxKey)
 	number(c, "updatedAt", &v.UpdatedAt)

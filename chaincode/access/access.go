@@ -1,0 +1,169 @@
+// Package access is the contract that decides every use of a consent and keeps
+// what came of it.
+//
+// It promises that each request by the consent's lender, permitted or denied,
+// leaves a record and extends the consent's usage chain; that a request by
+// anybody else is refused and leaves nothing; that a permit names the epoch, the
+// code hash and the deadline it was given under; and that a request has at most
+// one receipt. The decision itself is Decide, a pure function.
+//
+// It leaves answering to the provider's node, and the sealed answer off the
+// ledger.
+package access
+
+import (
+	"strings"
+
+	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
+
+	"github.com/assent-network/assent/chaincode/call"
+	"github.com/assent-network/assent/chaincode/record"
+)
+
+// Names of the events.
+const (
+	EventRequest = "request"
+	EventReceipt = "receipt"
+)
+
+// Contract is the access contract.
+type Contract struct{ contractapi.Contract }
+
+// New makes the contract.
+func New() *Contract {
+	c := new(Contract)
+	c.Name = record.ContractAccess
+	c.TransactionContextHandler = new(call.Context)
+	return c
+}
+
+// GetEvaluateTransactions names the read functions.
+func (*Contract) GetEvaluateTransactions() []string {
+	return []string{"GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty"}
+}
+
+// Request asks to use a consent once. Argument: record.RequestSpec; result:
+// record.Decision. For integrations of the consent's lender. A denial is a
+// successful call: its record must stand.
+func (*Contract) Request(ctx *call.Context, requestJSON string) (string, error) {
+	spec, err := call.Argument[record.RequestSpec](requestJSON)
+	if err != nil {
+		return "", err
+	}
+	caller, err := ctx.Caller(record.RoleIntegration)
+	if err != nil {
+		return "", err
+	}
+	in, err := gather(ctx, caller, spec)
+	if err != nil {
+		return "", err
+	}
+	request := describe(ctx, caller, in, Decide(in))
+	usage, err := writeRequest(ctx, request, in.Usage)
+	if err != nil {
+		return "", err
+	}
+	if _, err := ctx.Put(record.UsageKey(usage.ConsentID), usage); err != nil {
+		return "", err
+	}
+	return call.Answer(&record.Decision{
+		Code: request.Code, Deadline: request.Deadline, Decision: request.Decision,
+		Epoch: request.Epoch, RequestID: request.RequestID,
+	})
+}
+
+// gather reads what the decision depends on, and refuses a caller whose member
+// is not the consent's lender.
+func gather(ctx *call.Context, caller *call.Caller, spec *record.RequestSpec) (*Inputs, error) {
+	in := &Inputs{Now: caller.Now, Request: spec}
+	var err error
+	in.Consent, err = call.Need[record.Consent](ctx, record.ConsentKey(spec.ConsentID), record.CodeConsentUnknown, "consent")
+	if err != nil {
+		return nil, err
+	}
+	if in.Consent.Consumer() != caller.OrgID() {
+		return nil, record.Refuse(record.CodeForbidden, "caller's member is not the consent's DATA_CONSUMER party")
+	}
+	if err := caller.MustBe(record.DataConsumer); err != nil {
+		return nil, err
+	}
+	if in.Usage, err = call.Get[record.Usage](ctx, record.UsageKey(spec.ConsentID)); err != nil {
+		return nil, err
+	}
+	if in.Usage == nil {
+		in.Usage = &record.Usage{ConsentID: spec.ConsentID}
+	}
+	if in.Product, err = call.Get[record.Product](ctx, record.ProductKey(in.Consent.ProductID)); err != nil {
+		return nil, err
+	}
+	if record.HasItem(in.Consent.TemplateIDs, spec.TemplateID) {
+		if in.Template, err = call.Get[record.Template](ctx, record.TemplateKey(spec.TemplateID)); err != nil {
+			return nil, err
+		}
+	}
+	in.Epoch, err = call.Get[record.Epoch](ctx, record.EpochKey(in.Consent.ProductID))
+	return in, err
+}
+
+// describe makes the request's record. What a denial records was on the ledger
+// before: nothing the caller made up, but for the answer key.
+func describe(ctx *call.Context, caller *call.Caller, in *Inputs, code record.Code) *record.Request {
+	consent := in.Consent
+	r := &record.Request{
+		AnswerKey: in.Request.AnswerKey, ClientKey: caller.Client.Address, Code: code,
+		ConsentID: consent.ConsentID, ConsentVersion: consent.Version, Consumer: consent.Consumer(),
+		Decision: record.Deny, ProductID: consent.ProductID, Provider: consent.Provider(),
+		Purpose: in.Request.Purpose, RequestID: requestID(ctx), RequestedAt: in.Now,
+		Sequence: in.Usage.Requests + 1,
+	}
+	if record.HasItem(consent.TemplateIDs, in.Request.TemplateID) {
+		r.TemplateID = in.Request.TemplateID
+	}
+	if code != record.CodePermit {
+		return r
+	}
+	due := in.Template.AnswerTTL
+	if in.Request.DeadlineMs != 0 {
+		due = min(due, in.Request.DeadlineMs)
+	}
+	r.Decision, r.CodeHash, r.Epoch = record.Permit, in.Template.CodeHash, in.Epoch.Epoch
+	r.Deadline, r.Params = in.Now+due, in.Request.Params
+	return r
+}
+
+// requestID is the transaction id; a Fabric network writes it without "0x".
+func requestID(ctx *call.Context) record.RequestID {
+	id := ctx.GetStub().GetTxID()
+	if !strings.HasPrefix(id, "0x") {
+		id = "0x" + id
+	}
+	return record.RequestID(id)
+}
+
+// writeRequest writes the request's record, index rows and event, and returns
+// the usage that follows it.
+func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) (*record.Usage, error) {
+	if err := ctx.Index(record.RequestConsentIndex(r.ConsentID, r.Sequence, r.RequestID)); err != nil {
+		return nil, err
+	}
+	for _, party := range []record.OrgID{r.Consumer, r.Provider} {
+		if err := ctx.Index(record.RequestPartyIndex(party, r.RequestedAt, r.RequestID)); err != nil {
+			return nil, err
+		}
+	}
+	written, err := ctx.Publish(record.RequestKey(r.RequestID), EventRequest, r)
+	if err != nil {
+		return nil, err
+	}
+	after := *before
+	after.Head = record.NextHead(before.Head, []byte(written))
+	after.Requests++
+	if r.Decision == record.Permit {
+		after.Uses++
+		if day := record.DayOf(r.RequestedAt); day != after.Day {
+			after.Day, after.DayUses = day, 0
+		}
+		after.DayUses++
+	}
+	return &after, nil
+}

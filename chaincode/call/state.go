@@ -1,0 +1,225 @@
+package call
+
+import (
+	"fmt"
+
+	"github.com/assent-network/assent/chaincode/record"
+)
+
+// indexValue is what index rows hold; their key says everything.
+var indexValue = []byte("1")
+
+// read decodes the record under key into v and reports whether there is one.
+func (c *Context) read(key string, v record.Record) (bool, error) {
+	data, err := c.GetStub().GetState(key)
+	if err != nil {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	if data == nil {
+		return false, nil
+	}
+	if err := record.Decode(data, v); err != nil {
+		return false, fmt.Errorf("record in state: %w", err)
+	}
+	return true, nil
+}
+
+// Get returns the record under key, or nil.
+func Get[T any, P interface {
+	*T
+	record.Record
+}](c *Context, key string) (*T, error) {
+	v := new(T)
+	found, err := c.read(key, P(v))
+	if err != nil || !found {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Need returns the record under key, or refuses with code.
+func Need[T any, P interface {
+	*T
+	record.Record
+}](c *Context, key string, code record.Code, what string) (*T, error) {
+	v, err := Get[T, P](c, key)
+	if err == nil && v == nil {
+		return nil, record.Refuse(code, "no such %s", what)
+	}
+	return v, err
+}
+
+// Put writes a record and returns its canonical JSON.
+func (c *Context) Put(key string, v record.Record) ([]byte, error) {
+	data, err := record.Encode(v)
+	if err != nil {
+		return nil, record.Refuse(record.CodeBadRequest, "%v", err)
+	}
+	if err := c.GetStub().PutState(key, data); err != nil {
+		return nil, fmt.Errorf("write state: %w", err)
+	}
+	return data, nil
+}
+
+// Publish writes a record, emits it as the call's event and returns it: what
+// nearly every write function does last.
+func (c *Context) Publish(key, event string, v record.Record) (string, error) {
+	data, err := c.Put(key, v)
+	if err != nil {
+		return "", err
+	}
+	if err := c.GetStub().SetEvent(event, data); err != nil {
+		return "", fmt.Errorf("set event: %w", err)
+	}
+	return string(data), nil
+}
+
+// Index writes an index row.
+func (c *Context) Index(key string) error {
+	if err := c.GetStub().PutState(key, indexValue); err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	return nil
+}
+
+// Unindex deletes an index row.
+func (c *Context) Unindex(key string) error {
+	if err := c.GetStub().DelState(key); err != nil {
+		return fmt.Errorf("delete index: %w", err)
+	}
+	return nil
+}
+
+// Show returns the record under key as a read function does: its bytes as they
+// are in the state.
+func (c *Context) Show(key, what string) (string, error) {
+	data, err := c.GetStub().GetState(key)
+	if err != nil {
+		return "", fmt.Errorf("read state: %w", err)
+	}
+	if data == nil {
+		return "", record.Refuse(record.CodeNotFound, "no such %s", what)
+	}
+	return string(data), nil
+}
+
+// Answer returns a record made for the caller, such as a list.
+func Answer(v record.Record) (string, error) {
+	data, err := record.Encode(v)
+	if err != nil {
+		return "", record.Refuse(record.CodeLimitExceeded, "answer is too large: %v", err)
+	}
+	return string(data), nil
+}
+
+// List decodes every record under a prefix. Read functions only: in a
+// transaction the range would tie it to every row of the prefix.
+func List[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix string) ([]T, error) {
+	var out []T
+	err := c.scan(prefix, "", func(_ string, value []byte) (bool, error) {
+		if len(out) == record.MaxList {
+			return false, record.Refuse(record.CodeLimitExceeded, "more than %d records", record.MaxList)
+		}
+		var v T
+		if err := record.Decode(value, P(&v)); err != nil {
+			return false, fmt.Errorf("record in state: %w", err)
+		}
+		out = append(out, v)
+		return true, nil
+	})
+	return out, err
+}
+
+// ListIndex decodes the records that the index rows under a prefix point to.
+func ListIndex[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix string, target func(id string) string) ([]T, error) {
+	out, next, err := page[T, P](c, prefix, record.MaxList, "", target)
+	if err == nil && next != "" {
+		return nil, record.Refuse(record.CodeLimitExceeded, "more than %d records", record.MaxList)
+	}
+	return out, err
+}
+
+// Page decodes one page of the records that the index rows under a prefix point
+// to, and returns the bookmark of the next page, "" at the end. size is the
+// page size as the caller wrote it.
+func Page[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix, size, bookmark string, target func(id string) string) ([]T, string, error) {
+	n, err := Integer("pageSize", size)
+	if err != nil {
+		return nil, "", err
+	}
+	if n == 0 || n > record.MaxPage {
+		return nil, "", record.Refuse(record.CodeBadRequest, "pageSize: want 1 to %d", record.MaxPage)
+	}
+	return page[T, P](c, prefix, int(n), bookmark, target)
+}
+
+func page[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix string, size int, bookmark string, target func(id string) string) ([]T, string, error) {
+	var keys []string
+	more := false
+	err := c.scan(prefix, bookmark, func(key string, _ []byte) (bool, error) {
+		if more = len(keys) == size; more {
+			return false, nil
+		}
+		keys = append(keys, key)
+		return true, nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	out := make([]T, len(keys))
+	for i, key := range keys {
+		found, err := c.read(target(record.LastSegment(key)), P(&out[i]))
+		if err != nil {
+			return nil, "", err
+		}
+		if !found {
+			return nil, "", fmt.Errorf("index row without its record")
+		}
+	}
+	if !more {
+		return out, "", nil
+	}
+	return out, keys[len(keys)-1][len(prefix):], nil
+}
+
+// scan visits the rows under a prefix in key order, after the row that bookmark
+// names, until visit returns false.
+func (c *Context) scan(prefix, bookmark string, visit func(key string, value []byte) (bool, error)) error {
+	start := prefix
+	if bookmark != "" {
+		start = prefix + bookmark + "\x00"
+	}
+	end := prefix[:len(prefix)-1] + "0" // '0' follows '/', which ends every prefix
+	rows, err := c.GetStub().GetStateByRange(start, end)
+	if err != nil {
+		return fmt.Errorf("range over state: %w", err)
+	}
+	err = func() error {
+		for rows.HasNext() {
+			row, err := rows.Next()
+			if err != nil {
+				return fmt.Errorf("range over state: %w", err)
+			}
+			if more, err := visit(row.GetKey(), row.GetValue()); err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	}()
+	if closeErr := rows.Close(); err == nil && closeErr != nil {
+		return fmt.Errorf("close range: %w", closeErr)
+	}
+	return err
+}

@@ -1,0 +1,98 @@
+package chaincode
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/assent-network/assent/chaincode/record"
+)
+
+// Function is one function of a contract, as a caller names it.
+type Function struct {
+	Contract string
+	Name     string
+	Args     int  // how many arguments, all of them strings
+	Evaluate bool // reads only: never part of a transaction
+}
+
+// functions is every callable function under "contract:Function". A test holds
+// it against the contracts themselves.
+var functions = index([]Function{
+	{record.ContractMembership, "ApplyConfig", 1, false},
+	{record.ContractMembership, "RegisterClient", 1, false},
+	{record.ContractMembership, "RevokeClient", 3, false},
+	{record.ContractMembership, "SetNode", 1, false},
+	{record.ContractMembership, "RemoveNode", 1, false},
+	{record.ContractMembership, "SetDataKey", 1, false},
+	{record.ContractMembership, "RevokeDataKey", 1, false},
+	{record.ContractMembership, "GetConfig", 0, true},
+	{record.ContractMembership, "GetMember", 1, true},
+	{record.ContractMembership, "ListMembers", 0, true},
+	{record.ContractMembership, "GetClient", 2, true},
+	{record.ContractMembership, "ListClients", 1, true},
+	{record.ContractMembership, "GetNode", 2, true},
+	{record.ContractMembership, "ListNodes", 0, true},
+	{record.ContractMembership, "ListDataKeys", 1, true},
+
+	{record.ContractCatalog, "PublishNotice", 1, false},
+	{record.ContractCatalog, "PublishProduct", 1, false},
+	{record.ContractCatalog, "RetireProduct", 1, false},
+	{record.ContractCatalog, "ApproveTemplate", 1, false},
+	{record.ContractCatalog, "RetireTemplate", 1, false},
+	{record.ContractCatalog, "OpenEpoch", 2, false},
+	{record.ContractCatalog, "GetNotice", 1, true},
+	{record.ContractCatalog, "GetProduct", 1, true},
+	{record.ContractCatalog, "ListProducts", 1, true},
+	{record.ContractCatalog, "GetTemplate", 1, true},
+	{record.ContractCatalog, "ListTemplates", 1, true},
+	{record.ContractCatalog, "GetEpoch", 1, true},
+
+	{record.ContractConsent, "Create", 1, false},
+	{record.ContractConsent, "Authorise", 3, false},
+	{record.ContractConsent, "Reject", 2, false},
+	{record.ContractConsent, "Revoke", 4, false},
+	{record.ContractConsent, "Expire", 1, false},
+	{record.ContractConsent, "Get", 1, true},
+	{record.ContractConsent, "ListByParty", 4, true},
+	{record.ContractConsent, "ListByPrincipal", 1, true},
+
+	{record.ContractAccess, "Request", 1, false},
+	{record.ContractAccess, "Receipt", 1, false},
+	{record.ContractAccess, "GetRequest", 1, true},
+	{record.ContractAccess, "GetReceipt", 1, true},
+	{record.ContractAccess, "Usage", 1, true},
+	{record.ContractAccess, "ListByConsent", 3, true},
+	{record.ContractAccess, "ListByParty", 3, true},
+})
+
+func index(list []Function) map[string]Function {
+	m := make(map[string]Function, len(list))
+	for _, f := range list {
+		m[f.Contract+":"+f.Name] = f
+	}
+	return m
+}
+
+// Lookup finds a function by its exact contract and name.
+func Lookup(contract, function string) (Function, bool) {
+	if strings.Contains(contract, ":") || strings.Contains(function, ":") {
+		return Function{}, false
+	}
+	f, found := functions[contract+":"+function]
+	return f, found
+}
+
+// Functions lists every function, by contract and name.
+func Functions() []Function {
+	out := make([]Function, 0, len(functions))
+	for _, f := range functions {
+		out = append(out, f)
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if out[i].Contract != out[j].Contract {
+			return out[i].Contract < out[j].Contract
+		}
+		return out[i].Name < out[j].Name
+	})
+	return out
+}

@@ -1,0 +1,128 @@
+package membership
+
+import (
+	"github.com/assent-network/assent/chaincode/call"
+	"github.com/assent-network/assent/chaincode/record"
+)
+
+// SetNode writes the endpoint record of a node of the caller's member. Argument:
+// record.NodeSpec. For admins. The node's transaction key becomes a client key
+// with the role node; a key the record no longer names is revoked.
+func (*Contract) SetNode(ctx *call.Context, nodeJSON string) (string, error) {
+	spec, err := call.Argument[record.NodeSpec](nodeJSON)
+	if err != nil {
+		return "", err
+	}
+	caller, err := ctx.Caller(record.RoleAdmin)
+	if err != nil {
+		return "", err
+	}
+	key := record.NodeKey(caller.OrgID(), spec.NodeID)
+	last, err := call.Get[record.Node](ctx, key)
+	if err != nil {
+		return "", err
+	}
+	next := &record.Node{NodeSpec: *spec, OrgID: caller.OrgID(), UpdatedAt: caller.Now}
+	if err := countObservers(ctx, caller, last, next); err != nil {
+		return "", err
+	}
+	if err := replaceTxKey(ctx, caller, last, next); err != nil {
+		return "", err
+	}
+	return ctx.Publish(key, EventNode, next)
+}
+
+// RemoveNode takes a node of the caller's member out of service: the network
+// gate refuses it from then on, and its transaction key is revoked. For admins.
+func (*Contract) RemoveNode(ctx *call.Context, nodeID string) (string, error) {
+	if err := call.Identifier(record.NodeID(nodeID)); err != nil {
+		return "", err
+	}
+	caller, err := ctx.Caller(record.RoleAdmin)
+	if err != nil {
+		return "", err
+	}
+	key := record.NodeKey(caller.OrgID(), record.NodeID(nodeID))
+	last, err := call.Need[record.Node](ctx, key, record.CodeNotFound, "node of this member")
+	if err != nil {
+		return "", err
+	}
+	if last.RemovedAt != 0 {
+		return "", record.Refuse(record.CodeWrongState, "node is already removed")
+	}
+	next := *last
+	next.RemovedAt, next.UpdatedAt, next.TxKey, next.Answers = caller.Now, caller.Now, record.Address{}, false
+	if err := countObservers(ctx, caller, last, &next); err != nil {
+		return "", err
+	}
+	if err := replaceTxKey(ctx, caller, last, &next); err != nil {
+		return "", err
+	}
+	return ctx.Publish(key, EventNode, &next)
+}
+
+func observes(n *record.Node) bool {
+	return n != nil && n.Kind == record.Observer && n.RemovedAt == 0
+}
+
+// countObservers keeps the member's count in step with one node's change.
+func countObservers(ctx *call.Context, caller *call.Caller, last, next *record.Node) error {
+	before, after := observes(last), observes(next)
+	if before == after {
+		return nil
+	}
+	member := caller.Member
+	if before {
+		member.Observers--
+	} else {
+		config, err := call.Need[record.OrderingConfig](ctx, record.ConfigKey, record.CodeNotFound, "ordering config")
+		if err != nil {
+			return err
+		}
+		limit := config.ObserversPerMember
+		if limit == 0 {
+			limit = record.DefaultObserversPerMember
+		}
+		if member.Observers >= limit {
+			return record.Refuse(record.CodeLimitExceeded, "member already has its %d observers; remove one first", limit)
+		}
+		member.Observers++
+	}
+	_, err := ctx.Put(record.MemberKey(member.OrgID), &member)
+	return err
+}
+
+func replaceTxKey(ctx *call.Context, caller *call.Caller, last, next *record.Node) error {
+	var old record.Address
+	if last != nil {
+		old = last.TxKey
+	}
+	if old == next.TxKey {
+		return nil
+	}
+	if old != (record.Address{}) {
+		key := record.ClientKey(caller.OrgID(), old)
+		client, err := call.Get[record.Client](ctx, key)
+		if err != nil {
+			return err
+		}
+		if client != nil && (client.RevokedAt == 0 || client.RevokedAt > caller.Now) {
+			client.RevokedAt, client.RevokeReason = caller.Now, record.KeyConfig
+			if _, err := ctx.Put(key, client); err != nil {
+				return err
+			}
+		}
+	}
+	if next.TxKey == (record.Address{}) {
+		return nil
+	}
+	key := record.ClientKey(caller.OrgID(), next.TxKey)
+	if err := absent[record.Client](ctx, key, "client key"); err != nil {
+		return err
+	}
+	_, err := ctx.Put(key, &record.Client{
+		Address: next.TxKey, NodeID: next.NodeID, OrgID: caller.OrgID(),
+		RegisteredAt: caller.Now, Roles: []record.ClientRole{record.RoleNode},
+	})
+	return err
+}
