@@ -126,7 +126,7 @@ type blockCursor struct {
 
 func newBlockCursor(rows map[string]*ledger.Write, start, end string) *blockCursor {
 	c := &blockCursor{rows: rows}
-	for k := range rows {
+	for k := range rows { //archtest:order-free sorted below
 		if k >= start && (end == "" || k < end) {
 			c.keys = append(c.keys, k)
 		}
@@ -163,18 +163,19 @@ func (b *Block) Known(id ledger.Hash) (bool, error) {
 	return ok && ref.time >= from, nil
 }
 
-// Apply adds the outcome of a transaction; its writes are visible to what
-// follows. ErrLogRowExists means that it was not applied, because it would
-// change a row that is written once; any other error is fatal.
-func (b *Block) Apply(tx *Tx) error {
+// Apply adds what execution made of a transaction and returns its outcome; its
+// writes are visible to what follows. ErrLogRowExists means that it was not
+// applied, because it would change a row that is written once; any other error
+// is fatal. The block keeps the slices of tx.
+func (b *Block) Apply(tx *Tx) (*Outcome, error) {
 	if b.db.failed != nil {
-		return b.db.failed
+		return nil, b.db.failed
 	}
 	if b.sealed {
-		return b.db.fail(fmt.Errorf("apply transaction %s: block %d is sealed", tx.TxID, b.height))
+		return nil, b.db.fail(fmt.Errorf("apply transaction %s: block %d is sealed", tx.TxID, b.height))
 	}
 	if err := b.checkWrites(tx.Writes); err != nil {
-		return fmt.Errorf("apply transaction %s: %w", tx.TxID, err)
+		return nil, fmt.Errorf("apply transaction %s: %w", tx.TxID, err)
 	}
 	writes := ledger.HashedWrites(tx.Writes)
 	for i := range tx.Writes {
@@ -192,20 +193,23 @@ func (b *Block) Apply(tx *Tx) error {
 	if _, ok := b.index[tx.TxID]; !ok {
 		known, err := b.Known(tx.TxID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !known {
 			b.index[tx.TxID] = txRef{b.height, tx.Index, position, b.time}
 		}
 	}
 	if err := b.db.log.append(leafHash(&r)); err != nil {
-		return b.db.fail(corrupt("receipt log", err))
+		return nil, b.db.fail(corrupt("receipt log", err))
 	}
 	b.outcomes = append(b.outcomes, encodeRow(&outcomeRow{
 		TxID: tx.TxID, Height: b.height, Index: tx.Index, Time: b.time, Code: tx.Code, Message: tx.Message,
 		Events: storeEvents(tx.Events, tx.Writes), Writes: writes, Payload: tx.Payload,
 	}))
-	return nil
+	return &Outcome{
+		TxID: tx.TxID, Height: b.height, Index: tx.Index, Position: position, Time: b.time, Code: tx.Code, Message: tx.Message,
+		Events: tx.Events, Writes: writes, Payload: tx.Payload,
+	}, nil
 }
 
 var (
@@ -277,7 +281,7 @@ func (b *Block) Seal() (Roots, error) {
 		return b.roots, nil
 	}
 	leaves := make([]leaf, 0, len(b.leaves))
-	for key, value := range b.leaves { // updateTrie puts them in order
+	for key, value := range b.leaves { //archtest:order-free updateTrie sorts them
 		leaves = append(leaves, leaf{ledger.TrieKey(key), value})
 	}
 	root, nodes, err := updateTrie(b.parent.roots.State, db.readNode, leaves)
@@ -327,7 +331,7 @@ func (b *Block) Commit() error {
 	}
 	l := db.layer
 	l.mu.Lock()
-	for key, w := range b.rows {
+	for key, w := range b.rows { //archtest:order-free into a map
 		_, record := b.leaves[key]
 		l.putRowLocked(b.height, w, record)
 	}
@@ -335,7 +339,7 @@ func (b *Block) Commit() error {
 		n := &b.nodes[i]
 		l.putNodeLocked(b.height, n.path, n.hash, n.blob)
 	}
-	for id, ref := range b.index {
+	for id, ref := range b.index { //archtest:order-free into a map and a set
 		l.index[id] = ref
 		db.known.add(id, b.time)
 	}
@@ -343,7 +347,7 @@ func (b *Block) Commit() error {
 		l.bytes += len(row) + 2*entryOverhead
 	}
 	l.outcome = append(l.outcome, b.outcomes...)
-	for id, tile := range db.log.done {
+	for id, tile := range db.log.done { //archtest:order-free into a map
 		l.tiles[id] = tile
 		l.bytes += len(tile) + entryOverhead
 	}

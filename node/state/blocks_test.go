@@ -20,7 +20,7 @@ func TestBlocksSurviveReopenAndProveRecords(t *testing.T) {
 		}
 		for i := range 3 {
 			id := ledger.Sum([]byte(fmt.Sprint(h, i)))
-			if err := b.Apply(&Tx{TxID: id, Index: uint64(i), Code: "OK", Writes: []ledger.Write{{Key: fmt.Sprintf("c/k%d", (int(h)*7+i)%50), Value: id[:]}, {Key: "c/log/" + id.Hex(), Value: id[:]}}}); err != nil {
+			if _, err := b.Apply(&Tx{TxID: id, Index: uint64(i), Code: "OK", Writes: []ledger.Write{{Key: fmt.Sprintf("c/k%d", (int(h)*7+i)%50), Value: id[:]}, {Key: "c/log/" + id.Hex(), Value: id[:]}}}); err != nil {
 				t.Fatal(err)
 			}
 		}

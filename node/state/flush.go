@@ -78,14 +78,14 @@ func (db *DB) Flush() error {
 		return db.fail(storageError("flush", err))
 	}
 	old := db.layer
-	for key, r := range old.records {
+	for key, r := range old.records { //archtest:order-free what a cache forgets changes no result
 		if r.deleted {
 			db.rowCache.put(key, nil)
 		} else {
 			db.rowCache.put(key, r.value)
 		}
 	}
-	for path, n := range old.nodes {
+	for path, n := range old.nodes { //archtest:order-free what a cache forgets changes no result
 		if n.blob != nil {
 			db.nodeCache.put(path, cachedNode{n.hash, n.blob})
 		}
@@ -135,13 +135,13 @@ func (db *DB) writeLayer(v *View) error {
 func (db *DB) putLayer(w writer, v *View) error {
 	l := db.layer
 	for _, rows := range []map[string]*version{l.records, l.plain} {
-		for key, r := range rows {
+		for key, r := range rows { //archtest:order-free one atomic batch, each key once
 			if err := putOrDelete(w, keyRow(key), r.value, r.deleted); err != nil {
 				return err
 			}
 		}
 	}
-	for path, n := range l.nodes {
+	for path, n := range l.nodes { //archtest:order-free one atomic batch, each key once
 		if err := putOrDelete(w, keyNode(path), n.blob, n.blob == nil); err != nil {
 			return err
 		}
@@ -151,12 +151,12 @@ func (db *DB) putLayer(w writer, v *View) error {
 			return storageError("write outcome", err)
 		}
 	}
-	for id, ref := range l.index {
+	for id, ref := range l.index { //archtest:order-free one atomic batch, each key once
 		if err := w.put(keyIndex(id), ref.encode()); err != nil {
 			return storageError("write index", err)
 		}
 	}
-	for id, tile := range l.tiles {
+	for id, tile := range l.tiles { //archtest:order-free one atomic batch, each key once
 		if err := w.put(keyTile(id), tile); err != nil {
 			return storageError("write tile", err)
 		}

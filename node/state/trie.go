@@ -76,7 +76,7 @@ func updateTrie(root ledger.Hash, read nodeReader, leaves []leaf) (ledger.Hash, 
 		return next, nil, nil
 	}
 	changes := make([]nodeChange, 0, len(set.Nodes))
-	for path, n := range set.Nodes {
+	for path, n := range set.Nodes { //archtest:order-free sorted below
 		changes = append(changes, nodeChange{path, n.Hash, n.Blob})
 	}
 	slices.SortFunc(changes, func(a, b nodeChange) int { return bytes.Compare([]byte(a.path), []byte(b.path)) })

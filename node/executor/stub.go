@@ -1,0 +1,263 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
+)
+
+// reader is the state a call reads: an unfinished block or a view.
+type reader interface {
+	Get(key string) ([]byte, bool, error)
+	Range(start, end string, limit int) ([]state.Row, error)
+}
+
+// invocation is one call of one contract function.
+type invocation struct {
+	call    Call
+	args    [][]byte
+	creator []byte
+	channel string
+	time    uint64          // block time, Unix ms
+	reading context.Context // of a read call; nil in a transaction
+}
+
+// stub is what a contract sees of the ledger: Fabric's chaincode stub over our
+// state. It serves one call.
+//
+// Errors. What the stub refuses it refuses for good: the first refusal decides
+// the call, even if the contract goes on. Running out of calls, and a state that
+// cannot be read, stop the contract at once.
+type stub struct {
+	state  reader
+	inv    invocation
+	limits limits
+
+	calls, readBytes, rangeRows, writeBytes int
+
+	writes  []ledger.Write // in order of first write
+	written map[string]int // key → index in writes
+	event   *ledger.Event  // the last one set, as in Fabric
+
+	refusal *record.Refusal
+	fatal   error
+}
+
+func newStub(r reader, inv invocation, l limits) *stub {
+	return &stub{state: r, inv: inv, limits: l}
+}
+
+// refuse remembers the first refusal.
+func (s *stub) refuse(code record.Code, format string, args ...any) error {
+	r := &record.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+	if s.refusal == nil {
+		s.refusal = r
+	}
+	return r
+}
+
+// stop ends the call: the state cannot be read, or the reader has gone.
+func (s *stub) stop(err error) {
+	s.fatal = err
+	panic(abort{})
+}
+
+// count is called at the start of every stub call that costs something.
+func (s *stub) count() {
+	if s.calls++; s.calls > s.limits.calls {
+		_ = s.refuse(record.CodeLimitExceeded, "more than %d calls of the ledger", s.limits.calls)
+		panic(abort{}) // the contract may be in an endless loop
+	}
+	if s.inv.reading != nil && s.calls%64 == 0 {
+		if err := s.inv.reading.Err(); err != nil {
+			s.stop(err)
+		}
+	}
+}
+
+// countRead adds what was read.
+func (s *stub) countRead(bytes int) {
+	if s.readBytes += bytes; s.readBytes > s.limits.readBytes {
+		_ = s.refuse(record.CodeLimitExceeded, "more than %d bytes read", s.limits.readBytes)
+		panic(abort{})
+	}
+}
+
+// compositeSegment holds the rows of composite keys, which begin with a zero
+// byte and so have no contract of their own.
+const compositeSegment = "/ck/"
+
+// stateKey turns a contract's key into the ledger's.
+func (s *stub) stateKey(key string) (string, error) {
+	if strings.HasPrefix(key, "\x00") {
+		key = s.inv.call.Contract + compositeSegment + key
+	}
+	if len(key) > s.limits.key {
+		return "", s.refuse(record.CodeLimitExceeded, "a key has %d bytes, at most %d are allowed", len(key), s.limits.key)
+	}
+	return key, nil
+}
+
+// GetState returns the value under key after the previous transaction, nil if
+// there is none.
+func (s *stub) GetState(key string) ([]byte, error) {
+	s.count()
+	key, err := s.stateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	value, ok, err := s.state.Get(key)
+	if err != nil {
+		s.stop(fmt.Errorf("read %q: %w", key, err))
+	}
+	s.countRead(len(key) + len(value))
+	if !ok {
+		return nil, nil
+	}
+	return slices.Clone(value), nil // contracts may change what they get
+}
+
+// GetMultipleStates is GetState for several keys.
+func (s *stub) GetMultipleStates(keys ...string) ([][]byte, error) {
+	out := make([][]byte, len(keys))
+	for i, k := range keys {
+		v, err := s.GetState(k)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+// PutState writes a row of the contract's own.
+func (s *stub) PutState(key string, value []byte) error {
+	if len(value) == 0 {
+		s.count()
+		return s.refuse(record.CodeBadRequest, "an empty value cannot be written: delete the row instead")
+	}
+	if len(value) > s.limits.value {
+		s.count()
+		return s.refuse(record.CodeLimitExceeded, "a value has %d bytes, at most %d are allowed", len(value), s.limits.value)
+	}
+	return s.write(ledger.Write{Key: key, Value: slices.Clone(value)})
+}
+
+// DelState removes a row of the contract's own.
+func (s *stub) DelState(key string) error { return s.write(ledger.Write{Key: key, Delete: true}) }
+
+func (s *stub) write(w ledger.Write) error {
+	s.count()
+	if s.inv.reading != nil {
+		return s.refuse(record.CodeReadOnlyFunction, "a read call cannot write")
+	}
+	key, err := s.stateKey(w.Key)
+	if err != nil {
+		return err
+	}
+	w.Key = key
+	if owner, _, err := ledger.SplitKey(key); err != nil || owner != s.inv.call.Contract {
+		return s.refuse(record.CodeForbidden, "contract %s may write only under its own name", s.inv.call.Contract)
+	}
+	if i, ok := s.written[key]; ok {
+		s.writeBytes += len(w.Value) - len(s.writes[i].Value)
+		s.writes[i] = w
+	} else {
+		if len(s.writes) == s.limits.writes {
+			return s.refuse(record.CodeLimitExceeded, "more than %d rows written", s.limits.writes)
+		}
+		if s.written == nil {
+			s.written = make(map[string]int, 8)
+		}
+		s.written[key] = len(s.writes)
+		s.writes = append(s.writes, w)
+		s.writeBytes += len(key) + len(w.Value)
+	}
+	if s.writeBytes > s.limits.writeBytes {
+		return s.refuse(record.CodeLimitExceeded, "more than %d bytes written", s.limits.writeBytes)
+	}
+	return nil
+}
+
+// SetEvent announces something if the transaction is not refused. As in Fabric,
+// a transaction has one event: the last.
+func (s *stub) SetEvent(name string, payload []byte) error {
+	s.count()
+	switch {
+	case s.inv.reading != nil:
+		return s.refuse(record.CodeReadOnlyFunction, "a read call cannot set an event")
+	case name == "":
+		return errors.New("an event needs a name")
+	case len(name) > ledger.MaxNameBytes || len(payload) > s.limits.value:
+		return s.refuse(record.CodeLimitExceeded, "an event has a name of %d and a payload of %d bytes, at most %d and %d are allowed", len(name), len(payload), ledger.MaxNameBytes, s.limits.value)
+	}
+	s.event = &ledger.Event{Contract: s.inv.call.Contract, Name: name, Payload: slices.Clone(payload)}
+	return nil
+}
+
+func (s *stub) events() []ledger.Event {
+	if s.event == nil {
+		return nil
+	}
+	return []ledger.Event{*s.event}
+}
+
+// sortedWrites returns the write set in the order receipts want.
+func (s *stub) sortedWrites() []ledger.Write {
+	slices.SortFunc(s.writes, func(a, b ledger.Write) int { return strings.Compare(a.Key, b.Key) })
+	return s.writes
+}
+
+// GetTxID returns the transaction's id as 0x-hex; empty in a read call.
+func (s *stub) GetTxID() string {
+	if s.inv.reading != nil {
+		return ""
+	}
+	return s.inv.call.TxID.Hex()
+}
+
+// GetChannelID returns the chain id as 0x-hex.
+func (s *stub) GetChannelID() string { return s.inv.channel }
+
+// GetTxTimestamp returns the time of the block.
+func (s *stub) GetTxTimestamp() (*timestamppb.Timestamp, error) {
+	ms := int64(s.inv.time)
+	return &timestamppb.Timestamp{Seconds: ms / 1000, Nanos: int32(ms%1000) * 1_000_000}, nil
+}
+
+// GetCreator returns the canonical JSON of record.Creator.
+func (s *stub) GetCreator() ([]byte, error) { return s.inv.creator, nil }
+
+func (s *stub) function() string { return s.inv.call.Contract + ":" + s.inv.call.Function }
+
+// GetArgs returns "contract:function" and the arguments.
+func (s *stub) GetArgs() [][]byte {
+	out := make([][]byte, 0, len(s.inv.args)+1)
+	return append(append(out, []byte(s.function())), s.inv.args...)
+}
+
+// GetStringArgs is GetArgs as strings.
+func (s *stub) GetStringArgs() []string {
+	name, args := s.GetFunctionAndParameters()
+	return append([]string{name}, args...)
+}
+
+// GetFunctionAndParameters is GetStringArgs taken apart.
+func (s *stub) GetFunctionAndParameters() (string, []string) {
+	args := make([]string, len(s.inv.args))
+	for i, a := range s.inv.args {
+		args[i] = string(a)
+	}
+	return s.function(), args
+}
+
+// GetArgsSlice returns all of GetArgs in one piece.
+func (s *stub) GetArgsSlice() ([]byte, error) { return slices.Concat(s.GetArgs()...), nil }
