@@ -13,7 +13,7 @@ import (
 // zone lists the packages whose results must be a function of their arguments:
 // every node computes the same bytes from them.
 var zone = []string{
-	"chaincode", "chaincode/membership", "chaincode/catalog", "chaincode/consent", "chaincode/access", "chaincode/record",
+	"chaincode", "chaincode/membership", "chaincode/catalog", "chaincode/consent", "chaincode/access", "chaincode/record", "chaincode/call",
 	"node/ledger", "node/state", "node/executor",
 }
 

@@ -1,0 +1,48 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/network"
+)
+
+// transport lets the ordering engine speak to validators by their numbers.
+// What cannot be sent is dropped: the engine is built for loss, and the host
+// counts it.
+type transport struct {
+	host *network.Host
+	dir  *directory
+}
+
+func (t transport) Send(to consensus.ReplicaID, msg []byte) {
+	if id, ok := t.dir.peer(to); ok {
+		_ = t.host.Send(id, network.ClassConsensus, msg)
+	}
+}
+
+func (t transport) Forward(to consensus.ReplicaID, req []byte) {
+	if id, ok := t.dir.peer(to); ok {
+		_ = t.host.Send(id, network.ClassTx, req)
+	}
+}
+
+// spread hands a request of an observer's client to every validator.
+func (t transport) spread(req []byte) {
+	t.host.Broadcast(t.dir.validators(), network.ClassTx, req)
+}
+
+// syncPeers is how node/sync reaches other nodes.
+type syncPeers struct {
+	host *network.Host
+}
+
+func (s syncPeers) Request(ctx context.Context, peer string, req []byte) ([]byte, error) {
+	return s.host.Request(ctx, network.PeerID(peer), network.ProtocolSync, req)
+}
+
+// notSent reports whether a failed request surely never reached the peer.
+func notSent(err error) bool {
+	return errors.Is(err, network.ErrUnreachable) || errors.Is(err, network.ErrUnknownPeer) || errors.Is(err, network.ErrStopped) || errors.Is(err, network.ErrTooLarge)
+}
