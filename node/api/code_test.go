@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/assent-network/assent/chaincode/record"
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
 )
 
@@ -63,6 +64,14 @@ func TestNumbersAreNeverReused(t *testing.T) {
 	for name, c := range fixed {
 		if got := Name(c); got != name {
 			t.Errorf("code %d is now %s, was %s", c, got, name)
+		}
+	}
+}
+
+func TestEveryLedgerCodeIsKnown(t *testing.T) {
+	for _, c := range record.Codes() {
+		if got := FromLedger(string(c)); Name(got) != string(c) {
+			t.Errorf("%s, which contracts give, reads as %s", c, got)
 		}
 	}
 }

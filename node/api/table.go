@@ -41,7 +41,7 @@ var table = []Entry{
 		"the key is not a client of the member it names",
 		"Have an admin of the member register the key (membership.RegisterClient), or correct the member's name."},
 	{pb.Code_CODE_KEY_REVOKED, connect.CodePermissionDenied, final, ledger,
-		"the key was revoked or its registration has ended",
+		"the key was revoked",
 		"Use another registered key, or have an admin of the member register a new one."},
 	{pb.Code_CODE_FORBIDDEN, connect.CodePermissionDenied, final, ledger,
 		"the caller's role does not allow this",
@@ -135,9 +135,15 @@ var table = []Entry{
 	{pb.Code_CODE_REFUSED, connect.CodeFailedPrecondition, final, ledger,
 		"the contract refused with a code that this version does not know",
 		"Read contract_code and the message, and upgrade the client."},
-	{pb.Code_CODE_WRITE_IN_READ, connect.CodeInvalidArgument, final, ledger,
+	{pb.Code_CODE_WRITE_IN_READ, connect.CodeInvalidArgument, final, local,
 		"a read call named a function that writes",
 		"Send it as a transaction with Submit."},
+	{pb.Code_CODE_KEY_EXPIRED, connect.CodePermissionDenied, final, ledger,
+		"the key's registration has ended",
+		"Have an admin of the member register the key anew, or use another one."},
+	{pb.Code_CODE_METHOD_NOT_ALLOWED, connect.CodePermissionDenied, final, ledger,
+		"the product does not accept this way of authorising",
+		"Use a method that the product lists."},
 
 	// Decisions.
 	{pb.Code_CODE_PERMIT, 0, final, ledger,
@@ -185,7 +191,4 @@ var table = []Entry{
 	{pb.Code_CODE_NO_EPOCH, connect.CodeFailedPrecondition, final, ledger,
 		"the provider has not opened an epoch for the product",
 		"Ask the provider to open one (catalog.OpenEpoch)."},
-	{pb.Code_CODE_PARTY_NOT_ALLOWED, connect.CodePermissionDenied, final, ledger,
-		"the requester is not a party of the consent",
-		"Only a member named by the consent may use it; ask for a consent that names this one."},
 }

@@ -38,7 +38,7 @@ const (
 	Code_CODE_TOKEN_LIFETIME     Code = 6  // valid for longer than five minutes
 	Code_CODE_TOKEN_AUDIENCE     Code = 7  // made for another network or node
 	Code_CODE_UNKNOWN_KEY        Code = 8  // the key is not a client of the named member
-	Code_CODE_KEY_REVOKED        Code = 9  // the key was revoked or its registration ended
+	Code_CODE_KEY_REVOKED        Code = 9  // the key was revoked
 	Code_CODE_FORBIDDEN          Code = 10 // the caller's role does not allow it
 	Code_CODE_NOT_FOUND          Code = 11
 	Code_CODE_UNKNOWN_METHOD     Code = 12
@@ -71,6 +71,8 @@ const (
 	Code_CODE_PANIC              Code = 107 // the contract failed on this input
 	Code_CODE_REFUSED            Code = 108 // refused with a code this version does not know
 	Code_CODE_WRITE_IN_READ      Code = 109 // a writing function named by a read call
+	Code_CODE_KEY_EXPIRED        Code = 110 // the key's registration has ended
+	Code_CODE_METHOD_NOT_ALLOWED Code = 111 // the product does not accept this way of authorising
 	// Decisions of access requests.
 	Code_CODE_PERMIT                 Code = 200
 	Code_CODE_CONSENT_UNKNOWN        Code = 201
@@ -87,7 +89,6 @@ const (
 	Code_CODE_USES_EXHAUSTED         Code = 212
 	Code_CODE_FREQUENCY_EXCEEDED     Code = 213
 	Code_CODE_NO_EPOCH               Code = 214
-	Code_CODE_PARTY_NOT_ALLOWED      Code = 215
 )
 
 // Enum value maps for Code.
@@ -134,6 +135,8 @@ var (
 		107: "CODE_PANIC",
 		108: "CODE_REFUSED",
 		109: "CODE_WRITE_IN_READ",
+		110: "CODE_KEY_EXPIRED",
+		111: "CODE_METHOD_NOT_ALLOWED",
 		200: "CODE_PERMIT",
 		201: "CODE_CONSENT_UNKNOWN",
 		202: "CODE_CONSENT_NOT_AUTHORISED",
@@ -149,7 +152,6 @@ var (
 		212: "CODE_USES_EXHAUSTED",
 		213: "CODE_FREQUENCY_EXCEEDED",
 		214: "CODE_NO_EPOCH",
-		215: "CODE_PARTY_NOT_ALLOWED",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":            0,
@@ -193,6 +195,8 @@ var (
 		"CODE_PANIC":                  107,
 		"CODE_REFUSED":                108,
 		"CODE_WRITE_IN_READ":          109,
+		"CODE_KEY_EXPIRED":            110,
+		"CODE_METHOD_NOT_ALLOWED":     111,
 		"CODE_PERMIT":                 200,
 		"CODE_CONSENT_UNKNOWN":        201,
 		"CODE_CONSENT_NOT_AUTHORISED": 202,
@@ -208,7 +212,6 @@ var (
 		"CODE_USES_EXHAUSTED":         212,
 		"CODE_FREQUENCY_EXCEEDED":     213,
 		"CODE_NO_EPOCH":               214,
-		"CODE_PARTY_NOT_ALLOWED":      215,
 	}
 )
 
@@ -336,7 +339,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12#\n" +
-	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xd4\n" +
+	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xea\n" +
 	"\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -381,7 +384,9 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"CODE_PANIC\x10k\x12\x10\n" +
 	"\fCODE_REFUSED\x10l\x12\x16\n" +
-	"\x12CODE_WRITE_IN_READ\x10m\x12\x10\n" +
+	"\x12CODE_WRITE_IN_READ\x10m\x12\x14\n" +
+	"\x10CODE_KEY_EXPIRED\x10n\x12\x1b\n" +
+	"\x17CODE_METHOD_NOT_ALLOWED\x10o\x12\x10\n" +
 	"\vCODE_PERMIT\x10\xc8\x01\x12\x19\n" +
 	"\x14CODE_CONSENT_UNKNOWN\x10\xc9\x01\x12 \n" +
 	"\x1bCODE_CONSENT_NOT_AUTHORISED\x10\xca\x01\x12\x19\n" +
@@ -396,8 +401,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x1aCODE_PARAMETER_NOT_ALLOWED\x10\xd3\x01\x12\x18\n" +
 	"\x13CODE_USES_EXHAUSTED\x10\xd4\x01\x12\x1c\n" +
 	"\x17CODE_FREQUENCY_EXCEEDED\x10\xd5\x01\x12\x12\n" +
-	"\rCODE_NO_EPOCH\x10\xd6\x01\x12\x1b\n" +
-	"\x16CODE_PARTY_NOT_ALLOWED\x10\xd7\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\rCODE_NO_EPOCH\x10\xd6\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_errors_proto_rawDescOnce sync.Once
