@@ -1,0 +1,242 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
+)
+
+// Errors of admission. The text of the error that wraps one says what to do.
+var (
+	// ErrInvalid: the bytes can never stand in a block of this network.
+	ErrInvalid = errors.New("invalid transaction")
+	// ErrNotNow: notBefore lies ahead, or too little of the validity remains.
+	ErrNotNow = errors.New("transaction is not valid now")
+	// ErrKnown: the transaction is in a block already; ask for its outcome.
+	ErrKnown = errors.New("transaction is known")
+	// ErrBusy: too many requests wait; retry the same transaction later.
+	ErrBusy = errors.New("node is busy")
+	// ErrNotReady: the node is starting, catching up or stopping; retry.
+	ErrNotReady = errors.New("node is not ready")
+)
+
+// Submit admits a transaction of this node's own clients and spreads it to all
+// validators. A nil error means that it waits in the pool, not that it will be
+// ordered.
+func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
+	tx, err := c.admit(req)
+	if err != nil {
+		return ledger.Hash{}, err
+	}
+	if known, err := c.known(tx.ID()); err != nil {
+		return tx.ID(), err
+	} else if known {
+		return tx.ID(), fmt.Errorf("%w: %s", ErrKnown, tx.ID())
+	}
+	if c.cfg.NewEngine == nil {
+		c.cfg.Spread(req)
+		return tx.ID(), nil
+	}
+	return tx.ID(), c.toEngine(func(e consensus.Engine) error { return e.Submit(ctx, req) })
+}
+
+// Accept admits a request that another member's node forwarded. A refusal is
+// that node's fault or a race, never an error of this one.
+func (c *Chain) Accept(ctx context.Context, req []byte) error {
+	switch ledger.KindOf(req) {
+	case ledger.KindTransaction:
+		tx, err := c.admit(req)
+		if err != nil {
+			return err
+		}
+		if known, err := c.known(tx.ID()); err != nil || known {
+			return err
+		}
+	case ledger.KindSeal:
+		s, err := ledger.DecodeSeal(req)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if s.Height <= c.certifiedHeight() {
+			return nil
+		}
+		if _, err := c.CheckRequest(req); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	case ledger.KindUpdate:
+		if _, err := c.CheckRequest(req); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	default:
+		return fmt.Errorf("%w: the bytes are no transaction, seal or config update", ErrInvalid)
+	}
+	return c.toEngine(func(e consensus.Engine) error { return e.Accept(ctx, req) })
+}
+
+// known reports whether an executed block holds the transaction. Those between
+// order and execution are caught by the executor, as DUPLICATE.
+func (c *Chain) known(id ledger.Hash) (bool, error) {
+	_, err := c.cfg.State.View().Find(id)
+	if errors.Is(err, state.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (c *Chain) toEngine(f func(consensus.Engine) error) error {
+	e := c.engine.Load()
+	if e == nil || c.mutedBy.Load() != nil {
+		return fmt.Errorf("%w: it has not joined the ordering yet", ErrNotReady)
+	}
+	err := f(e.Engine)
+	switch {
+	case errors.Is(err, consensus.ErrBusy):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.Is(err, consensus.ErrNotRunning):
+		return fmt.Errorf("%w: %w", ErrNotReady, err)
+	case errors.Is(err, consensus.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return err
+}
+
+// admit checks bytes, signature and validity now. A transaction must have
+// PoolMarginMillis left, so that nobody can fill the pool with transactions
+// that expire on their way into a block.
+func (c *Chain) admit(req []byte) (*ledger.Transaction, error) {
+	tx, err := c.verifyTransaction(req, c.Config())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	now := uint64(c.cfg.Clock().UnixMilli())
+	p := &tx.Payload
+	if p.NotBefore > now {
+		return nil, fmt.Errorf("%w: notBefore is %d ms ahead of this node's clock: check the client's clock", ErrNotNow, p.NotBefore-now)
+	}
+	if p.ValidUntil < now+ledger.PoolMarginMillis {
+		return nil, fmt.Errorf("%w: it ends at %d, this node's clock says %d and wants %d ms left: sign it anew", ErrNotNow, p.ValidUntil, now, ledger.PoolMarginMillis)
+	}
+	return tx, nil
+}
+
+// verifyTransaction checks everything that depends on bytes and config only,
+// once per node and config.
+func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Transaction, error) {
+	key := verifiedKey{ledger.Sum(req), conf.Seq}
+	if tx := c.verified.get(key); tx != nil {
+		return tx, nil
+	}
+	if uint64(len(req)) > conf.Limits.MaxRequestBytes {
+		return nil, fmt.Errorf("%d bytes, the network allows %d: split it", len(req), conf.Limits.MaxRequestBytes)
+	}
+	tx, err := ledger.DecodeTransaction(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Verify(c.cfg.ChainID); err != nil {
+		return nil, err
+	}
+	if conf.Member(tx.Payload.Org) == nil {
+		return nil, fmt.Errorf("org %q is no member of this network", tx.Payload.Org)
+	}
+	c.verified.put(key, tx)
+	return tx, nil
+}
+
+// Inspect implements consensus.App.
+func (c *Chain) Inspect(req []byte) consensus.RequestInfo {
+	id, err := ledger.RequestID(req)
+	if err != nil {
+		id = ledger.Sum(req)
+	}
+	return infoOf(id)
+}
+
+func infoOf(id ledger.Hash) consensus.RequestInfo {
+	return consensus.RequestInfo{ID: string(id[:])}
+}
+
+// CheckRequest implements consensus.App: bytes and config in force only.
+func (c *Chain) CheckRequest(req []byte) (consensus.RequestInfo, error) {
+	_, err := c.verifyRequest(req, c.Config())
+	return c.Inspect(req), err
+}
+
+// verifyRequest checks any kind of request and returns the decoded transaction,
+// or nil for other kinds.
+func (c *Chain) verifyRequest(req []byte, conf *ledger.Config) (*ledger.Transaction, error) {
+	switch ledger.KindOf(req) {
+	case ledger.KindTransaction:
+		return c.verifyTransaction(req, conf)
+	case ledger.KindSeal:
+		s, err := ledger.DecodeSeal(req)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.Verify(c.cfg.ChainID, conf)
+	case ledger.KindUpdate:
+		u, err := ledger.DecodeUpdate(req)
+		if err != nil {
+			return nil, err
+		}
+		return nil, u.Verify(c.cfg.ChainID, conf)
+	}
+	return nil, errors.New("no transaction, seal or config update")
+}
+
+// verifiedKey is over all signed bytes: a known payload under another signature
+// is another key.
+type verifiedKey struct {
+	digest    ledger.Hash
+	configSeq uint64
+}
+
+// verifiedCache remembers checked transactions until they are executed, at most
+// cap of them, oldest out first.
+type verifiedCache struct {
+	mu    sync.Mutex
+	byKey map[verifiedKey]*ledger.Transaction
+	ring  []verifiedKey
+	next  int
+}
+
+func newVerifiedCache(capacity int) *verifiedCache {
+	return &verifiedCache{byKey: make(map[verifiedKey]*ledger.Transaction), ring: make([]verifiedKey, capacity)}
+}
+
+func (v *verifiedCache) get(k verifiedKey) *ledger.Transaction {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.byKey[k]
+}
+
+func (v *verifiedCache) put(k verifiedKey, tx *ledger.Transaction) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.byKey[k]; ok {
+		return
+	}
+	delete(v.byKey, v.ring[v.next])
+	v.ring[v.next] = k
+	v.next = (v.next + 1) % len(v.ring)
+	v.byKey[k] = tx
+}
+
+// drop forgets executed transactions. Their places in the ring are found empty
+// when it comes round.
+func (v *verifiedCache) drop(reqs [][]byte, configSeq uint64) {
+	keys := make([]verifiedKey, len(reqs))
+	for i, r := range reqs {
+		keys[i] = verifiedKey{ledger.Sum(r), configSeq}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, k := range keys {
+		delete(v.byKey, k)
+	}
+}

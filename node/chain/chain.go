@@ -1,0 +1,335 @@
+// Package chain is the replicated application: the one write path of a node.
+//
+//	admit → order (consensus) → append and sync (store) → execute (executor) → publish
+//
+// It owns admission of requests, the building and checking of proposals, votes,
+// the hand-over of blocks to the executor, seals, and the waiting for outcomes.
+// A validator gets its blocks from a consensus engine, an observer from its
+// peers; both append and execute through the same functions, and so does a
+// restart.
+//
+// It promises that a block it delivered is on disk before anybody is told, that
+// blocks are executed in order and once, that it never votes for a header whose
+// executed root differs from its own, and that a certified header with such a
+// root stops the node: a fork is never followed.
+//
+// It leaves to others: what bytes mean (ledger), the order (consensus), disk
+// (store, state), contracts (executor) and peers (sync, network).
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/node/executor"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
+	"github.com/assent-network/assent/node/store"
+)
+
+// State is what the chain asks of the executed state; *state.DB is one.
+type State interface {
+	// Executed returns the highest executed height and the roots after it; ok is
+	// false before genesis was executed.
+	Executed() (h ledger.Height, r state.Roots, ok bool)
+	// RootsAt returns the roots after executing h, for at least the last 128
+	// heights.
+	RootsAt(h ledger.Height) (state.Roots, bool)
+	// View returns the state after the newest executed block.
+	View() *state.View
+	// SetCertified tells the height up to which roots are certified.
+	SetCertified(h ledger.Height)
+	// FlushIfDue writes what is pending if it is due at now (ms), and returns
+	// after how many ms to call again, 0 for nothing pending. Executor's
+	// goroutine only, like Flush.
+	FlushIfDue(now uint64) (wait uint64, err error)
+	Flush() error
+}
+
+// Executor runs a block's requests against the state, in order, and commits
+// the result. txs[i] is the decoded Requests[i], nil for other kinds. An error
+// is fatal: disk or determinism, never a refused transaction.
+type Executor interface {
+	Execute(b *ledger.Block, txs []*ledger.Transaction) (*executor.Result, error)
+	// Running names the call that Execute is in, or nil.
+	Running() *executor.Call
+}
+
+// Peers is how the chain reaches other nodes' blocks.
+type Peers interface {
+	// CatchUp fetches what follows tip, as far as certificates prove it, and
+	// hands each block to append in order. It is bounded in time; peers that do
+	// not answer are no error, an error of append is returned.
+	CatchUp(ctx context.Context, append func(*ledger.Block, *ledger.Certificate) error) error
+	// Follow does the same for ever, until ctx ends or append fails.
+	Follow(ctx context.Context, append func(*ledger.Block, *ledger.Certificate) error) error
+}
+
+// Config is what a chain needs. Zero durations mean the documented default.
+type Config struct {
+	ChainID  ledger.Hash
+	Store    *store.Store
+	State    State
+	Executor Executor
+	Peers    Peers
+
+	// Vote signs votes and seals; nil on an observer.
+	Vote ledger.Signer
+	// NewEngine makes the ordering engine of a validator; nil on an observer.
+	NewEngine func(app consensus.App, self consensus.ReplicaID, m consensus.Membership, last consensus.Decision) (consensus.Engine, error)
+	// Spread hands a request to every validator's node; used by observers, as
+	// an engine spreads by itself. It never blocks.
+	Spread func(req []byte)
+
+	// Clock tells the time; default time.Now.
+	Clock func() time.Time
+	// SealDelay is how long the leader waits for further requests before it
+	// seals; default 8 ms. Shorter certifies sooner on an idle network, longer
+	// leaves the pipeline to the next request.
+	SealDelay time.Duration
+	// SealFallback is how long the others wait for the leader's seal; default 1 s.
+	SealFallback time.Duration
+	// RootWait bounds the wait for the own executor before roots are compared;
+	// default 3 s.
+	RootWait time.Duration
+	// ContractLimit is how long one block may execute before the node halts with
+	// an alarm; default 30 s. It never decides an outcome.
+	ContractLimit time.Duration
+	// QueueBlocks is how many delivered blocks may wait for execution; default 64.
+	QueueBlocks int
+	// VerifiedCache is how many checked requests are remembered; default 40,000.
+	VerifiedCache int
+
+	Logger *slog.Logger // default slog.Default
+	// OnExecuted hears of every executed block, on the executor's goroutine: it
+	// must not block.
+	OnExecuted func(*executor.Result)
+}
+
+func (c *Config) check() error {
+	var errs []error
+	if c.Store == nil || c.State == nil || c.Executor == nil || c.Peers == nil {
+		errs = append(errs, errors.New("store, state, executor and peers are needed"))
+	}
+	if (c.Vote == nil) != (c.NewEngine == nil) {
+		errs = append(errs, errors.New("a validator needs a vote key and an engine, an observer neither"))
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&c.SealDelay, 8 * time.Millisecond}, {&c.SealFallback, time.Second}, {&c.RootWait, 3 * time.Second}, {&c.ContractLimit, 30 * time.Second}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.QueueBlocks == 0 {
+		c.QueueBlocks = 64
+	}
+	if c.VerifiedCache == 0 {
+		c.VerifiedCache = 40_000
+	}
+	return errors.Join(errs...)
+}
+
+// Chain is a node's copy of the ledger, growing. Make one with New and run it
+// with Run.
+type Chain struct {
+	cfg  Config
+	log  *slog.Logger
+	self consensus.ReplicaID // 0 on an observer
+
+	verified *verifiedCache
+	votes    *voteCache
+	waiters  *waiters
+
+	engine atomic.Pointer[engineBox] // nil until the engine was made
+
+	appendMu sync.Mutex    // serialises append: engine, catch-up and follower
+	checked  *parsed       // last proposal checked or assembled; owned by the engine's calls
+	queue    chan *parsed  // appended blocks on their way to the executor
+	done     chan struct{} // closed when execution has ended
+	hung     chan struct{} // closed when a contract does not return
+	hangOnce sync.Once
+	failure  chan error // first fatal error, capacity 1
+	mutedBy  atomic.Pointer[error]
+	unsealed atomic.Uint64 // newest executed height whose root matters
+	sealWake chan struct{} // capacity 1: unsealed has risen
+}
+
+type engineBox struct{ consensus.Engine }
+
+// New returns a chain over an opened store and state. It starts nothing.
+func New(cfg Config) (*Chain, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("chain: %w", err)
+	}
+	c := &Chain{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		verified: newVerifiedCache(cfg.VerifiedCache),
+		votes:    newVoteCache(),
+		waiters:  newWaiters(),
+		queue:    make(chan *parsed, cfg.QueueBlocks),
+		done:     make(chan struct{}),
+		hung:     make(chan struct{}),
+		sealWake: make(chan struct{}, 1),
+		failure:  make(chan error, 1),
+	}
+	if cfg.Vote != nil {
+		v := c.Config().ValidatorByVoteKey(cfg.Vote.Address())
+		if v == nil {
+			return nil, fmt.Errorf("chain: vote key %s is not a validator's in config %d: start as an observer, or with the key the config names", cfg.Vote.Address(), c.Config().Seq)
+		}
+		c.self = consensus.ReplicaID(v.ID)
+	}
+	return c, nil
+}
+
+// Config returns the config in force after the newest block.
+func (c *Chain) Config() *ledger.Config { return c.cfg.Store.Tip().Config }
+
+// Tip returns the newest appended block: certified and synced.
+func (c *Chain) Tip() store.Tip { return c.cfg.Store.Tip() }
+
+// EngineStatus returns what the ordering engine says of itself; on an observer
+// the zero status.
+func (c *Chain) EngineStatus() consensus.Status {
+	if e := c.engine.Load(); e != nil {
+		return e.Status()
+	}
+	return consensus.Status{}
+}
+
+// Step hands an engine message of an authenticated validator to the engine. It
+// may block: that is the flow control towards the peer.
+func (c *Chain) Step(from consensus.ReplicaID, msg []byte) {
+	if e := c.engine.Load(); e != nil && c.mutedBy.Load() == nil {
+		e.Step(from, msg)
+	}
+}
+
+// Run replays what the state lacks, catches up with the peers, and then orders
+// (validator) or follows (observer) until ctx ends. Every goroutine it started
+// has ended when it returns. An error means that the node must stop.
+func (c *Chain) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The executor outlives the others: it takes what they appended.
+	go c.executeLoop()
+	err := c.orderOrFollow(ctx)
+	close(c.queue)
+	select {
+	case <-c.done:
+	case <-c.hung:
+		return c.failed()
+	}
+	if ferr := c.failed(); ferr != nil {
+		return ferr
+	}
+	if ferr := c.cfg.State.Flush(); ferr != nil {
+		return fmt.Errorf("flush state: %w", ferr)
+	}
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (c *Chain) orderOrFollow(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stopWatch := make(chan struct{})
+	watchDone := make(chan struct{})
+	go func() { // a failed executor ends ordering
+		defer close(watchDone)
+		select {
+		case err := <-c.failure:
+			c.failure <- err // keep it for failed()
+			cancel(err)
+		case <-stopWatch:
+		}
+	}()
+	defer func() { close(stopWatch); <-watchDone }()
+
+	if err := c.replay(ctx); err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	if c.cfg.NewEngine == nil {
+		return c.cfg.Peers.Follow(ctx, c.Append)
+	}
+	if err := c.cfg.Peers.CatchUp(ctx, c.Append); err != nil {
+		return fmt.Errorf("catch up before ordering: %w", err)
+	}
+	last, err := c.lastDecision()
+	if err != nil {
+		return fmt.Errorf("start ordering: %w", err)
+	}
+	engine, err := c.cfg.NewEngine(c, c.self, c.membership(), last)
+	if err != nil {
+		return fmt.Errorf("start ordering: %w", err)
+	}
+	c.engine.Store(&engineBox{engine})
+	sealDone := make(chan struct{})
+	go func() { defer close(sealDone); c.sealLoop(ctx) }()
+	defer func() { <-sealDone }()
+	defer cancel(nil)
+	return engine.Run(ctx)
+}
+
+// fail records the first fatal error and mutes the node.
+func (c *Chain) fail(err error) {
+	c.mutedBy.CompareAndSwap(nil, &err)
+	select {
+	case c.failure <- err:
+	default:
+	}
+}
+
+func (c *Chain) failed() error {
+	if e := c.mutedBy.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+func (c *Chain) membership() consensus.Membership {
+	conf := c.Config()
+	m := consensus.Membership{ConfigSeq: conf.Seq}
+	for _, v := range conf.Validators {
+		m.Replicas = append(m.Replicas, consensus.ReplicaID(v.ID))
+	}
+	return m
+}
+
+// lastDecision rebuilds the newest block as the engine decided it.
+func (c *Chain) lastDecision() (consensus.Decision, error) {
+	h := c.Tip().Height
+	if h == 0 {
+		return consensus.Decision{}, nil
+	}
+	b, err := c.cfg.Store.Block(h)
+	if err != nil {
+		return consensus.Decision{}, err
+	}
+	cert, err := c.cfg.Store.Certificate(h)
+	if err != nil {
+		return consensus.Decision{}, err
+	}
+	d := consensus.Decision{Proposal: proposalOf(b)}
+	for _, v := range cert.Votes {
+		d.Votes = append(d.Votes, consensus.Vote{Replica: consensus.ReplicaID(v.Validator), Signature: v.Sig[:]})
+	}
+	return d, nil
+}

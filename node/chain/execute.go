@@ -1,0 +1,258 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/assent-network/assent/node/executor"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
+)
+
+// replay hands the executor what the store has and the state lacks: the same
+// way that live blocks take.
+func (c *Chain) replay(ctx context.Context) error {
+	next := ledger.Height(0)
+	if h, _, ok := c.cfg.State.Executed(); ok {
+		next = h + 1
+	}
+	tip := c.Tip()
+	if next > tip.Height+1 {
+		return fmt.Errorf("state was executed up to height %d, the block store ends at %d: the block store lost blocks; restore both from the same backup, or start with empty folders and catch up", next-1, tip.Height)
+	}
+	for h := next; h <= tip.Height; h++ {
+		b, err := c.cfg.Store.Block(h)
+		if err != nil {
+			return err
+		}
+		p, err := decodeBlock(b)
+		if err != nil {
+			return err
+		}
+		select {
+		case c.queue <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return c.WaitExecuted(ctx, tip.Height)
+}
+
+// executeLoop owns the executor. It ends when the queue is closed or execution
+// has failed.
+func (c *Chain) executeLoop() {
+	defer close(c.done)
+	flush := time.NewTimer(time.Hour)
+	defer flush.Stop()
+	for {
+		select {
+		case p, ok := <-c.queue:
+			if !ok {
+				return
+			}
+			if err := c.execute(p); err != nil {
+				err = fmt.Errorf("execute block %d: %w", p.block.Header.Height, err)
+				c.log.Error("execution stopped: the node halts", "height", p.block.Header.Height, "error", err)
+				c.fail(err)
+				return
+			}
+		case <-flush.C:
+		}
+		wait, err := c.cfg.State.FlushIfDue(uint64(c.cfg.Clock().UnixMilli()))
+		if err != nil {
+			c.fail(fmt.Errorf("flush state: %w", err))
+			return
+		}
+		if wait > 0 {
+			flush.Reset(time.Duration(wait) * time.Millisecond)
+		} else {
+			flush.Stop()
+		}
+	}
+}
+
+func (c *Chain) execute(p *parsed) error {
+	h := &p.block.Header
+	if h.Height > 0 {
+		// Going on would follow a fork or make one.
+		if err := c.compareRoots(h); err != nil {
+			return fmt.Errorf("ALARM: a quorum certified another result than this node computed: run `assentd verify`, compare program versions, and catch up into an empty folder: %w", err)
+		}
+	}
+	watchdog := time.AfterFunc(c.cfg.ContractLimit, func() { c.hang(h.Height) })
+	res, err := c.cfg.Executor.Execute(p.block, p.txs)
+	watchdog.Stop()
+	if err != nil {
+		return err
+	}
+	c.cfg.State.SetCertified(h.ExecHeight)
+	c.verified.drop(p.block.Requests, h.ConfigSeq)
+	c.waiters.executed(res, h.Time)
+	if c.cfg.OnExecuted != nil {
+		c.cfg.OnExecuted(res)
+	}
+	if needsSeal(p.block) {
+		c.unsealed.Store(uint64(h.Height))
+		select {
+		case c.sealWake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// hang is called when a block has been executing for longer than any block can.
+// Nothing can end the contract but ending the process, so Run returns without
+// waiting for it.
+func (c *Chain) hang(h ledger.Height) {
+	err := fmt.Errorf("ALARM: block %d has been executing for %s: a contract does not return", h, c.cfg.ContractLimit)
+	if call := c.cfg.Executor.Running(); call != nil {
+		err = fmt.Errorf("ALARM: block %d has been executing for %s: %s.%s of transaction %s does not return", h, c.cfg.ContractLimit, call.Contract, call.Function, call.TxID)
+	}
+	c.log.Error("execution hangs: the node halts", "height", h, "error", err)
+	c.fail(err)
+	c.hangOnce.Do(func() { close(c.hung) })
+}
+
+// Outcome is what became of a transaction.
+type Outcome = state.Outcome
+
+// Errors of waiting for an outcome.
+var (
+	// ErrExpired: block time has passed validUntil and the transaction is in no
+	// block; it never will be.
+	ErrExpired = errors.New("transaction expired before it was ordered: sign it anew")
+	// ErrStopped: the node stops.
+	ErrStopped = errors.New("node stops")
+)
+
+// waiters are the callers that wait for transactions or heights.
+type waiters struct {
+	height atomic.Pointer[heightMark]
+
+	mu   sync.Mutex
+	byTx map[ledger.Hash][]*waiter
+}
+
+type heightMark struct {
+	height ledger.Height
+	any    bool          // false before genesis was executed
+	next   chan struct{} // closed when a further block was executed
+}
+
+type waiter struct {
+	until uint64 // validUntil of the transaction
+	out   chan waited
+}
+
+type waited struct {
+	outcome *Outcome
+	err     error
+}
+
+func newWaiters() *waiters {
+	w := &waiters{byTx: make(map[ledger.Hash][]*waiter)}
+	w.height.Store(&heightMark{next: make(chan struct{})})
+	return w
+}
+
+// executed wakes who waits for a transaction of the block, for its height, or
+// for a transaction that can no longer come.
+func (w *waiters) executed(res *executor.Result, blockTime uint64) {
+	old := w.height.Load()
+	w.height.Store(&heightMark{height: res.Height, any: true, next: make(chan struct{})})
+	close(old.next)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.byTx) == 0 {
+		return
+	}
+	for i := range res.Outcomes {
+		o := res.Outcomes[i]
+		for _, x := range w.byTx[o.TxID] {
+			x.out <- waited{outcome: o} // capacity 1, sent once
+		}
+		delete(w.byTx, o.TxID)
+	}
+	for id, list := range w.byTx {
+		keep := list[:0]
+		for _, x := range list {
+			if blockTime > x.until {
+				x.out <- waited{err: ErrExpired}
+				continue
+			}
+			keep = append(keep, x)
+		}
+		if len(keep) == 0 {
+			delete(w.byTx, id)
+		} else {
+			w.byTx[id] = keep
+		}
+	}
+}
+
+// Expect registers interest in a transaction before it is submitted, so that
+// its outcome cannot be missed. The caller must call stop.
+func (c *Chain) Expect(id ledger.Hash, validUntil uint64) (wait func(context.Context) (*Outcome, error), stop func()) {
+	x := &waiter{until: validUntil, out: make(chan waited, 1)}
+	w := c.waiters
+	w.mu.Lock()
+	w.byTx[id] = append(w.byTx[id], x)
+	w.mu.Unlock()
+	wait = func(ctx context.Context) (*Outcome, error) {
+		select {
+		case r := <-x.out:
+			return r.outcome, r.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.done:
+			return nil, ErrStopped
+		}
+	}
+	stop = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		list := w.byTx[id]
+		for i := range list {
+			if list[i] == x {
+				w.byTx[id] = append(list[:i:i], list[i+1:]...)
+				break
+			}
+		}
+		if len(w.byTx[id]) == 0 {
+			delete(w.byTx, id)
+		}
+	}
+	return wait, stop
+}
+
+// WaitExecuted returns when height h has been executed here.
+func (c *Chain) WaitExecuted(ctx context.Context, h ledger.Height) error {
+	if e, _, ok := c.cfg.State.Executed(); ok && e >= h {
+		return nil
+	}
+	for {
+		m := c.waiters.height.Load()
+		if m.any && m.height >= h {
+			return nil
+		}
+		if e, _, ok := c.cfg.State.Executed(); ok && e >= h {
+			return nil
+		}
+		select {
+		case <-m.next:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.done:
+			return ErrStopped
+		}
+	}
+}
+
+// Executed returns a channel that is closed when a further block was executed.
+func (c *Chain) Executed() <-chan struct{} { return c.waiters.height.Load().next }

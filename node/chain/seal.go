@@ -1,0 +1,77 @@
+package chain
+
+import (
+	"context"
+	"time"
+
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// A root is certified by the header of a later block. While requests flow, the
+// next block comes by itself; when they stop, a seal asks for one more. A block
+// that holds nothing but a seal changes no root and needs none, so an idle
+// network makes no blocks.
+
+func needsSeal(b *ledger.Block) bool {
+	for _, r := range b.Requests {
+		if ledger.KindOf(r) != ledger.KindSeal {
+			return true
+		}
+	}
+	return false
+}
+
+// certifiedHeight is the executed height that the newest certified header
+// names.
+func (c *Chain) certifiedHeight() ledger.Height { return c.Tip().Header.ExecHeight }
+
+func (c *Chain) sealUseful(req []byte) bool {
+	s, err := ledger.DecodeSeal(req)
+	t := c.Tip()
+	return err == nil && s.Height > t.Header.ExecHeight && s.Height <= t.Height
+}
+
+// sealLoop submits a seal when the newest root stays uncertified: the leader
+// after a short calm, the others when the leader's does not come. Every
+// validator's seal of one height has the same request id.
+func (c *Chain) sealLoop(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.sealWake:
+			timer.Reset(c.sealDelay())
+		case <-timer.C:
+			need := ledger.Height(c.unsealed.Load())
+			if c.certifiedHeight() >= need {
+				continue
+			}
+			if c.EngineStatus().Pool == 0 {
+				c.submitSeal(ctx, need)
+			}
+			timer.Reset(c.cfg.SealFallback)
+		}
+	}
+}
+
+func (c *Chain) sealDelay() time.Duration {
+	if c.EngineStatus().Leader == c.self {
+		return c.cfg.SealDelay
+	}
+	return c.cfg.SealFallback
+}
+
+func (c *Chain) submitSeal(ctx context.Context, h ledger.Height) {
+	s, err := ledger.NewSeal(c.cfg.ChainID, h, c.cfg.Vote)
+	if err != nil {
+		c.log.Error("seal not signed: check the vote key", "height", h, "error", err)
+		return
+	}
+	if err := c.toEngine(func(e consensus.Engine) error { return e.Submit(ctx, s.Encode()) }); err != nil && ctx.Err() == nil {
+		c.log.Warn("seal not submitted, will try again", "height", h, "error", err)
+	}
+}
