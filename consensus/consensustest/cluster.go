@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/assent-network/assent/consensus"
 )
@@ -252,8 +251,8 @@ func (c *Cluster) CheckAgreement() {
 		for h := uint64(1); h <= app.Height(); h++ {
 			mine, _ := app.Decision(h)
 			theirs, _ := longest.Decision(h)
-			if diff := cmp.Diff(theirs.Proposal, mine.Proposal); diff != "" {
-				c.t.Fatalf("replicas %d and %d disagree at height %d:\n%s", longest.self, id, h, diff)
+			if !reflect.DeepEqual(theirs.Proposal, mine.Proposal) {
+				c.t.Fatalf("replicas %d and %d disagree at height %d:\n%+v\n%+v", longest.self, id, h, theirs.Proposal, mine.Proposal)
 			}
 		}
 	}
