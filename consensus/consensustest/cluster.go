@@ -208,6 +208,28 @@ func (c *Cluster) WaitApplied(on []consensus.ReplicaID, ids ...string) {
 	}
 }
 
+// AwaitApplied waits, without polling, until all replicas have delivered the
+// requests.
+func (c *Cluster) AwaitApplied(ids ...string) {
+	c.t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for _, r := range c.replicas {
+		for {
+			wake := r.App.wake()
+			if !slices.ContainsFunc(ids, func(id string) bool { return !r.App.Has(id) }) {
+				break
+			}
+			select {
+			case <-wake:
+			case <-deadline.C:
+				c.t.Errorf("waited %v for %d requests\n%s", patience, len(ids), c.describe())
+				return
+			}
+		}
+	}
+}
+
 // WaitHeight waits until the replicas have delivered that many decisions.
 func (c *Cluster) WaitHeight(height uint64, on ...consensus.ReplicaID) {
 	c.t.Helper()
