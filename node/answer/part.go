@@ -3,44 +3,31 @@ package answer
 import (
 	"crypto/hpke"
 	"fmt"
+
+	"github.com/assent-network/assent/chaincode/record"
 )
 
 const (
-	domainPart       = "assent/consent-part/1"
-	domainSealedPart = "assent/sealed-part/1"
-	domainPartInfo   = "assent/hpke-part/1"
+	domainPart     = "assent/part-envelope/1"
+	domainPartInfo = "assent/hpke-part/1"
+
+	// maxPart bounds the padded canonical JSON inside a sealed part.
+	maxPart = 8 << 10
+	// MaxSealedPart bounds the wire form of a sealed part, in bytes.
+	MaxSealedPart = maxPart + sealOverhead + 512
 )
 
-// Limits of a consent's sealed part.
-const (
-	MaxPartBytes  = 16 << 10 // the canonical JSON inside
-	MaxSealedPart = MaxPartBytes + 4*padUnit + sealOverhead
-)
+// Subject is the recipient of the copy that goes to the subject's own wallet.
+const Subject = "subject"
 
-// Part is the content of a consent's sealed part: the salt and the canonical JSON
-// under the consent's recordCommitment. What the JSON says is chaincode/record's.
-type Part struct {
-	ConsentID string
-	Version   uint64
-	Salt      [SaltBytes]byte
-	Record    []byte
-}
-
-type wirePart struct {
-	Domain    string
-	ConsentID string
-	Version   uint64
-	Salt      [SaltBytes]byte
-	Record    []byte
-}
-
-// PartContext is what a sealed part is bound to. All of it goes into HPKE's info.
+// PartContext is what a consent's sealed part is bound to. All of it goes into
+// HPKE's info.
 type PartContext struct {
 	ChainID   Hash
-	ConsentID string
+	ConsentID record.ConsentID
 	Version   uint64
-	Recipient string // the provider's member id, or "subject"
-	KeyID     string // of the recipient's data key on the ledger
+	Recipient record.OrgID // the provider, or Subject
+	KeyID     string       // of the recipient's data key on the ledger
 }
 
 func (c PartContext) info() []byte {
@@ -51,23 +38,23 @@ func (c PartContext) info() []byte {
 		Version   uint64
 		Recipient string
 		KeyID     string
-	}{domainPartInfo, c.ChainID, c.ConsentID, c.Version, c.Recipient, c.KeyID})
+	}{domainPartInfo, c.ChainID, string(c.ConsentID), c.Version, string(c.Recipient), c.KeyID})
 }
 
 func (c PartContext) check() error {
-	if !idOK(c.ConsentID) || !idOK(c.Recipient) || !idOK(c.KeyID) {
-		return fmt.Errorf("%w: consent, recipient or key id", ErrMalformed)
+	if c.ConsentID.Check() != nil || c.Recipient.Check() != nil || !idOK(c.KeyID) || c.Version == 0 {
+		return fmt.Errorf("%w: consent id, version, recipient or key id", ErrMalformed)
 	}
 	return nil
 }
 
-// SealedPart is a sealed part on its way.
+// SealedPart is a consent's sealed part on its way.
 type SealedPart struct {
 	Context PartContext
 	Box     []byte
 }
 
-type wireSealedPart struct {
+type wirePart struct {
 	Domain    string
 	ChainID   Hash
 	ConsentID string
@@ -77,15 +64,24 @@ type wireSealedPart struct {
 	Box       []byte
 }
 
-// SealPart encrypts a part to a recipient's data key.
-func SealPart(to hpke.PublicKey, c PartContext, salt [SaltBytes]byte, recordJSON []byte) (SealedPart, error) {
+// SealPart encrypts a part to a recipient's data key; chain, consent and version
+// are the part's own.
+func SealPart(to hpke.PublicKey, recipient record.OrgID, keyID string, part *record.SealedPart) (SealedPart, error) {
+	c := PartContext{part.ChainID, part.ConsentID, part.Version, recipient, keyID}
 	if err := c.check(); err != nil {
 		return SealedPart{}, err
 	}
-	if len(recordJSON) == 0 || len(recordJSON) > MaxPartBytes {
-		return SealedPart{}, fmt.Errorf("%w: sealed part of %d bytes, want 1 to %d", ErrMalformed, len(recordJSON), MaxPartBytes)
+	if err := part.Check(); err != nil {
+		return SealedPart{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	box, err := seal(to, c.info(), encode(wirePart{domainPart, c.ConsentID, c.Version, salt, recordJSON}))
+	plain, err := record.Encode(part)
+	if err != nil {
+		return SealedPart{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(plain) >= maxPart {
+		return SealedPart{}, fmt.Errorf("%w: sealed part of %d bytes, at most %d", ErrMalformed, len(plain), maxPart-1)
+	}
+	box, err := seal(to, c.info(), pad(plain, padUnit))
 	if err != nil {
 		return SealedPart{}, err
 	}
@@ -95,45 +91,46 @@ func SealPart(to hpke.PublicKey, c PartContext, salt [SaltBytes]byte, recordJSON
 // Encode returns the canonical wire form.
 func (s SealedPart) Encode() []byte {
 	c := s.Context
-	return encode(wireSealedPart{domainSealedPart, c.ChainID, c.ConsentID, c.Version, c.Recipient, c.KeyID, s.Box})
+	return encode(wirePart{domainPart, c.ChainID, string(c.ConsentID), c.Version, string(c.Recipient), c.KeyID, s.Box})
 }
 
 // DecodeSealedPart reads a sealed part's wire form; it checks the form only.
 func DecodeSealedPart(b []byte) (SealedPart, error) {
-	var w wireSealedPart
+	var w wirePart
 	if err := decode(b, MaxSealedPart, &w); err != nil {
 		return SealedPart{}, err
 	}
-	if w.Domain != domainSealedPart {
+	if w.Domain != domainPart {
 		return SealedPart{}, fmt.Errorf("%w: not a sealed part of this version", ErrMalformed)
 	}
-	s := SealedPart{PartContext{w.ChainID, w.ConsentID, w.Version, w.Recipient, w.KeyID}, w.Box}
-	if len(w.Box) < padUnit+sealOverhead || (len(w.Box)-sealOverhead)%padUnit != 0 {
+	if !boxOK(w.Box, maxPart) {
 		return SealedPart{}, fmt.Errorf("%w: box of %d bytes", ErrMalformed, len(w.Box))
 	}
+	s := SealedPart{PartContext{w.ChainID, record.ConsentID(w.ConsentID), w.Version, record.OrgID(w.Recipient), w.KeyID}, w.Box}
 	return s, s.Context.check()
 }
 
 // OpenPart decrypts a sealed part. want is what the recipient expects: its own
 // chain, member id and key, and the consent and version it looks for; the
-// envelope's own fields are checked against it, outside and inside.
-func OpenPart(key hpke.PrivateKey, want PartContext, s SealedPart) (Part, error) {
+// envelope's own fields are checked against it, outside and inside. That the part
+// is the one the consent commits to is for the caller: part.Commitment.
+func OpenPart(key hpke.PrivateKey, want PartContext, s SealedPart) (*record.SealedPart, error) {
 	if s.Context != want {
-		return Part{}, fmt.Errorf("%w: the envelope names another chain, consent, version, recipient or key", ErrSealed)
+		return nil, fmt.Errorf("%w: the envelope names another chain, consent, version, recipient or key", ErrSealed)
 	}
 	plain, err := open(key, want.info(), s.Box)
 	if err != nil {
-		return Part{}, err
+		return nil, err
 	}
-	var w wirePart
-	if err := decode(plain, MaxSealedPart, &w); err != nil {
-		return Part{}, err
+	part := new(record.SealedPart)
+	if err := record.Decode(plain, part); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if w.Domain != domainPart || len(w.Record) == 0 || len(w.Record) > MaxPartBytes {
-		return Part{}, fmt.Errorf("%w: not a consent part of this version", ErrMalformed)
+	if err := part.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if w.ConsentID != want.ConsentID || w.Version != want.Version {
-		return Part{}, fmt.Errorf("%w: the part inside belongs to another consent or version", ErrSealed)
+	if part.ChainID != want.ChainID || part.ConsentID != want.ConsentID || part.Version != want.Version {
+		return nil, fmt.Errorf("%w: the part inside belongs to another chain, consent or version", ErrSealed)
 	}
-	return Part{w.ConsentID, w.Version, w.Salt, w.Record}, nil
+	return part, nil
 }

@@ -7,25 +7,27 @@ import (
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/assent-network/assent/chaincode/record"
 )
-
-// Suite names the one HPKE suite of this version, as key records spell it:
-// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
-const Suite = "X25519-HKDF-SHA256-AES256GCM"
-
-// padUnit is the multiple to which every plaintext is padded.
-const padUnit = 512
-
-// sealOverhead is the encapsulated key and the tag around a plaintext.
-const sealOverhead = 32 + 16
 
 const (
-	maxAnswerBytes = 2 * padUnit
-	// MaxSealedAnswer bounds the wire form of a sealed answer, in bytes.
-	MaxSealedAnswer = maxAnswerBytes + padUnit + sealOverhead + 512
+	// padUnit is the multiple to which every plaintext is padded.
+	padUnit = 512
+	// answerSize is what every answer is padded to: the largest content there can
+	// be fits, so that no identifier and no output shows in the length.
+	answerSize = 2 * padUnit
+	// sealOverhead is the encapsulated key and the tag around a plaintext.
+	sealOverhead = 32 + 16
+
+	maxContent = answerSize - 1
+	maxID      = 64 // of members and keys
+
+	// MaxSealed bounds the wire form of a sealed answer, in bytes.
+	MaxSealed = answerSize + sealOverhead + 512
 )
 
-// GenerateKey makes a key pair of the suite.
+// GenerateKey makes a key pair of record.SuiteX25519.
 func GenerateKey() (hpke.PrivateKey, error) { return hpke.DHKEM(ecdh.X25519()).GenerateKey() }
 
 // ParsePublicKey reads a 32-byte X25519 public key.
@@ -52,30 +54,31 @@ func KeyID(publicKey []byte) string {
 	return hex.EncodeToString(crypto.Keccak256(publicKey)[:16])
 }
 
-// pad appends 0x80 and zeros up to the next multiple of padUnit: always at least
-// one byte, so that it can be undone without a length.
-func pad(b []byte) []byte {
-	n := (len(b)/padUnit + 1) * padUnit
-	out := make([]byte, n)
+// pad appends 0x80 and zeros up to size, or beyond it to the next multiple of
+// padUnit: always at least one byte, so that it can be undone without a length.
+func pad(b []byte, size int) []byte {
+	if len(b) >= size {
+		size = (len(b)/padUnit + 1) * padUnit
+	}
+	out := make([]byte, size)
 	copy(out, b)
 	out[len(b)] = 0x80
 	return out
 }
 
-// unpad accepts only what pad writes.
 func unpad(b []byte) ([]byte, error) {
 	i := len(b) - 1
 	for i >= 0 && b[i] == 0 {
 		i--
 	}
-	if i < 0 || b[i] != 0x80 || len(b)%padUnit != 0 || len(b)-i > padUnit {
+	if i < 0 || b[i] != 0x80 || len(b)%padUnit != 0 {
 		return nil, fmt.Errorf("%w: padding", ErrMalformed)
 	}
 	return b[:i], nil
 }
 
-func seal(to hpke.PublicKey, info, plain []byte) ([]byte, error) {
-	box, err := hpke.Seal(to, hpke.HKDFSHA256(), hpke.AES256GCM(), info, pad(plain))
+func seal(to hpke.PublicKey, info, padded []byte) ([]byte, error) {
+	box, err := hpke.Seal(to, hpke.HKDFSHA256(), hpke.AES256GCM(), info, padded)
 	if err != nil {
 		return nil, fmt.Errorf("answer: seal: %w", err)
 	}
@@ -90,52 +93,58 @@ func open(key hpke.PrivateKey, info, box []byte) ([]byte, error) {
 	return unpad(padded)
 }
 
+// boxOK reports whether a box can be a padded plaintext of at most max bytes.
+func boxOK(box []byte, max int) bool {
+	n := len(box) - sealOverhead
+	return n > 0 && n <= max && n%padUnit == 0
+}
+
 // Context is what a sealed answer is bound to. All of it goes into HPKE's info.
 type Context struct {
 	ChainID   Hash
-	RequestID Hash
-	Recipient string // the lender's member id
-	KeyID     string // KeyID of the answer key
+	RequestID record.RequestID
+	Recipient record.OrgID // the lender
+	KeyID     string       // KeyID of the answer key
 }
 
 func (c Context) info() []byte {
 	return encode(struct {
 		Domain    string
 		ChainID   Hash
-		RequestID Hash
+		RequestID string
 		Recipient string
 		KeyID     string
-	}{domainAnswerInfo, c.ChainID, c.RequestID, c.Recipient, c.KeyID})
+	}{domainInfo, c.ChainID, string(c.RequestID), string(c.Recipient), c.KeyID})
 }
 
-// Sealed is a sealed answer on its way. Its node-visible fields say whom it is
+// Sealed is a sealed answer on its way. The fields that nodes see say whom it is
 // for, never what it says.
 type Sealed struct {
-	RequestID Hash
-	Recipient string
+	RequestID record.RequestID
+	Recipient record.OrgID
 	KeyID     string
 	Box       []byte
 }
 
 type wireSealed struct {
 	Domain    string
-	RequestID Hash
+	RequestID string
 	Recipient string
 	KeyID     string
 	Box       []byte
 }
 
-// Seal encrypts a to the request's answer key. Answers to one recipient whose
-// consent ids are equally long have the same length, whatever they say.
+// Seal encrypts a to the request's answer key. Everything sealed to one recipient
+// has the same length.
 func Seal(to hpke.PublicKey, c Context, a Answer) (Sealed, error) {
-	if a.RequestID != c.RequestID {
-		return Sealed{}, fmt.Errorf("answer: seal: the answer belongs to another request")
+	if a.Body.RequestID != c.RequestID || a.Body.ChainID != c.ChainID {
+		return Sealed{}, fmt.Errorf("%w: seal: the answer belongs to another request or chain", ErrMismatch)
 	}
-	plain, err := a.Encode()
+	plain, err := a.encode()
 	if err != nil {
 		return Sealed{}, err
 	}
-	box, err := seal(to, c.info(), plain)
+	box, err := seal(to, c.info(), pad(plain, answerSize))
 	if err != nil {
 		return Sealed{}, err
 	}
@@ -144,25 +153,24 @@ func Seal(to hpke.PublicKey, c Context, a Answer) (Sealed, error) {
 
 // Encode returns the canonical wire form.
 func (s Sealed) Encode() []byte {
-	return encode(wireSealed{domainSealedAnswer, s.RequestID, s.Recipient, s.KeyID, s.Box})
+	return encode(wireSealed{domainSealed, string(s.RequestID), string(s.Recipient), s.KeyID, s.Box})
 }
 
 // DecodeSealed reads a sealed answer's wire form. It checks the form only: who
 // may send it, and for which request, is for the caller.
 func DecodeSealed(b []byte) (Sealed, error) {
 	var w wireSealed
-	if err := decode(b, MaxSealedAnswer, &w); err != nil {
+	if err := decode(b, MaxSealed, &w); err != nil {
 		return Sealed{}, err
 	}
-	switch {
-	case w.Domain != domainSealedAnswer:
+	s := Sealed{record.RequestID(w.RequestID), record.OrgID(w.Recipient), w.KeyID, w.Box}
+	if w.Domain != domainSealed {
 		return Sealed{}, fmt.Errorf("%w: not a sealed answer of this version", ErrMalformed)
-	case !idOK(w.Recipient) || !idOK(w.KeyID):
-		return Sealed{}, fmt.Errorf("%w: recipient or key id", ErrMalformed)
-	case len(w.Box) < padUnit+sealOverhead || (len(w.Box)-sealOverhead)%padUnit != 0:
-		return Sealed{}, fmt.Errorf("%w: box of %d bytes", ErrMalformed, len(w.Box))
 	}
-	return Sealed{w.RequestID, w.Recipient, w.KeyID, w.Box}, nil
+	if s.RequestID.Check() != nil || s.Recipient.Check() != nil || !idOK(s.KeyID) || !boxOK(s.Box, answerSize) {
+		return Sealed{}, fmt.Errorf("%w: sealed answer with an impossible field", ErrMalformed)
+	}
+	return s, nil
 }
 
 // Open decrypts a sealed answer with the request's answer key. c is what the
@@ -175,14 +183,14 @@ func Open(key hpke.PrivateKey, c Context, s Sealed) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a, err := DecodeAnswer(plain)
+	a, err := decodeAnswer(plain)
 	if err != nil {
 		return Answer{}, err
 	}
-	if a.RequestID != c.RequestID {
-		return Answer{}, fmt.Errorf("%w: the answer inside belongs to another request", ErrSealed)
+	if a.Body.RequestID != c.RequestID || a.Body.ChainID != c.ChainID {
+		return Answer{}, fmt.Errorf("%w: the answer inside belongs to another request or chain", ErrSealed)
 	}
 	return a, nil
 }
 
-func idOK(s string) bool { return s != "" && len(s) <= MaxIDBytes }
+func idOK(s string) bool { return s != "" && len(s) <= maxID }

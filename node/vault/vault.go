@@ -53,6 +53,7 @@ var (
 // SchemaError says which mapped column does not fit and what to do about it.
 type SchemaError struct {
 	Column string // the mapped name, "" when the whole query is at fault
+	InRow  bool   // found in the row of one subject: others may be in order
 	Detail string // what was found; never a value
 	Remedy string
 }

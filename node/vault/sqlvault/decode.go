@@ -38,12 +38,12 @@ func (c ColumnMapping) decode(raw any) (vault.Value, error) {
 
 func (c ColumnMapping) str(s string) (vault.Value, error) {
 	if len(s) > vault.MaxStringBytes {
-		return vault.Value{}, &vault.SchemaError{Column: c.Name,
+		return vault.Value{}, &vault.SchemaError{Column: c.Name, InRow: true,
 			Detail: fmt.Sprintf("holds text of %d bytes, at most %d", len(s), vault.MaxStringBytes),
 			Remedy: "map a shorter expression, for example substr(…)"}
 	}
 	if !utf8.ValidString(s) {
-		return vault.Value{}, &vault.SchemaError{Column: c.Name, Detail: "holds bytes that are not UTF-8", Remedy: "map an expression that yields text"}
+		return vault.Value{}, &vault.SchemaError{Column: c.Name, InRow: true, Detail: "holds bytes that are not UTF-8", Remedy: "map an expression that yields text"}
 	}
 	return vault.StringValue(s), nil
 }
@@ -53,7 +53,7 @@ func (c ColumnMapping) mismatch(raw any) error {
 	if c.Type == vault.Int {
 		remedy += fmt.Sprintf("; the mapping's scale is %d: a decimal with more digits, or beyond 64 bits, does not fit", c.Scale)
 	}
-	return &vault.SchemaError{Column: c.Name, Detail: fmt.Sprintf("is mapped as %s but the database returned %s", c.Type, kindOf(raw)), Remedy: remedy}
+	return &vault.SchemaError{Column: c.Name, InRow: true, Detail: fmt.Sprintf("is mapped as %s but the database returned %s", c.Type, kindOf(raw)), Remedy: remedy}
 }
 
 func kindOf(raw any) string {

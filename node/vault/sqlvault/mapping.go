@@ -36,7 +36,7 @@ type Mapping struct {
 
 // ColumnMapping maps one column.
 type ColumnMapping struct {
-	Name string // what templates call it: [A-Za-z_][A-Za-z0-9_]*
+	Name string // what the catalogue and templates call it: [a-z][a-z0-9_]*
 	Expr string // SQL expression over Table or Query; "" means a column of the same name
 	Type vault.Type
 	// Scale turns a decimal into an integer of minor units: with Scale 2 the
@@ -45,6 +45,7 @@ type ColumnMapping struct {
 }
 
 var (
+	mappedName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`) // as the ledger's catalogue
 	columnName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 	tableName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$`)
 )
@@ -93,8 +94,8 @@ func (m Mapping) check() error {
 }
 
 func (c ColumnMapping) check() error {
-	if !columnName.MatchString(c.Name) {
-		return errors.New("name must be letters, digits and underscores, not beginning with a digit")
+	if !mappedName.MatchString(c.Name) {
+		return errors.New("name must be lower-case letters, digits and underscores, beginning with a letter; the database's own name goes into the expression")
 	}
 	if c.Type < vault.Int || c.Type > vault.Bool {
 		return errors.New("type must be int, string or bool")
