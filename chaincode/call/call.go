@@ -124,7 +124,7 @@ func Argument[T any, P interface {
 	*T
 	record.Checked
 }](arg string) (*T, error) {
-	v, err := record.Parse[T, P]([]byte(arg))
+	v, err := record.Parse[T, P](arg)
 	if err != nil {
 		return nil, record.Refuse(record.CodeBadRequest, "%v", err)
 	}

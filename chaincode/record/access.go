@@ -32,54 +32,39 @@ func (v ParamValues) Get(name string) (string, bool) {
 	return "", false
 }
 
-// paramValues visits {name: value}: names as free as values, order enforced.
+// paramValues visits {name: value}, in the order of the names.
 func paramValues(c *codec, name string, v *ParamValues, optional bool) {
 	if !c.field(name, optional, len(*v) != 0) {
 		return
 	}
-	if !c.reading && len(*v) > maxParams {
-		c.failField(name, "within its item limit")
-	}
 	c.byte('{')
-	if !c.reading {
-		for i := range *v {
-			if i > 0 {
-				c.byte(',')
-				if (*v)[i-1].Name >= (*v)[i].Name {
-					c.failField(name, "in strictly ascending order")
-				}
-			}
-			textValue(c, name, &(*v)[i].Name, maxID)
-			c.byte(':')
-			textValue(c, name, &(*v)[i].Value, maxValue)
+	n := len(*v)
+	for i := 0; ; i++ {
+		if c.reading && c.next('}') || !c.reading && i == n {
+			break
 		}
-		c.byte('}')
-		return
-	}
-	if c.err == nil && c.next('}') {
-		if optional {
-			c.failField(name, "left out when empty")
+		if i > 0 {
+			c.byte(',')
 		}
-		return
-	}
-	for c.err == nil {
-		if len(*v) == maxParams {
+		if i == maxParams {
 			c.failField(name, "within its item limit")
+		}
+		if c.err != nil {
 			return
 		}
-		var p ParamValue
+		p := grow(c, (*[]ParamValue)(v), i)
 		textValue(c, name, &p.Name, maxID)
 		c.byte(':')
 		textValue(c, name, &p.Value, maxValue)
-		if n := len(*v); n > 0 && (*v)[n-1].Name >= p.Name {
+		if i > 0 && (*v)[i-1].Name >= p.Name {
 			c.failField(name, "in strictly ascending order")
-			return
 		}
-		*v = append(*v, p)
-		if c.err == nil && !c.next(',') {
-			c.byte('}')
-			return
-		}
+	}
+	if !c.reading {
+		c.byte('}')
+	}
+	if optional && len(*v) == 0 {
+		c.failField(name, "left out when empty")
 	}
 }
 

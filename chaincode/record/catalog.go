@@ -212,7 +212,7 @@ type Param struct {
 func (v *Param) fields(c *codec) {
 	text(c, "name", &v.Name, maxID)
 	enum(c, "type", &v.Type, columnTypes)
-	list(c, "values", &v.Values, maxValues, false, textItem[string](maxValue))
+	texts(c, "values", &v.Values, maxValues, maxValue)
 }
 
 // TemplateSpec is the argument of ApproveTemplate, and what its code hash covers.
@@ -231,10 +231,10 @@ type TemplateSpec struct {
 
 func (v *TemplateSpec) fields(c *codec) {
 	number(c, "answerTtlMs", &v.AnswerTTL)
-	ids(c, "columns", &v.Columns, maxColumns)
+	texts(c, "columns", &v.Columns, maxColumns, maxID)
 	number(c, "costLimit", &v.CostLimit)
 	enum(c, "kind", &v.Kind, templateKinds)
-	list(c, "outputs", &v.Outputs, maxOutputs, false, textItem[string](maxValue))
+	texts(c, "outputs", &v.Outputs, maxOutputs, maxValue)
 	objects(c, "params", &v.Params, maxParams)
 	text(c, "productId", &v.ProductID, maxID)
 	text(c, "source", &v.Source, maxSource)
@@ -317,10 +317,10 @@ func (v *Template) fields(c *codec) {
 	number(c, "approvedAt", &v.ApprovedAt)
 	address(c, "approvedBy", &v.ApprovedBy)
 	hash(c, "codeHash", &v.CodeHash)
-	ids(c, "columns", &v.Columns, maxColumns)
+	texts(c, "columns", &v.Columns, maxColumns, maxID)
 	number(c, "costLimit", &v.CostLimit)
 	enum(c, "kind", &v.Kind, templateKinds)
-	list(c, "outputs", &v.Outputs, maxOutputs, false, textItem[string](maxValue))
+	texts(c, "outputs", &v.Outputs, maxOutputs, maxValue)
 	objects(c, "params", &v.Params, maxParams)
 	text(c, "productId", &v.ProductID, maxID)
 	text(c, "provider", &v.Provider, maxID)

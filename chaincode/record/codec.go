@@ -22,7 +22,8 @@ func (e *SyntaxError) Error() string {
 // be written one way and read another. The first error sticks and turns the
 // rest of the walk into nothing.
 type codec struct {
-	buf     []byte // output so far, or the whole input
+	buf     []byte // output so far, when writing
+	in      string // the whole input, when reading; texts read are parts of it
 	pos     int    // read position
 	reading bool
 	first   bool // no field of the current object was met yet
@@ -57,7 +58,7 @@ func (c *codec) object(r Record) {
 	if c.err == nil {
 		r.fields(c)
 	}
-	if c.reading && c.err == nil && (c.pos >= len(c.buf) || c.buf[c.pos] != '}') {
+	if c.reading && c.err == nil && (c.pos >= len(c.in) || c.in[c.pos] != '}') {
 		c.fail("end of object (the field here is unknown, repeated, out of order or holds its zero value)")
 	}
 	c.byte('}')
@@ -80,7 +81,7 @@ func (c *codec) byte(b byte) {
 
 // next reads b if it comes next.
 func (c *codec) next(b byte) bool {
-	if c.pos < len(c.buf) && c.buf[c.pos] == b {
+	if c.pos < len(c.in) && c.in[c.pos] == b {
 		c.pos++
 		return true
 	}
@@ -109,13 +110,13 @@ func (c *codec) field(name string, optional, present bool) bool {
 	}
 	at := c.pos
 	if !c.first {
-		if at >= len(c.buf) || c.buf[at] != ',' {
+		if at >= len(c.in) || c.in[at] != ',' {
 			return c.absent(name, optional)
 		}
 		at++
 	}
 	end := at + len(name) + 3
-	if end > len(c.buf) || c.buf[at] != '"' || string(c.buf[at+1:end-2]) != name || c.buf[end-2] != '"' || c.buf[end-1] != ':' {
+	if end > len(c.in) || c.in[at] != '"' || c.in[at+1:end-2] != name || c.in[end-2] != '"' || c.in[end-1] != ':' {
 		return c.absent(name, optional)
 	}
 	c.pos, c.first = end, false
@@ -145,11 +146,11 @@ func (c *codec) integer(name string, v uint64) uint64 {
 	}
 	start := c.pos
 	var n uint64
-	for c.pos < len(c.buf) && c.buf[c.pos] >= '0' && c.buf[c.pos] <= '9' && c.pos-start < 17 {
-		n = n*10 + uint64(c.buf[c.pos]-'0')
+	for c.pos < len(c.in) && c.in[c.pos] >= '0' && c.in[c.pos] <= '9' && c.pos-start < 17 {
+		n = n*10 + uint64(c.in[c.pos]-'0')
 		c.pos++
 	}
-	if c.pos == start || n > MaxInt || (c.buf[start] == '0' && c.pos-start > 1) {
+	if c.pos == start || n > MaxInt || (c.in[start] == '0' && c.pos-start > 1) {
 		c.pos = start
 		c.failField(name, "as a canonical integer within 0…2^53−1")
 		return 0
@@ -173,11 +174,11 @@ func (c *codec) hex(name string, b []byte) {
 		return
 	}
 	end := c.pos + 2*len(b) + 4
-	if end > len(c.buf) || c.buf[c.pos] != '"' || c.buf[c.pos+1] != '0' || c.buf[c.pos+2] != 'x' || c.buf[end-1] != '"' {
+	if end > len(c.in) || c.in[c.pos] != '"' || c.in[c.pos+1] != '0' || c.in[c.pos+2] != 'x' || c.in[end-1] != '"' {
 		c.failField(name, "as lower-case hex of its fixed length")
 		return
 	}
-	digits := c.buf[c.pos+3 : end-1]
+	digits := c.in[c.pos+3 : end-1]
 	for i := range b {
 		hi, lo := nibble(digits[2*i]), nibble(digits[2*i+1])
 		if hi > 15 || lo > 15 {
@@ -263,41 +264,41 @@ func longEscape(letter byte) byte {
 	return 0
 }
 
-// readText reads a JSON string of at most max bytes of content. The result
-// points into the input unless the string holds an escape: copy it.
-func (c *codec) readText(name string, max int) []byte {
+// readText reads a JSON string of at most max bytes of content. The result is a
+// part of the input unless the string holds an escape.
+func (c *codec) readText(name string, max int) string {
 	if c.err != nil {
-		return nil
+		return ""
 	}
 	if !c.next('"') {
 		c.failField(name, "as a string")
-		return nil
+		return ""
 	}
 	start := c.pos
-	for i := start; i < len(c.buf); i++ {
-		b := c.buf[i]
+	for i := start; i < len(c.in); i++ {
+		b := c.in[i]
 		if b == '\\' || b < 0x20 || i-start > max {
 			break
 		}
 		if b == '"' {
 			c.pos = i + 1
-			return c.checkText(name, c.buf[start:i], max)
+			return c.checkText(name, c.in[start:i], max)
 		}
 	}
 	return c.readEscaped(name, max)
 }
 
-func (c *codec) readEscaped(name string, max int) []byte {
+func (c *codec) readEscaped(name string, max int) string {
 	var out []byte
-	for c.pos < len(c.buf) && len(out) <= max {
-		b := c.buf[c.pos]
+	for c.pos < len(c.in) && len(out) <= max {
+		b := c.in[c.pos]
 		switch {
 		case b == '"':
 			c.pos++
-			return c.checkText(name, out, max)
+			return c.checkText(name, string(out), max)
 		case b < 0x20:
 			c.failField(name, "with control characters escaped")
-			return nil
+			return ""
 		case b != '\\':
 			out = append(out, b)
 			c.pos++
@@ -305,20 +306,20 @@ func (c *codec) readEscaped(name string, max int) []byte {
 			v, width := c.escape()
 			if width == 0 {
 				c.failField(name, "with canonical escapes")
-				return nil
+				return ""
 			}
 			out = append(out, v)
 			c.pos += width
 		}
 	}
 	c.failField(name, "as a closed string within its length limit")
-	return nil
+	return ""
 }
 
 // escape reads the escape at pos and returns its byte and width, width 0 when
 // it is not the canonical spelling of that byte.
 func (c *codec) escape() (byte, int) {
-	rest := c.buf[c.pos:]
+	rest := c.in[c.pos:]
 	if len(rest) < 2 {
 		return 0, 0
 	}
@@ -342,14 +343,14 @@ func (c *codec) escape() (byte, int) {
 	return v, 6
 }
 
-func (c *codec) checkText(name string, b []byte, max int) []byte {
-	if len(b) > max {
+func (c *codec) checkText(name string, s string, max int) string {
+	if len(s) > max {
 		c.failField(name, "within its length limit")
-		return nil
+		return ""
 	}
-	if !utf8.Valid(b) {
+	if !utf8.ValidString(s) {
 		c.failField(name, "as valid UTF-8")
-		return nil
+		return ""
 	}
-	return b
+	return s
 }

@@ -88,7 +88,7 @@ func (v *ConsentTerms) fields(c *codec) {
 	hash(c, "recordCommitment", &v.RecordCommitment)
 	number(c, "schemaVersion", &v.SchemaVersion)
 	optText(c, "supersedes", &v.Supersedes, maxID)
-	ids(c, "templateIds", &v.TemplateIDs, maxTemplates)
+	texts(c, "templateIds", &v.TemplateIDs, maxTemplates, maxID)
 	number(c, "validFrom", &v.ValidFrom)
 	number(c, "version", &v.Version)
 }
@@ -296,7 +296,7 @@ func (v *Consent) fields(c *codec) {
 	objects(c, "statusReason", &v.StatusReason, maxStatusReasons)
 	number(c, "statusUpdateDateTime", &v.StatusUpdateDateTime)
 	optText(c, "supersedes", &v.Supersedes, maxID)
-	ids(c, "templateIds", &v.TemplateIDs, maxTemplates)
+	texts(c, "templateIds", &v.TemplateIDs, maxTemplates, maxID)
 	number(c, "validFrom", &v.ValidFrom)
 	number(c, "version", &v.Version)
 }

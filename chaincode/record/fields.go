@@ -1,5 +1,7 @@
 package record
 
+import "strings"
+
 // The functions here each visit one field of a record. A plain name is a field
 // that is always written; opt… is one that is left out when it is zero, so that
 // a later version can add fields without changing the bytes of earlier records.
@@ -65,7 +67,7 @@ func enumValue[S ~string](c *codec, name string, v *S, list []S) {
 	}
 	b := c.readText(name, maxID)
 	for _, item := range list {
-		if string(b) == string(item) {
+		if b == string(item) {
 			*v = item
 			return
 		}
@@ -126,11 +128,11 @@ func boolValue(c *codec, name string, v *bool) {
 		}
 		return
 	}
-	rest := c.buf[c.pos:]
+	rest := c.in[c.pos:]
 	switch {
-	case len(rest) >= 4 && string(rest[:4]) == "true":
+	case strings.HasPrefix(rest, "true"):
 		*v, c.pos = true, c.pos+4
-	case len(rest) >= 5 && string(rest[:5]) == "false":
+	case strings.HasPrefix(rest, "false"):
 		*v, c.pos = false, c.pos+5
 	default:
 		c.failField(name, "as true or false")
@@ -192,80 +194,100 @@ func blobValue(c *codec, name string, v *Blob, size int) {
 	c.hex(name, *v)
 }
 
-// list visits an array of at most max items. An absent optional list and an
-// empty required one both read as nil.
-func list[T any](c *codec, name string, v *[]T, max int, optional bool, item func(*codec, string, *T)) {
-	if !c.field(name, optional, len(*v) != 0) {
-		return
+// Lists are always written and hold at most max items; an empty one reads as nil.
+
+// listStart begins an array, of n items when writing.
+func (c *codec) listStart(name string, n, max int) bool {
+	if !c.field(name, false, true) {
+		return false
 	}
-	if !c.reading {
-		if len(*v) > max {
-			c.failField(name, "within its item limit")
-			return
-		}
-		c.byte('[')
-		for i := range *v {
-			if i > 0 {
-				c.byte(',')
-			}
-			item(c, name, &(*v)[i])
-		}
-		c.byte(']')
-		return
+	if !c.reading && n > max {
+		c.failField(name, "within its item limit")
 	}
 	c.byte('[')
-	if c.err == nil && c.next(']') {
-		if optional {
-			c.failField(name, "left out when empty")
+	return c.err == nil
+}
+
+// listNext reports whether item i is to be visited, and reads or writes what
+// stands before it, or the end. n is the number of items when writing.
+func (c *codec) listNext(name string, i, n, max int) bool {
+	if c.err != nil {
+		return false
+	}
+	if !c.reading {
+		if i == n {
+			c.byte(']')
+			return false
 		}
+		if i > 0 {
+			c.byte(',')
+		}
+		return true
+	}
+	if c.next(']') {
+		return false
+	}
+	if i > 0 {
+		c.byte(',')
+	}
+	if i == max {
+		c.failField(name, "within its item limit")
+	}
+	return c.err == nil
+}
+
+// grow adds a zero item when reading and returns item i.
+func grow[T any](c *codec, v *[]T, i int) *T {
+	if c.reading {
+		if *v == nil {
+			*v = make([]T, 0, 4)
+		}
+		var zero T
+		*v = append(*v, zero)
+	}
+	return &(*v)[i]
+}
+
+func texts[S ~string](c *codec, name string, v *[]S, max, maxLen int) {
+	if !c.listStart(name, len(*v), max) {
 		return
 	}
-	for c.err == nil {
-		if len(*v) == max {
-			c.failField(name, "within its item limit")
-			return
-		}
-		var one T
-		*v = append(*v, one)
-		item(c, name, &(*v)[len(*v)-1])
-		if c.err == nil && !c.next(',') {
-			c.byte(']')
-			return
-		}
+	n := len(*v)
+	for i := 0; c.listNext(name, i, n, max); i++ {
+		textValue(c, name, grow(c, v, i), maxLen)
 	}
 }
 
-func textItem[S ~string](max int) func(*codec, string, *S) {
-	return func(c *codec, name string, v *S) { textValue(c, name, v, max) }
-}
-
-func ids[S ~string](c *codec, name string, v *[]S, max int) {
-	list(c, name, v, max, false, idItem[S])
-}
-
-func idItem[S ~string](c *codec, name string, v *S) { textValue(c, name, v, maxID) }
-
 func enums[S ~string](c *codec, name string, v *[]S, from []S) {
-	list(c, name, v, len(from), false, func(c *codec, name string, v *S) { enumValue(c, name, v, from) })
+	if !c.listStart(name, len(*v), len(from)) {
+		return
+	}
+	n := len(*v)
+	for i := 0; c.listNext(name, i, n, len(from)); i++ {
+		enumValue(c, name, grow(c, v, i), from)
+	}
 }
 
-func optEnums[S ~string](c *codec, name string, v *[]S, from []S) {
-	list(c, name, v, len(from), true, func(c *codec, name string, v *S) { enumValue(c, name, v, from) })
+func addresses(c *codec, name string, v *[]Address, max int) {
+	if !c.listStart(name, len(*v), max) {
+		return
+	}
+	n := len(*v)
+	for i := 0; c.listNext(name, i, n, max); i++ {
+		c.hex(name, grow(c, v, i)[:])
+	}
 }
 
 func objects[T any, P interface {
 	*T
 	Record
 }](c *codec, name string, v *[]T, max int) {
-	list(c, name, v, max, false, objectItem[T, P])
-}
-
-func objectItem[T any, P interface {
-	*T
-	Record
-}](c *codec, _ string, v *T) {
-	if c.err == nil {
-		c.object(P(v))
+	if !c.listStart(name, len(*v), max) {
+		return
+	}
+	n := len(*v)
+	for i := 0; c.listNext(name, i, n, max); i++ {
+		c.object(P(grow(c, v, i)))
 	}
 }
 

@@ -44,7 +44,7 @@ func (v *OrderingConfig) fields(c *codec) {
 }
 
 func (v *ConfigMember) fields(c *codec) {
-	list(c, "adminKeys", &v.AdminKeys, maxAdminKeys, false, func(c *codec, name string, a *Address) { c.hex(name, a[:]) })
+	addresses(c, "adminKeys", &v.AdminKeys, maxAdminKeys)
 	text(c, "orgId", &v.OrgID, maxID)
 	enums(c, "roles", &v.Roles, memberRoles)
 	text(c, "title", &v.Title, maxTitle)
@@ -200,9 +200,9 @@ type NodeSpec struct {
 }
 
 func (v *NodeSpec) fields(c *codec) {
-	list(c, "addrs", &v.Addrs, maxEndpoints, false, textItem[string](maxEndpoint))
+	texts(c, "addrs", &v.Addrs, maxEndpoints, maxEndpoint)
 	boolean(c, "answers", &v.Answers)
-	list(c, "apiUrls", &v.APIURLs, maxEndpoints, false, textItem[string](maxEndpoint))
+	texts(c, "apiUrls", &v.APIURLs, maxEndpoints, maxEndpoint)
 	blob(c, "hostKey", &v.HostKey, 33)
 	enum(c, "kind", &v.Kind, nodeKinds)
 	text(c, "nodeId", &v.NodeID, maxID)
@@ -243,9 +243,9 @@ type Node struct {
 }
 
 func (v *Node) fields(c *codec) {
-	list(c, "addrs", &v.Addrs, maxEndpoints, false, textItem[string](maxEndpoint))
+	texts(c, "addrs", &v.Addrs, maxEndpoints, maxEndpoint)
 	boolean(c, "answers", &v.Answers)
-	list(c, "apiUrls", &v.APIURLs, maxEndpoints, false, textItem[string](maxEndpoint))
+	texts(c, "apiUrls", &v.APIURLs, maxEndpoints, maxEndpoint)
 	blob(c, "hostKey", &v.HostKey, 33)
 	enum(c, "kind", &v.Kind, nodeKinds)
 	text(c, "nodeId", &v.NodeID, maxID)

@@ -53,7 +53,7 @@ type Checked interface {
 // Encode returns the canonical JSON of r. It fails when a field is out of its
 // bounds or of its closed list, so what Encode wrote, Decode reads.
 func Encode(r Record) ([]byte, error) {
-	c := codec{buf: make([]byte, 0, 512)}
+	c := codec{buf: make([]byte, 0, 1024)}
 	c.root(r)
 	if c.err == nil && len(c.buf) > maxSize(r) {
 		c.fail("record longer than the limit")
@@ -68,11 +68,14 @@ func Encode(r Record) ([]byte, error) {
 // It refuses any other spelling of the same content: white space, another field
 // order, unknown or repeated fields, an optional field written with its zero
 // value, trailing bytes. An empty list becomes nil.
-func Decode(data []byte, r Record) error {
+func Decode(data []byte, r Record) error { return DecodeString(string(data), r) }
+
+// DecodeString is Decode of a string, which the record's texts then share.
+func DecodeString(data string, r Record) error {
 	if len(data) > maxSize(r) {
 		return &SyntaxError{Want: "record within the size limit", Offset: maxSize(r)}
 	}
-	c := codec{buf: data, reading: true}
+	c := codec{in: data, reading: true}
 	c.root(r)
 	if c.err == nil && c.pos != len(data) {
 		c.fail("end of input")
@@ -96,9 +99,9 @@ func Load[T any, P interface {
 func Parse[T any, P interface {
 	*T
 	Checked
-}](data []byte) (*T, error) {
+}](data string) (*T, error) {
 	v := new(T)
-	if err := Decode(data, P(v)); err != nil {
+	if err := DecodeString(data, P(v)); err != nil {
 		return nil, err
 	}
 	if err := P(v).Check(); err != nil {
