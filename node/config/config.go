@@ -1,0 +1,141 @@
+// Package config owns a node's own configuration: the file that its operator
+// writes, never the network's configuration, which stands on the ledger.
+//
+// Values come from the file (YAML, of which JSON is a part), are overridden by
+// environment variables ASSENT_<KEY>, and those by flags. It promises that an
+// unknown key is refused with the nearest known name; that every complaint is
+// reported at once, each with key, value and remedy; that a value which may be a
+// secret is never repeated; and that Template writes a file which Load reads
+// back. Relative paths count from the file's directory.
+//
+// It also reads the genesis file. It leaves to others what the values do.
+package config
+
+import (
+	"time"
+)
+
+// Config is a node's configuration. Default returns the defaults; the doc tags
+// are the comments that Template writes.
+type Config struct {
+	DataDir   string    `conf:"dataDir" doc:"Directory of blocks, state and private data. Keep it on a local disk; never share it between nodes."`
+	Genesis   string    `conf:"genesis" doc:"The network's genesis file, the same at every member."`
+	Identity  Identity  `conf:"identity" doc:"Who this node is."`
+	Network   Network   `conf:"network" doc:"How other nodes reach it."`
+	API       API       `conf:"api" doc:"How clients reach it."`
+	Answering Answering `conf:"answering" doc:"Whether it answers permitted requests from the member's own database."`
+	Limits    Limits    `conf:"limits" doc:"What it takes from others."`
+	Log       Log       `conf:"log" doc:"What it writes about itself; personal data never is."`
+	Metrics   Metrics   `conf:"metrics" doc:"What it tells a monitoring system."`
+}
+
+// Identity says who the node is and where its keys are.
+type Identity struct {
+	Member   string   `conf:"member" doc:"Identifier of the member in the genesis file."`
+	Node     string   `conf:"node" doc:"validator (orders and executes) or observer (follows and verifies)."`
+	KeysDir  string   `conf:"keysDir" doc:"Directory of encrypted keys, mode 0700."`
+	Password string   `conf:"password" doc:"Where the keys' password is: file:<path>, env:<variable> or prompt."`
+	VoteKey  string   `conf:"voteKey" doc:"Name of the key that signs votes. Validators only; never on two machines at once."`
+	HostKey  string   `conf:"hostKey" doc:"Name of the key that is this node's network identity."`
+	TxKey    string   `conf:"txKey" doc:"Name of the key that signs this node's own transactions."`
+	TLSKey   string   `conf:"tlsKey" doc:"Name of the key of the API's certificate; its hash stands on the ledger."`
+	DataKeys []string `conf:"dataKeys" doc:"Names of the keys that open what is sealed to the member, newest first."`
+}
+
+// Network says where other nodes reach the node.
+type Network struct {
+	Listen []string `conf:"listen" doc:"Multiaddresses to listen on."`
+}
+
+// API says where clients reach the node.
+type API struct {
+	Listen string   `conf:"listen" doc:"Host and port."`
+	Names  []string `conf:"names" doc:"DNS names and IP addresses in the certificate."`
+	Guests []string `conf:"guests" doc:"Other members whose clients may submit here as this member's may."`
+}
+
+// Answering says whether and from where the node answers.
+type Answering struct {
+	Enabled bool    `conf:"enabled" doc:"true on the one node that answers for its member."`
+	Vaults  []Vault `conf:"vaults" doc:"One entry per data product."`
+}
+
+// Vault maps a data product to the member's database.
+type Vault struct {
+	Product   string        `conf:"product" doc:"Identifier of the data product."`
+	Connector string        `conf:"connector" doc:"Kind of database: sqlite."`
+	Source    string        `conf:"source" doc:"Where the database is: a path for sqlite."`
+	Table     string        `conf:"table" doc:"Table or view that holds one row per customer; or:"`
+	Query     string        `conf:"query" doc:"SELECT that yields one row per customer."`
+	Key       string        `conf:"key" doc:"Column that holds the canonical subject identifier."`
+	Timeout   time.Duration `conf:"timeout" doc:"Longest time of one lookup."`
+	Columns   []Column      `conf:"columns" doc:"Columns that query templates may name."`
+}
+
+// Column maps a column of a product.
+type Column struct {
+	Name  string `conf:"name" doc:"Name in the data product."`
+	Type  string `conf:"type" doc:"int, string or bool."`
+	Expr  string `conf:"expr" doc:"SQL expression; empty: the column of the same name."`
+	Scale int    `conf:"scale" doc:"Decimal places of an int: with 2, the database's 12.5 is read as 1250."`
+}
+
+// Limits bound what others may cost the node.
+type Limits struct {
+	PoolRequests   int           `conf:"poolRequests" doc:"Requests that wait to be ordered."`
+	VerifyWorkers  int           `conf:"verifyWorkers" doc:"Goroutines that check signatures; 0: one per processor."`
+	ClientRate     float64       `conf:"clientRate" doc:"API calls per second and client key."`
+	ClientBurst    int           `conf:"clientBurst" doc:"API calls a client may make at once."`
+	AnonymousRate  float64       `conf:"anonymousRate" doc:"Calls per second and network address without a valid token."`
+	ClientStreams  int           `conf:"clientStreams" doc:"Event streams and waiting calls per client key at once."`
+	Connections    int           `conf:"connections" doc:"API connections at once."`
+	PeerTxRate     float64       `conf:"peerTxRate" doc:"Transactions per second taken from one other node."`
+	RequestTimeout time.Duration `conf:"requestTimeout" doc:"Longest time of one API call that does not wait for anything."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `conf:"level" doc:"debug, info, warn or error."`
+	Format string `conf:"format" doc:"json or text."`
+}
+
+// Metrics says where metrics and profiles are served.
+type Metrics struct {
+	Listen string `conf:"listen" doc:"Host and port, without TLS: keep it on loopback or a management network. off: not served."`
+}
+
+// Off is the value of an address that is not served.
+const Off = "off"
+
+// Default returns the defaults. What has none is empty: dataDir, genesis and
+// identity.member must be given.
+func Default() Config {
+	return Config{
+		Identity: Identity{
+			Node:     "validator",
+			KeysDir:  "keys",
+			Password: "prompt",
+			VoteKey:  "vote",
+			HostKey:  "host",
+			TxKey:    "tx",
+			TLSKey:   "tls",
+		},
+		Network: Network{Listen: []string{"/ip4/0.0.0.0/tcp/7400"}},
+		API:     API{Listen: "127.0.0.1:7443", Names: []string{"localhost", "127.0.0.1"}},
+		Limits: Limits{
+			PoolRequests:   20_000,
+			ClientRate:     5_000,
+			ClientBurst:    10_000,
+			AnonymousRate:  20,
+			ClientStreams:  1_024,
+			Connections:    1_024,
+			PeerTxRate:     5_000,
+			RequestTimeout: 10 * time.Second,
+		},
+		Log:     Log{Level: "info", Format: "json"},
+		Metrics: Metrics{Listen: "127.0.0.1:9464"},
+	}
+}
+
+// defaultVault fills what an entry of answering.vaults leaves out.
+func defaultVault() Vault { return Vault{Connector: "sqlite", Timeout: 2 * time.Second} }
