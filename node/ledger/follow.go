@@ -63,8 +63,8 @@ func (h *Header) followsExecuted(parent *Header, c *Config) error {
 
 // CheckContent reports why b may not stand on the ledger whatever its place:
 // a body other than the header's, more than the limits of c allow, a request
-// that is none, a config update that is not alone, or a transaction outside its
-// time. It decodes every transaction but verifies no signature: a certificate
+// that is none, two seals, a config update that is not alone, or a transaction
+// outside its time. It decodes every transaction but verifies no signature: a certificate
 // says that a quorum has.
 //
 // It returns the config in force after the block.
@@ -83,7 +83,7 @@ func (b *Block) checkContent(c *Config) (*Config, error) {
 	if n := uint64(len(b.Requests)); n > c.Limits.MaxBlockRequests {
 		return nil, fmt.Errorf("%d requests, at most %d are allowed", n, c.Limits.MaxBlockRequests)
 	}
-	next, sum := c, uint64(0)
+	next, sum, seals := c, uint64(0), 0
 	for i, req := range b.Requests {
 		sum += uint64(len(req))
 		if n := uint64(len(req)); n > c.Limits.MaxRequestBytes {
@@ -96,6 +96,12 @@ func (b *Block) checkContent(c *Config) (*Config, error) {
 		if u != nil {
 			next = u.Config
 		}
+		if KindOf(req) == KindSeal {
+			seals++
+		}
+	}
+	if seals > 1 {
+		return nil, fmt.Errorf("%d seals, at most one is allowed", seals)
 	}
 	if sum > c.Limits.MaxBlockBytes {
 		return nil, fmt.Errorf("%d bytes of requests, at most %d are allowed", sum, c.Limits.MaxBlockBytes)

@@ -29,6 +29,7 @@ const (
 	domainValidators  = "assent/validators/1"
 	domainMeta        = "assent/engine-meta/1"
 	domainEngine      = "assent/engine-message/1"
+	domainStatus      = "assent/status/1"
 	domainReceipt     = "assent/receipt/1"
 	domainEvents      = "assent/events/1"
 	domainWrites      = "assent/writes/1"

@@ -1,0 +1,198 @@
+package sync
+
+import (
+	"fmt"
+
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// Bounds of the protocol.
+const (
+	maxRequest  = 256     // bytes of any request
+	maxResponse = 8 << 20 // bytes of any response: what the network allows a frame
+	// maxBlocks, maxHeaders and maxConfigs bound the items of one response.
+	maxBlocks  = 4096
+	maxHeaders = 1024
+	maxConfigs = 16
+)
+
+// Every message is an RLP list that starts with its tag.
+const (
+	tagStatus         = "assent/sync/status/1"
+	tagStatusAnswer   = "assent/sync/status-answer/1"
+	tagBlocks         = "assent/sync/blocks/1"
+	tagBlocksAnswer   = "assent/sync/blocks-answer/1"
+	tagHeaders        = "assent/sync/headers/1"
+	tagHeadersAnswer  = "assent/sync/headers-answer/1"
+	tagConfigs        = "assent/sync/configs/1"
+	tagConfigsAnswer  = "assent/sync/configs-answer/1"
+	maxTag            = 40
+	maxStatusBytes    = 512
+	maxCertifiedBytes = 17 << 10
+)
+
+// statusRequest asks where a node stands.
+type statusRequest struct {
+	Tag   string
+	Nonce ledger.Hash
+}
+
+// statusAnswer holds a ledger.Status and the node's highest header with its
+// certificate, so that the height proves itself; Tip is empty at genesis.
+type statusAnswer struct {
+	Tag    string
+	Status []byte
+	Tip    []byte
+}
+
+// blocksRequest asks for the blocks from a height on, up to about MaxBytes but
+// at least one. With none there, the server may wait up to WaitMillis for one.
+type blocksRequest struct {
+	Tag        string
+	From       ledger.Height
+	MaxBytes   uint64
+	WaitMillis uint64
+}
+
+// blocksAnswer holds consecutive blocks from the height asked for on; none if
+// the server has none. Tip is the server's highest height.
+type blocksAnswer struct {
+	Tag    string
+	Tip    ledger.Height
+	Blocks []blockItem
+}
+
+type blockItem struct {
+	Block       []byte // ledger.Block
+	Certificate []byte // ledger.Certificate
+}
+
+// headersRequest asks for certified headers from a height on.
+type headersRequest struct {
+	Tag  string
+	From ledger.Height
+	Max  uint64
+}
+
+type headersAnswer struct {
+	Tag     string
+	Tip     ledger.Height
+	Headers [][]byte // ledger.CertifiedHeader, consecutive
+}
+
+// configsRequest asks for the config blocks that bring From and the following
+// configs.
+type configsRequest struct {
+	Tag  string
+	From uint64
+	Max  uint64
+}
+
+type configsAnswer struct {
+	Tag    string
+	Newest uint64
+	Proofs [][]byte // ledger.ConfigProof, consecutive
+}
+
+func encode(v any) []byte {
+	b, err := rlp.EncodeToBytes(v)
+	if err != nil {
+		panic(fmt.Sprintf("sync: encode %T: %v", v, err)) // our own types
+	}
+	return b
+}
+
+// tagOf reads the tag of a message, or "".
+func tagOf(b []byte) string {
+	body, rest, err := rlp.SplitList(b)
+	if err != nil || len(rest) != 0 {
+		return ""
+	}
+	tag, _, err := rlp.SplitString(body)
+	if err != nil || len(tag) > maxTag {
+		return ""
+	}
+	return string(tag)
+}
+
+// decode reads a message of the tag given.
+func decode(b []byte, limit int, tag string, v any) error {
+	if len(b) > limit {
+		return fmt.Errorf("message of %d bytes, at most %d are allowed", len(b), limit)
+	}
+	if got := tagOf(b); got != tag {
+		return fmt.Errorf("message is %q, want %q", got, tag)
+	}
+	if err := rlp.DecodeBytes(b, v); err != nil {
+		return fmt.Errorf("message %s: %w", tag, err)
+	}
+	return nil
+}
+
+func decodeStatusAnswer(b []byte) (*statusAnswer, error) {
+	a := new(statusAnswer)
+	if err := decode(b, maxStatusBytes+maxCertifiedBytes+64, tagStatusAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeBlocksAnswer(b []byte) (*blocksAnswer, error) {
+	if err := checkCount(b, maxBlocks); err != nil {
+		return nil, err
+	}
+	a := new(blocksAnswer)
+	if err := decode(b, maxResponse, tagBlocksAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeHeadersAnswer(b []byte) (*headersAnswer, error) {
+	if err := checkCount(b, maxHeaders); err != nil {
+		return nil, err
+	}
+	a := new(headersAnswer)
+	if err := decode(b, maxResponse, tagHeadersAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeConfigsAnswer(b []byte) (*configsAnswer, error) {
+	if err := checkCount(b, maxConfigs); err != nil {
+		return nil, err
+	}
+	a := new(configsAnswer)
+	if err := decode(b, maxResponse, tagConfigsAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// checkCount looks at the list that is the third element of an answer before
+// memory is spent on it: eight million empty items would fit into a frame.
+func checkCount(b []byte, limit int) error {
+	body, _, err := rlp.SplitList(b)
+	if err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	for range 2 {
+		if _, _, body, err = rlp.Split(body); err != nil {
+			return fmt.Errorf("message: %w", err)
+		}
+	}
+	list, _, err := rlp.SplitList(body)
+	if err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	n, err := rlp.CountValues(list)
+	if err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	if n > limit {
+		return fmt.Errorf("message holds %d items, at most %d are allowed", n, limit)
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdsync "sync"
+	"time"
+
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/store"
+	"golang.org/x/time/rate"
+)
+
+// ServerConfig is what a Server needs. Zero means the default.
+type ServerConfig struct {
+	Store *store.Store
+	// Vote signs statuses on a validator. nil on an observer, whose statuses are
+	// unsigned: its height proves itself by certificate, and nobody counts its
+	// vote.
+	Vote ledger.Signer
+	// Voted returns the highest height this validator has signed a vote for,
+	// restarts included; needed with Vote.
+	Voted func() ledger.Height
+
+	MaxBytes int           // of blocks in one response, default 2 MiB; one block may exceed it
+	MaxWait  time.Duration // that a request for coming blocks is held, default 10 s
+	MaxWaits int           // requests held at a time, one a peer, default 4
+	Rate     float64       // requests per second and peer, default 100, twice that in a burst
+}
+
+func (c *ServerConfig) check() error {
+	if c.Store == nil {
+		return errors.New("sync server: the store is missing")
+	}
+	if (c.Vote == nil) != (c.Voted == nil) {
+		return errors.New("sync server: a vote key and the voted height belong together")
+	}
+	setDefault(&c.MaxBytes, 2<<20)
+	setDefault(&c.MaxWait, 10*time.Second)
+	setDefault(&c.MaxWaits, 4)
+	setDefault(&c.Rate, 100)
+	if c.MaxBytes > maxResponse/2 { // a block more must fit
+		return fmt.Errorf("sync server: responses of %d bytes, at most %d are allowed", c.MaxBytes, maxResponse/2)
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Server answers peers from the block store.
+type Server struct {
+	cfg ServerConfig
+
+	mu    stdsync.Mutex
+	peers map[string]*peerUse
+	waits int
+}
+
+// peerUse is what one peer has taken.
+type peerUse struct {
+	limit   *rate.Limiter
+	waiting bool
+	seen    time.Time
+}
+
+// NewServer returns a server over a store.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, peers: map[string]*peerUse{}}, nil
+}
+
+// ErrTooMany means that a peer asked more often than it may.
+var ErrTooMany = errors.New("too many requests: slow down")
+
+// Handle answers one request of an authenticated peer. It returns within
+// MaxWait, or when ctx ends. An error is for the peer to read.
+func (s *Server) Handle(ctx context.Context, from string, req []byte) ([]byte, error) {
+	if !s.allow(from) {
+		return nil, ErrTooMany
+	}
+	switch tag := tagOf(req); tag {
+	case tagStatus:
+		return s.status(req)
+	case tagBlocks:
+		return s.blocks(ctx, from, req)
+	case tagHeaders:
+		return s.headers(req)
+	case tagConfigs:
+		return s.configs(req)
+	default:
+		return nil, fmt.Errorf("unknown request %.40q: is the peer of a newer release?", tag)
+	}
+}
+
+// maxPeers bounds the memory for peers' rates; the network admits fewer.
+const maxPeers = 1024
+
+func (s *Server) allow(from string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	p := s.peers[from]
+	if p == nil {
+		if len(s.peers) >= maxPeers {
+			s.forgetLocked(now)
+		}
+		if len(s.peers) >= maxPeers {
+			return false
+		}
+		p = &peerUse{limit: rate.NewLimiter(rate.Limit(s.cfg.Rate), max(1, int(2*s.cfg.Rate)))}
+		s.peers[from] = p
+	}
+	p.seen = now
+	return p.limit.AllowN(now, 1)
+}
+
+// forgetLocked drops peers whose bucket is full again.
+func (s *Server) forgetLocked(now time.Time) {
+	for id, p := range s.peers {
+		if !p.waiting && now.Sub(p.seen) > 10*time.Second {
+			delete(s.peers, id)
+		}
+	}
+}
+
+func (s *Server) status(req []byte) ([]byte, error) {
+	var r statusRequest
+	if err := decode(req, maxRequest, tagStatus, &r); err != nil {
+		return nil, err
+	}
+	// Voted first: with a tip read before, the vote could be two blocks above it,
+	// which no honest validator says.
+	var voted ledger.Height
+	if s.cfg.Voted != nil {
+		voted = s.cfg.Voted()
+	}
+	tip := s.cfg.Store.Tip()
+	st := &ledger.Status{
+		ChainID: s.cfg.Store.ChainID(), Nonce: r.Nonce,
+		Height: tip.Height, Header: tip.Hash, Voted: max(voted, tip.Height),
+	}
+	if s.cfg.Vote != nil {
+		if err := st.Sign(s.cfg.Vote); err != nil {
+			return nil, errors.New("the vote key is not available") // the cause is no peer's business
+		}
+	}
+	a := &statusAnswer{Tag: tagStatusAnswer, Status: st.Encode()}
+	if tip.Height > 0 {
+		ch, err := s.cfg.Store.Certified(tip.Height)
+		if err != nil {
+			return nil, unreadable(tip.Height)
+		}
+		a.Tip = ch.Encode()
+	}
+	return encode(a), nil
+}
+
+// unreadable tells a peer what failed, without this node's details: those are in
+// its own log, where reads of its own fail too.
+func unreadable(h ledger.Height) error {
+	return fmt.Errorf("block %d cannot be read here", h)
+}
+
+func (s *Server) blocks(ctx context.Context, from string, req []byte) ([]byte, error) {
+	var r blocksRequest
+	if err := decode(req, maxRequest, tagBlocks, &r); err != nil {
+		return nil, err
+	}
+	if r.From == 0 {
+		return nil, errors.New("genesis is not served: it follows from the genesis config")
+	}
+	tip := s.cfg.Store.Tip().Height
+	// Only the next block is waited for: a peer that is further ahead has
+	// nothing to get here.
+	if r.From == tip+1 && r.WaitMillis > 0 {
+		s.wait(ctx, from, r.From, time.Duration(min(r.WaitMillis, uint64(s.cfg.MaxWait.Milliseconds())))*time.Millisecond)
+		tip = s.cfg.Store.Tip().Height
+	}
+	a := &blocksAnswer{Tag: tagBlocksAnswer, Tip: tip, Blocks: []blockItem{}}
+	limit, sum := min(r.MaxBytes, uint64(s.cfg.MaxBytes)), uint64(0)
+	for h := r.From; h <= tip && len(a.Blocks) < maxBlocks && ctx.Err() == nil; h++ {
+		block, cert, err := s.cfg.Store.Encoded(h)
+		if err != nil {
+			return nil, unreadable(h)
+		}
+		sum += uint64(len(block) + len(cert) + 16)
+		if len(a.Blocks) > 0 && sum > limit {
+			break
+		}
+		a.Blocks = append(a.Blocks, blockItem{block, cert})
+	}
+	return encode(a), nil
+}
+
+// wait holds a request until the block is there, for d at most, or not at all
+// when enough requests are held already.
+func (s *Server) wait(ctx context.Context, from string, h ledger.Height, d time.Duration) {
+	if !s.takeWait(from) {
+		return
+	}
+	defer s.leaveWait(from)
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	_ = s.cfg.Store.Wait(ctx, h) // whatever ended it, the answer is what there is now
+}
+
+func (s *Server) takeWait(from string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[from]
+	if p == nil || p.waiting || s.waits >= s.cfg.MaxWaits {
+		return false
+	}
+	p.waiting = true
+	s.waits++
+	return true
+}
+
+func (s *Server) leaveWait(from string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers[from].waiting = false
+	s.waits--
+}
+
+func (s *Server) headers(req []byte) ([]byte, error) {
+	var r headersRequest
+	if err := decode(req, maxRequest, tagHeaders, &r); err != nil {
+		return nil, err
+	}
+	if r.From == 0 {
+		return nil, errors.New("genesis is not served: it follows from the genesis config")
+	}
+	a := &headersAnswer{Tag: tagHeadersAnswer, Tip: s.cfg.Store.Tip().Height, Headers: [][]byte{}}
+	for h, sum := r.From, 0; h <= a.Tip && uint64(len(a.Headers)) < min(r.Max, maxHeaders) && sum < s.cfg.MaxBytes; h++ {
+		ch, err := s.cfg.Store.Certified(h)
+		if err != nil {
+			return nil, unreadable(h)
+		}
+		b := ch.Encode()
+		sum += len(b)
+		a.Headers = append(a.Headers, b)
+	}
+	return encode(a), nil
+}
+
+func (s *Server) configs(req []byte) ([]byte, error) {
+	var r configsRequest
+	if err := decode(req, maxRequest, tagConfigs, &r); err != nil {
+		return nil, err
+	}
+	if r.From == 0 {
+		return nil, errors.New("the genesis config is not served: everybody has it")
+	}
+	heights := s.cfg.Store.ConfigHeights()
+	a := &configsAnswer{Tag: tagConfigsAnswer, Newest: uint64(len(heights) - 1), Proofs: [][]byte{}}
+	for seq, sum := r.From, 0; seq <= a.Newest && uint64(len(a.Proofs)) < min(r.Max, maxConfigs) && sum < s.cfg.MaxBytes; seq++ {
+		p, err := s.cfg.Store.ConfigProof(seq)
+		if err != nil {
+			return nil, unreadable(heights[seq])
+		}
+		b := p.Encode()
+		sum += len(b)
+		a.Proofs = append(a.Proofs, b)
+	}
+	return encode(a), nil
+}
