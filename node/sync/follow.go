@@ -44,6 +44,7 @@ type follower struct {
 	until   map[string]time.Time // penalties; only of peers that exist
 	gap     time.Duration        // before the next request
 	started time.Time            // of the last request
+	arrived time.Time            // of the last block
 }
 
 // poll asks the source once. Errors are fatal.
@@ -55,7 +56,11 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 		return nil
 	}
 	from := f.cfg.Store.Tip().Height + 1
-	a, err := f.fetch(ctx, f.source, from, f.cfg.PollWait, f.cfg.FetchTimeout/4)
+	wait := f.cfg.PollWait
+	if time.Since(f.arrived) < wait { // blocks are coming: silence is soon suspicious
+		wait /= 8
+	}
+	a, err := f.fetch(ctx, f.source, from, wait, f.cfg.FetchTimeout/4)
 	if err == nil {
 		err = f.take(ctx, a, from, add)
 	}
@@ -71,12 +76,13 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 	case len(a.Blocks) == 0:
 		f.source = "" // the next may know more
 		// A peer that did not hold the request is not asked in a tight loop.
-		if time.Since(f.started) < f.cfg.PollWait/2 {
+		if time.Since(f.started) < wait/2 {
 			f.slower()
 		} else {
 			f.gap = f.cfg.PollGap
 		}
 	default:
+		f.arrived = time.Now()
 		f.gap = max(0, f.cfg.PollGap-time.Since(f.started))
 		height := f.cfg.Store.Tip().Height
 		f.cfg.OnProgress(Progress{Height: height, Target: height})
