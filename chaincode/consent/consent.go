@@ -7,9 +7,9 @@
 // It promises that there is no other transition and no way back; that a consent
 // becomes Authorised only by the subject's signature over every field of its
 // terms or by the provider that authenticated the subject, as the product
-// accepts; that the subject can always end it; and that expiry is block time,
-// whether or not anybody has recorded it. A change is a new version that
-// supersedes this one, and ends it when it is authorised.
+// accepts; that the subject can end it the way it was given; and that expiry is
+// block time, whether or not anybody has recorded it. A change is a new version
+// that supersedes this one, and ends it when it is authorised.
 //
 // It leaves the use of a consent to the access contract, and the sealed part,
 // which identifies the person, off the ledger altogether.
