@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
 
 	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
@@ -49,15 +51,24 @@ func (e *Engine) RequestsFromProposal(p smart.Proposal) []smart.RequestInfo {
 
 // AssembleProposal implements Assembler.
 func (e *Engine) AssembleProposal(metadata []byte, first [][]byte) smart.Proposal {
-	in := e.starting.Load()
-	batch := e.gather(in, first)
-	if e.muted() {
-		return smart.Proposal{Metadata: metadata}
-	}
+	none := smart.Proposal{Metadata: metadata} // this replica itself refuses it
 	m, err := parseMeta(metadata)
 	if err != nil {
 		e.fail(fmt.Errorf("own metadata: %w", err))
-		return smart.Proposal{Metadata: metadata}
+		return none
+	}
+	if p, ok := e.promises.repeat(metadata); ok {
+		return p
+	}
+	if e.promises.left(m.view) {
+		// The library leads a view that it has left. It will try again at once,
+		// until the view change is through: not too often.
+		e.pause(e.cfg.Settings.CollectTimeout)
+		return none
+	}
+	batch := e.gather(e.starting.Load(), first)
+	if e.muted() {
+		return none
 	}
 	e.appMu.Lock()
 	defer e.appMu.Unlock()
@@ -65,7 +76,7 @@ func (e *Engine) AssembleProposal(metadata []byte, first [][]byte) smart.Proposa
 	p, err := e.cfg.App.Assemble(m.height, metadata, batch)
 	if err != nil {
 		e.fail(fmt.Errorf("assemble proposal at height %d: %w", m.height, err))
-		return smart.Proposal{Metadata: metadata}
+		return none
 	}
 	p.Height, p.Meta = m.height, metadata
 	return toLibrary(p)
@@ -73,6 +84,10 @@ func (e *Engine) AssembleProposal(metadata []byte, first [][]byte) smart.Proposa
 
 // VerifyProposal implements Verifier: live proposals only.
 func (e *Engine) VerifyProposal(p smart.Proposal) ([]smart.RequestInfo, error) {
+	c, err := claimOf(p)
+	if err != nil {
+		return nil, err
+	}
 	prop, err := fromLibrary(p)
 	if err != nil {
 		return nil, err
@@ -80,12 +95,16 @@ func (e *Engine) VerifyProposal(p smart.Proposal) ([]smart.RequestInfo, error) {
 	if e.muted() {
 		return nil, errMuted
 	}
+	if err := e.promises.mayAccept(c); err != nil {
+		return nil, err
+	}
 	e.appMu.Lock()
 	defer e.appMu.Unlock()
 	infos, err := e.cfg.App.CheckLive(prop)
 	if err != nil {
 		return nil, fmt.Errorf("proposal at height %d: %w", prop.Height, err)
 	}
+	e.promises.found(c)
 	// The library would remove these requests from its pool after Deliver, but
 	// only for proposals it verified; Deliver does it for all.
 	e.checked, e.checkedInfos = prop, infos
@@ -102,9 +121,18 @@ func (e *Engine) requestsOf(p consensus.Proposal) []consensus.RequestInfo {
 }
 
 // SignProposal implements Signer. aux is nil when the proposal was taken over
-// from an earlier view; the library does not log that vote.
+// from an earlier view.
 func (e *Engine) SignProposal(p smart.Proposal, aux []byte) *smart.Signature {
 	sig := &smart.Signature{ID: uint64(e.cfg.Self)}
+	c, err := claimOf(p)
+	if err != nil {
+		e.fail(fmt.Errorf("vote: %w", err))
+		return sig
+	}
+	live := aux != nil
+	if live {
+		e.mayVote(c)
+	}
 	prop, err := fromLibrary(p)
 	if err != nil {
 		e.fail(fmt.Errorf("vote: %w", err))
@@ -113,20 +141,34 @@ func (e *Engine) SignProposal(p smart.Proposal, aux []byte) *smart.Signature {
 	if e.muted() {
 		return sig
 	}
-	if aux == nil && prop.Height > e.marked {
-		if err := writeVoted(e.cfg.WALDir, prop.Height); err != nil {
-			e.fail(err)
-			return sig
-		}
-		e.marked = prop.Height
-	}
 	// Raised before the vote exists: whoever hears of a decision at this height
 	// must find that this replica knew.
 	raise(&e.voted, prop.Height)
 	if sig.Value, err = e.cfg.App.SignVote(prop); err != nil {
 		e.fail(fmt.Errorf("sign vote at height %d: %w", prop.Height, err))
+		return sig
+	}
+	if !live {
+		if err := e.promises.takeOver(c, sig, e.log.write); err != nil {
+			e.fail(err)
+		}
 	}
 	return sig
+}
+
+// mayVote ends the view's goroutine instead of returning if it must not vote:
+// the view was left meanwhile, or its height was obtained by catching up. The
+// library is about to abort that view but has not got round to it, and would
+// panic (the height is gone from its memory) or break a promise.
+func (e *Engine) mayVote(c claim) {
+	err := e.promises.mayVote(c)
+	if height := e.height.Load(); err == nil && c.meta.height <= height {
+		err = fmt.Errorf("%w: vote at height %d when the last decision is %d", errPromise, c.meta.height, height)
+	}
+	if err != nil {
+		e.cfg.Logger.Debug("vote withheld", "reason", err)
+		runtime.Goexit()
+	}
 }
 
 // VerifyConsenterSig implements Verifier.
@@ -141,6 +183,10 @@ func (e *Engine) VerifyConsenterSig(s smart.Signature, p smart.Proposal) ([]byte
 // Sign implements Signer: view data.
 func (e *Engine) Sign(msg []byte) []byte {
 	if e.muted() {
+		return nil
+	}
+	if err := e.promises.checkViewData(msg); err != nil {
+		e.restart(err)
 		return nil
 	}
 	sig, err := e.cfg.App.Sign(msg)
@@ -182,6 +228,7 @@ func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfi
 		return smart.Reconfig{}
 	}
 	e.last = d
+	e.height.Store(prop.Height)
 	e.counters.decided.Add(1)
 	e.starting.Load().forget(e.requestsOf(prop))
 	if changed == nil || !e.adopt(*changed) {
@@ -210,6 +257,11 @@ func (e *Engine) Sync() smart.SyncResponse {
 	e.appMu.Lock()
 	defer e.appMu.Unlock()
 	changed := e.catchUp()
+	if calledBy("MutuallyExclusiveDeliver") {
+		// A decision reached by ordering was caught up with meanwhile. The library
+		// then waits for a view that may have ended, and hears nothing more.
+		e.restart(errors.New("a decision arrived twice"))
+	}
 	var r smart.SyncResponse
 	r.Latest.Proposal, r.Latest.Signatures = toLibraryDecision(e.last)
 	if changed != nil && e.adopt(*changed) {
@@ -241,6 +293,7 @@ func (e *Engine) catchUp() *consensus.Membership {
 	}
 	if tip.Decision.Proposal.Height > e.last.Proposal.Height {
 		e.last = tip.Decision
+		e.height.Store(tip.Decision.Proposal.Height)
 	}
 	return tip.Changed
 }
@@ -269,6 +322,21 @@ func raise(v *atomic.Uint64, x uint64) {
 	for old := v.Load(); old < x; old = v.Load() {
 		if v.CompareAndSwap(old, x) {
 			return
+		}
+	}
+}
+
+// calledBy reports that a function whose name contains part is on the stack.
+func calledBy(part string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.Contains(f.Function, part) {
+			return true
+		}
+		if !more {
+			return false
 		}
 	}
 }

@@ -1,7 +1,5 @@
 package bft
 
-import "time"
-
 // gather takes the batch for a proposal from the library's pool.
 //
 // The library's batcher either waits a whole interval, also for a lone request
@@ -13,13 +11,7 @@ import "time"
 func (e *Engine) gather(in *instance, first [][]byte) [][]byte {
 	s := e.cfg.Settings
 	if e.underLoad() && s.BatchInterval > 0 && in.size() < s.BatchMaxCount {
-		wait := time.NewTimer(s.BatchInterval)
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-		case <-e.failedCh:
-		case <-e.runCtx.Done():
-		}
+		e.pause(s.BatchInterval)
 	}
 	batch, _ := in.cons.Pool.NextRequests(s.BatchMaxCount, uint64(s.BatchMaxBytes), false)
 	if len(batch) == 0 {

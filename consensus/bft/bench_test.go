@@ -45,7 +45,7 @@ func BenchmarkOneClient(b *testing.B) {
 		took = append(took, time.Since(begin))
 		i++
 	}
-	b.ReportMetric((cpu() - start).Seconds()*1000/float64(b.N), "cpu-s/1000")
+	b.ReportMetric((cpu()-start).Seconds()*1000/float64(b.N), "cpu-s/1000")
 	slices.Sort(took)
 	b.ReportMetric(took[len(took)/2].Seconds()*1000, "p50-ms")
 	b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "p99-ms")
@@ -95,6 +95,6 @@ func BenchmarkIdle(b *testing.B) {
 	for b.Loop() {
 		start := cpu()
 		<-time.After(5 * time.Second)
-		b.ReportMetric((cpu() - start).Seconds()/5, "cores")
+		b.ReportMetric((cpu()-start).Seconds()/5, "cores")
 	}
 }

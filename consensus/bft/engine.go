@@ -27,18 +27,21 @@ import (
 
 // Engine implements consensus.Engine. Make one with Open.
 type Engine struct {
-	cfg     Config
-	log     *log
-	resume  restart
-	logger  *libLogger
-	inbound *inbound
-	garbage limiter
-	meter   viewMeter
-	encoded encodeCache
+	cfg    Config
+	log    *log
+	resume restart
+	// promises are replaced when the library restarts, while none of its
+	// goroutines runs.
+	promises *promises
+	logger   *libLogger
+	inbound  *inbound
+	garbage  limiter
+	meter    viewMeter
+	encoded  encodeCache
 
 	members atomic.Pointer[consensus.Membership] // never nil
 	voted   atomic.Uint64                        // highest height voted for
-	marked  uint64                               // height in the voted file; owned by the library's signing goroutine
+	height  atomic.Uint64                        // of last
 
 	// appMu serialises Assemble, CheckLive, Deliver and CatchUp of the App and
 	// guards the four below.
@@ -52,11 +55,14 @@ type Engine struct {
 	// starting is what the library's own goroutines use, set before any of them
 	// runs; current is for everyone else, set once the library has started.
 	starting, current atomic.Pointer[instance]
-	runCtx            context.Context // of Run; read by catch-up only
+	runCtx            context.Context // of the instance; read by library goroutines
 
 	failure  atomic.Pointer[error]
 	failOnce sync.Once
 	failedCh chan struct{} // closed once failure is set
+
+	restarting atomic.Bool
+	restartCh  chan struct{} // holds one token while restarting is set
 
 	removeOnce sync.Once
 	removed    chan struct{} // closed once a decision dropped this replica
@@ -72,7 +78,7 @@ const (
 
 // counters are monotonic.
 type counters struct {
-	sent, received, refused, decided, catchUps atomic.Uint64
+	sent, received, refused, decided, catchUps, restarts, records, bytes atomic.Uint64
 }
 
 // Counters are totals since Open, for metrics.
@@ -83,6 +89,9 @@ type Counters struct {
 	// Decided counts decisions delivered by ordering, CatchUps the calls of
 	// App.CatchUp, ViewChanges the views entered after the first.
 	Decided, CatchUps, ViewChanges uint64
+	// Restarts counts how often the library was stopped and started again from
+	// its log because its memory and the log had come apart.
+	Restarts uint64
 	// LogRecords and LogBytes count what was synced to the write-ahead log.
 	LogRecords, LogBytes uint64
 }
@@ -111,11 +120,13 @@ func Open(cfg Config) (*Engine, error) {
 			ErrLogMismatch, last.height, cfg.WALDir)
 	}
 	e := &Engine{
-		cfg:      cfg,
-		last:     cfg.Last,
-		failedCh: make(chan struct{}),
-		removed:  make(chan struct{}),
+		cfg:       cfg,
+		last:      cfg.Last,
+		failedCh:  make(chan struct{}),
+		removed:   make(chan struct{}),
+		restartCh: make(chan struct{}, 1),
 	}
+	e.height.Store(last.height)
 	members := cfg.Membership
 	e.members.Store(&members)
 	e.meter.view.Store(last.view)
@@ -127,24 +138,38 @@ func Open(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
+// openLog opens the log, reads the promises from it and decides how to resume
+// after the last decision.
 func (e *Engine) openLog(last meta) error {
-	l, records, err := openLog(e.cfg.WALDir, e.logger, e.fail, e.muted)
+	l, records, err := openLog(e.cfg.WALDir, e.logger)
 	if err != nil {
 		return err
 	}
-	e.log = l
 	t, err := readTail(records)
 	if err == nil {
-		e.marked, err = readVoted(e.cfg.WALDir)
-	}
-	if err == nil {
-		err = t.check(e.cfg.Self, e.cfg.Last, e.marked)
+		err = t.check(e.cfg.Self, e.last)
 	}
 	if err != nil {
 		return errors.Join(err, l.close())
 	}
-	e.resume = t.resume(records, last)
-	e.voted.Store(t.voted(e.cfg.Self, e.cfg.Last, e.marked))
+	e.log, e.promises, e.resume = l, t.promises, t.resume(records, last)
+	raise(&e.voted, t.voted(e.cfg.Self, e.last))
+	return nil
+}
+
+// Append implements the library's WriteAheadLog. The library panics on an
+// error, so it never sees one: the engine is marked failed, which mutes it
+// before the message that depends on this record could be sent.
+func (e *Engine) Append(entry []byte, truncateTo bool) error {
+	if e.muted() {
+		return nil
+	}
+	if err := e.promises.append(entry, truncateTo, e.log.write); err != nil {
+		e.fail(err)
+		return nil
+	}
+	e.counters.records.Add(1)
+	e.counters.bytes.Add(uint64(len(entry)))
 	return nil
 }
 
@@ -235,8 +260,9 @@ func (e *Engine) Counters() Counters {
 		Decided:          e.counters.decided.Load(),
 		CatchUps:         e.counters.catchUps.Load(),
 		ViewChanges:      e.meter.changes.Load(),
-		LogRecords:       e.log.records.Load(),
-		LogBytes:         e.log.bytes.Load(),
+		Restarts:         e.counters.restarts.Load(),
+		LogRecords:       e.counters.records.Load(),
+		LogBytes:         e.counters.bytes.Load(),
 	}
 }
 
@@ -252,5 +278,16 @@ func (e *Engine) fail(err error) {
 	})
 }
 
-// muted reports that the engine failed: it must not send, log or vote.
-func (e *Engine) muted() bool { return e.failure.Load() != nil }
+// restart stops the library and starts it again from its log. Until then it is
+// muted, so that what it does from here on has never happened.
+func (e *Engine) restart(reason error) {
+	if e.restarting.CompareAndSwap(false, true) {
+		e.cfg.Logger.Warn("consensus engine restarts from its log", "reason", reason)
+		e.counters.restarts.Add(1)
+		e.restartCh <- struct{}{}
+	}
+}
+
+// muted reports that the engine failed or restarts: it must not send, log or
+// vote.
+func (e *Engine) muted() bool { return e.failure.Load() != nil || e.restarting.Load() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ func (e *Engine) newInstance() *instance {
 		Config:            e.cfg.library(),
 		Application:       e,
 		Assembler:         e,
-		WAL:               e.log,
+		WAL:               e,
 		WALInitialContent: r.records,
 		Comm:              e,
 		Signer:            e,
@@ -61,10 +62,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if !e.state.CompareAndSwap(stateNew, stateRunning) {
 		return errors.New("consensus/bft: engine was already run or closed")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	e.runCtx = ctx
-	err := e.run(ctx, cancel)
+	err := e.run(ctx)
 	e.state.Store(stateEnded)
 	if cerr := e.log.close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("close write-ahead log: %w", cerr))
@@ -75,35 +73,92 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) run(ctx context.Context, cancel context.CancelFunc) error {
+// run lives through one instance of the library after the other.
+func (e *Engine) run(ctx context.Context) error {
+	var pooled [][]byte
+	for {
+		var again bool
+		var err error
+		pooled, again, err = e.live(ctx, pooled)
+		if !again {
+			return err
+		}
+		if err := e.reopen(); err != nil {
+			return fmt.Errorf("restart engine: %w", err)
+		}
+	}
+}
+
+// live runs one instance until the engine ends or must restart; then it
+// returns the requests pooled.
+func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byte, again bool, err error) {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	e.runCtx = ctx
 	in := e.newInstance()
 	// Ticking until the library has stopped: committing a proposal taken over
 	// in a view change waits for ticks and for nothing else.
 	defer in.stopTicks()
 	e.starting.Store(in)
 	if err := e.start(in); err != nil {
-		return err
+		return nil, false, err
+	}
+	for _, r := range requests {
+		_, _ = in.submit(r) // full or known: other replicas hold it too
 	}
 	e.current.Store(in)
 	if e.resume.leave {
 		in.cons.Complain(e.resume.meta.view, true)
 	}
-	var err error
 	select {
 	case <-ctx.Done():
 	case <-e.failedCh:
 	case <-e.removed:
-		err = consensus.ErrRemoved
+	case <-e.restartCh:
+		again = true
+		pooled, _ = in.cons.Pool.NextRequests(e.cfg.Settings.PoolSize, math.MaxUint64, false)
 	}
 	e.current.Store(nil)
 	cancel() // ends a catch-up and a batch that would delay the stop
-	if serr := e.stop(in); serr != nil {
-		return errors.Join(err, serr)
+	if err := e.stop(in); err != nil {
+		return nil, false, err
 	}
 	if cause := e.failure.Load(); cause != nil {
-		return *cause
+		return nil, false, *cause
 	}
-	return err
+	select {
+	case <-e.removed:
+		return nil, false, consensus.ErrRemoved
+	default:
+	}
+	return pooled, again && parent.Err() == nil, nil
+}
+
+// reopen reads the log again after the library has stopped.
+func (e *Engine) reopen() error {
+	if err := e.log.close(); err != nil {
+		return fmt.Errorf("close write-ahead log: %w", err)
+	}
+	last, err := metaOf(e.last)
+	if err != nil {
+		return err
+	}
+	if err := e.openLog(last); err != nil {
+		return err
+	}
+	e.restarting.Store(false)
+	return nil
+}
+
+// pause waits for d or until the instance ends.
+func (e *Engine) pause(d time.Duration) {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-e.failedCh:
+	case <-e.runCtx.Done():
+	}
 }
 
 // start runs Start on a goroutine of its own, which it may end (Panicf).

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
 	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 	"google.golang.org/protobuf/proto"
 
@@ -17,22 +18,19 @@ var ErrLogMismatch = errors.New("write-ahead log and block store disagree")
 // tail is what the records of a write-ahead log say about this replica.
 //
 // The library truncates the log at every proposal it accepts, so the records
-// are: one proposal, perhaps the vote for it, and records of view changes.
+// are: one proposal, perhaps the vote for it, records of view changes, and
+// perhaps a proposal and vote taken over in one.
 type tail struct {
-	// proposed is the height of the last proposal accepted, 0 if none, view the
-	// view it was accepted in, proposedAt the index of its record.
-	proposed   uint64
-	view       uint64
-	proposedAt int
-	// committed is the height of the last vote signed, 0 if none, commitAt the
-	// index of its record.
-	committed uint64
-	commitAt  int
+	promises *promises
+	// proposed and committed are the heights of the last proposal accepted and
+	// the last vote signed, 0 if none; proposedAt and commitAt the indices of
+	// their records.
+	proposed, committed  uint64
+	proposedAt, commitAt int
 	// newView is the last view installed after the proposal, newViewAt the
 	// height at which; hasNewView says that no vote follows it.
-	newView    uint64
-	newViewAt  uint64
-	hasNewView bool
+	newView, newViewAt uint64
+	hasNewView         bool
 	// leaving is the view that this replica was leaving when it stopped: a view
 	// change that no new view has ended.
 	leaving   uint64
@@ -42,41 +40,55 @@ type tail struct {
 }
 
 func readTail(records [][]byte) (tail, error) {
-	t := tail{records: len(records), commitAt: -1, proposedAt: -1}
+	t := tail{promises: &promises{}, records: len(records), commitAt: -1, proposedAt: -1}
 	for i, raw := range records {
-		m := &pb.SavedMessage{}
-		if err := proto.Unmarshal(raw, m); err != nil {
-			return tail{}, fmt.Errorf("decode write-ahead log record %d of %d: %w", i+1, len(records), err)
-		}
-		switch c := m.GetContent().(type) {
-		case *pb.SavedMessage_ProposedRecord:
-			pre := c.ProposedRecord.GetPrePrepare()
-			if pre.GetProposal() == nil || c.ProposedRecord.GetPrepare() == nil {
-				return tail{}, fmt.Errorf("write-ahead log record %d of %d is a proposal without content", i+1, len(records))
-			}
-			t.proposed, t.view, t.proposedAt = pre.GetSeq(), pre.GetView(), i
-			t.hasNewView, t.isLeaving = false, false
-		case *pb.SavedMessage_Commit:
-			commit := c.Commit.GetCommit()
-			if commit.GetSignature() == nil {
-				return tail{}, fmt.Errorf("write-ahead log record %d of %d is a vote without content", i+1, len(records))
-			}
-			t.committed, t.commitAt = commit.GetSeq(), i
-			t.hasNewView = false
-		case *pb.SavedMessage_NewView:
-			t.newView, t.newViewAt = c.NewView.GetViewId(), c.NewView.GetLatestSequence()
-			t.hasNewView, t.isLeaving = true, false
-		case *pb.SavedMessage_ViewChange:
-			t.leaving, t.isLeaving = c.ViewChange.GetNextView(), true
-		default:
-			return tail{}, fmt.Errorf("write-ahead log record %d of %d is of no known kind", i+1, len(records))
+		if err := t.read(i, raw); err != nil {
+			return tail{}, fmt.Errorf("write-ahead log record %d of %d: %w", i+1, len(records), err)
 		}
 	}
 	return t, nil
 }
 
-// check refuses a log that does not fit the last decision. marked is the
-// height of the last vote noted outside the log.
+func (t *tail) read(i int, raw []byte) error {
+	m := &pb.SavedMessage{}
+	if err := proto.Unmarshal(raw, m); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	switch c := m.GetContent().(type) {
+	case *pb.SavedMessage_ProposedRecord:
+		pre := c.ProposedRecord.GetPrePrepare()
+		p := pre.GetProposal()
+		if p == nil || c.ProposedRecord.GetPrepare() == nil {
+			return errors.New("a proposal without content")
+		}
+		accepted, err := claimOf(smart.Proposal{Payload: p.Payload, Header: p.Header, Metadata: p.Metadata, VerificationSequence: int64(p.VerificationSequence)})
+		if err != nil || accepted.meta.height != pre.GetSeq() {
+			return errors.Join(errors.New("a proposal with wrong metadata"), err)
+		}
+		t.promises.accepted, t.promises.vote, t.promises.logged = accepted, claim{}, false
+		t.promises.floor = max(t.promises.floor, accepted.meta.view)
+		t.proposed, t.proposedAt, t.hasNewView = pre.GetSeq(), i, false
+	case *pb.SavedMessage_Commit:
+		commit := c.Commit.GetCommit()
+		if commit.GetSignature() == nil {
+			return errors.New("a vote without content")
+		}
+		t.committed, t.commitAt, t.hasNewView = commit.GetSeq(), i, false
+		t.promises.vote, t.promises.logged = t.promises.accepted, true
+	case *pb.SavedMessage_NewView:
+		t.newView, t.newViewAt = c.NewView.GetViewId(), c.NewView.GetLatestSequence()
+		t.hasNewView, t.isLeaving = true, false
+		t.promises.enterLocked(t.newView)
+	case *pb.SavedMessage_ViewChange:
+		t.leaving, t.isLeaving = c.ViewChange.GetNextView(), true
+		t.promises.floor = max(t.promises.floor, t.leaving+1)
+	default:
+		return errors.New("no known kind")
+	}
+	return nil
+}
+
+// check refuses a log that does not fit the last decision.
 //
 // Two rules. A log ahead of the store: this replica accepts a proposal for
 // height h only after block h-1 is on disk, so a proposal or a new view beyond
@@ -84,11 +96,11 @@ func readTail(records [][]byte) (tail, error) {
 // catching up; but the vote of this replica in the last decision must have left
 // a record for that height or a later one, else the log is an old copy and
 // what it forgot may be contradicted.
-func (t tail) check(self consensus.ReplicaID, last consensus.Decision, marked uint64) error {
+func (t tail) check(self consensus.ReplicaID, last consensus.Decision) error {
 	height := last.Proposal.Height
-	if t.proposed > height+1 || t.committed > height+1 || t.newViewAt > height || marked > height+1 {
+	if t.proposed > height+1 || t.committed > height+1 || t.newViewAt > height {
 		return fmt.Errorf("%w: block store ends at height %d, but this replica voted on heights up to %d: blocks were lost; catch up from the other replicas first, or restore the newest block store",
-			ErrLogMismatch, height, max(t.proposed, t.committed, t.newViewAt, marked))
+			ErrLogMismatch, height, max(t.proposed, t.committed, t.newViewAt))
 	}
 	if t.committed > height && t.committed != t.proposed {
 		return fmt.Errorf("%w: the write-ahead log holds a vote for height %d without its proposal: it is damaged; run this node as an observer until a configuration change admits it with a new vote key",
@@ -97,9 +109,9 @@ func (t tail) check(self consensus.ReplicaID, last consensus.Decision, marked ui
 	if height == 0 || !votedIn(last, self) {
 		return nil
 	}
-	if max(t.proposed, t.committed, t.newViewAt, marked) < height {
+	if max(t.proposed, t.committed, t.newViewAt) < height {
 		return fmt.Errorf("%w: this replica voted in block %d, but its log knows nothing after height %d: the log is lost or an old copy, and ordering on may vote twice; run this node as an observer until a configuration change admits it with a new vote key",
-			ErrLogMismatch, height, max(t.proposed, t.committed, t.newViewAt, marked))
+			ErrLogMismatch, height, max(t.proposed, t.committed, t.newViewAt))
 	}
 	return nil
 }
@@ -114,12 +126,11 @@ func votedIn(d consensus.Decision, self consensus.ReplicaID) bool {
 }
 
 // voted is the highest height for which this replica may have let a vote out.
-func (t tail) voted(self consensus.ReplicaID, last consensus.Decision, marked uint64) uint64 {
-	v := max(t.committed, marked)
+func (t tail) voted(self consensus.ReplicaID, last consensus.Decision) uint64 {
 	if votedIn(last, self) {
-		v = max(v, last.Proposal.Height)
+		return max(t.committed, last.Proposal.Height)
 	}
-	return v
+	return t.committed
 }
 
 // restart is how an engine resumes: the records to show the library, the view
@@ -147,7 +158,9 @@ type restart struct {
 //     were written in the other order, which the library refuses to read.
 func (t tail) resume(records [][]byte, last meta) restart {
 	r := restart{records: records, meta: last}
-	r.meta.enter(t.view)
+	if t.proposedAt >= 0 {
+		r.meta.enter(t.promises.accepted.meta.view)
+	}
 	lastRecord := t.records - 1
 	switch {
 	case t.proposedAt >= 0 && t.committed == last.height+1 && t.committed == t.proposed && !t.hasNewView:

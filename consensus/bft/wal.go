@@ -24,28 +24,23 @@ const walBuffer = 64 << 10
 const walSuffix = ".wal"
 
 // log is the write-ahead log of one engine: the library's file log with a
-// synced directory and with errors that stop the engine instead of the
-// process.
+// synced directory.
 type log struct {
-	dir    string
-	fail   func(error)
-	failed func() bool
+	dir string
 
-	mu      sync.Mutex // guards file; held while a record is written
+	mu      sync.Mutex // guards file and synced; held while a record is written
 	file    *wal.WriteAheadLogFile
 	created *fileCounter
 	synced  uint64 // value of created when the directory was last synced
-
-	records, bytes atomic.Uint64
 }
 
 // openLog opens or creates the log in dir and returns the records since its
 // last truncation.
-func openLog(dir string, logger api.Logger, fail func(error), failed func() bool) (*log, [][]byte, error) {
+func openLog(dir string, logger api.Logger) (*log, [][]byte, error) {
 	if err := createDir(dir); err != nil {
 		return nil, nil, fmt.Errorf("create write-ahead log directory %s: %w", dir, err)
 	}
-	l := &log{dir: dir, fail: fail, failed: failed, created: &fileCounter{}}
+	l := &log{dir: dir, created: &fileCounter{}}
 	records, err := l.open(logger)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
@@ -91,30 +86,20 @@ func (l *log) open(logger api.Logger) ([][]byte, error) {
 	return records, nil
 }
 
-// Append implements the library's WriteAheadLog. The library panics on an
-// error, so it never sees one: the engine is marked failed, which mutes it
-// before the message that depends on this record could be sent.
-func (l *log) Append(entry []byte, truncateTo bool) error {
-	if l.failed() {
-		return nil
-	}
+// write appends one record; it is on disk when write returns.
+func (l *log) write(entry []byte, truncateTo bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
-		l.fail(errors.New("append to write-ahead log: already closed"))
-		return nil
+		return errors.New("append to write-ahead log: already closed")
 	}
 	if err := l.file.Append(entry, truncateTo); err != nil {
-		l.fail(fmt.Errorf("append to write-ahead log in %s: %w", l.dir, err))
-		return nil
+		return fmt.Errorf("append to write-ahead log in %s: %w", l.dir, err)
 	}
-	l.records.Add(1)
-	l.bytes.Add(uint64(len(entry)))
 	// A new file is reachable after a crash only once its directory is synced.
 	if n := l.created.n.Load(); n != l.synced {
 		if err := syncDir(l.dir); err != nil {
-			l.fail(fmt.Errorf("sync write-ahead log directory %s: %w", l.dir, err))
-			return nil
+			return fmt.Errorf("sync write-ahead log directory %s: %w", l.dir, err)
 		}
 		l.synced = n
 	}

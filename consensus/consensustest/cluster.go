@@ -32,6 +32,9 @@ type Spec struct {
 // suite waits for view changes.
 type OpenFunc func(Spec) (consensus.Engine, error)
 
+// LogLevel is what engines under test write when tests run with -v.
+var LogLevel = new(slog.LevelVar)
+
 // patience is how long a test waits for anything that must happen.
 const patience = 30 * time.Second
 
@@ -299,7 +302,7 @@ func (r *Replica) Start() error {
 	}
 	logger := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
-		logger = slog.New(slog.NewTextHandler(r.cluster.t.Output(), nil)).With("replica", r.ID)
+		logger = slog.New(slog.NewTextHandler(r.cluster.t.Output(), &slog.HandlerOptions{Level: LogLevel})).With("replica", r.ID)
 	}
 	e, err := r.cluster.open(Spec{
 		Self:       r.ID,
