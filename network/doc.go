@@ -4,7 +4,7 @@
 //
 // The listening sockets, the connections, the streams and the queues in front
 // of them. One Host is one node's place in the network. It is built from
-// libp2p's swarm, TCP, Noise and yamux alone: there is no identify, ping,
+// libp2p's swarm, TCP, TLS 1.3 and yamux alone: there is no identify, ping,
 // relay, address discovery or hole punching to switch off, because none of it
 // is linked.
 //

@@ -17,7 +17,7 @@ import (
 
 const (
 	// A batch is what goes out in one write if its messages are small: one yamux
-	// frame, one Noise message, one system call.
+	// frame, one system call.
 	batchMessages = 256
 	batchBytes    = 60 * kib
 	// directBytes is the size from which a message is written from its own,

@@ -54,7 +54,7 @@ type frameReader struct {
 	inFrame bool          // a frame has begun
 	extra   time.Duration // what its length adds to timeout
 	armed   bool          // a deadline is set on src
-	rearm   bool          // … but it does not know extra yet
+	rearm   bool          // … but it is an earlier frame's, or does not know extra yet
 }
 
 // perSecond is the slowest a large frame may arrive after timeout has passed.
@@ -93,7 +93,7 @@ func (r *frameReader) begin() { r.inFrame = true }
 // that the stream ended between two frames. After any error the stream is of no
 // further use.
 func (r *frameReader) next() (kind byte, body []byte, err error) {
-	defer func() { r.inFrame, r.extra, r.rearm = false, 0, false }()
+	defer func() { r.inFrame, r.extra, r.rearm = false, 0, true }()
 	first, err := r.br.ReadByte()
 	if err != nil {
 		return 0, nil, err

@@ -80,7 +80,7 @@ func DefaultLimits() Limits {
 		TxRate:           8000,
 		TxBurst:          8000,
 		TxWait:           time.Second,
-		TxPace:           2 * time.Millisecond,
+		TxPace:           4 * time.Millisecond,
 		Grace:            2 * time.Second,
 		DialTimeout:      5 * time.Second,
 		BackoffMin:       200 * time.Millisecond,

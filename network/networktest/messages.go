@@ -197,7 +197,10 @@ func fill(t *testing.T, from Host, to network.PeerID, c network.Class, size int)
 
 func consensusOverflow(t *testing.T, f Factory) {
 	a, b := pairOf(t, f, network.Limits{Consensus: network.ClassLimits{Message: 64 << 10, QueueMessages: 50, QueueBytes: 1 << 20}})
-	eventually(t, "a connection", connected(a, b))
+	if err := a.Send(b.ID(), network.ClassConsensus, numbered(-1, 8)); err != nil {
+		t.Fatal(err)
+	}
+	b.waitCount(t, a.ID(), network.ClassConsensus, 1) // there is a stream to reset
 	release := b.block(t, a.ID())
 	accepted := fill(t, a, b.ID(), network.ClassConsensus, 60<<10)
 	s := statusOf(a, b.ID()).Class(network.ClassConsensus)
