@@ -239,6 +239,9 @@ func (h *Host) SetPeers(peers []Peer) {
 		r.target(h.parseAddrs(p, pid), p.Dial)
 		next.byID[r.id], next.byPI[pid] = r, r
 	}
+	if len(next.byID) > h.limits.MaxPeers {
+		h.log.Error("more peers than the limits allow for, some connections will be refused: raise MaxPeers", "peers", len(next.byID), "limit", h.limits.MaxPeers)
+	}
 	h.gate.members.Store(next) // from here on the gate refuses who left
 	for pid, r := range old.byPI {
 		if next.byPI[pid] == nil {

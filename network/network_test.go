@@ -140,7 +140,8 @@ func TestPeerThatCannotBeDialledIsReportedOnceAndRetried(t *testing.T) {
 	if err := p.swarm.AddListenAddr(mustAddr(t, "/ip4/127.0.0.1/tcp/0")); err != nil {
 		t.Fatal(err)
 	}
-	h.SetPeers([]Peer{{ID: p.id(), Addrs: []string{p.swarm.ListenAddresses()[0].String()}, Dial: true}})
+	named := strings.Replace(p.swarm.ListenAddresses()[0].String(), "/ip4/127.0.0.1", "/dns4/localhost", 1)
+	h.SetPeers([]Peer{{ID: p.id(), Addrs: []string{named}, Dial: true}})
 	until(t, "a connection to the new address", func() bool { return h.Status()[0].Connected })
 	if s := h.Status()[0]; s.LastError != "" {
 		t.Errorf("a connected peer has the error %q", s.LastError)
