@@ -1,0 +1,63 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/assent-network/assent/node/gateway"
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// ID returns the node's network identity.
+func (n *Node) ID() string { return string(n.host.ID()) }
+
+// Height returns the newest block's height.
+func (n *Node) Height() ledger.Height { return n.store.Tip().Height }
+
+// APIAddr returns the address at which clients are served, with the real port
+// where the configuration said 0.
+func (n *Node) APIAddr() string { return n.gateway.Addr().String() }
+
+func (n *Node) openAPI(ctx context.Context) error {
+	err := n.private.Do(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec(createParts)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create tables: %w", err)
+	}
+	certificate, err := gateway.SelfSigned(n.secrets.tls, n.cfg.API.Names)
+	if err != nil {
+		return err
+	}
+	b := &backend{Node: n}
+	l := n.cfg.Limits
+	cfg := gateway.Config{
+		Listen: n.cfg.API.Listen, Certificate: certificate,
+		NodeID: n.ID(), Member: n.member, Guests: n.cfg.API.Guests, Software: n.version,
+		Clients: b, Transactions: b, Reads: b, Proofs: b, Blocks: b, Events: b, Delivery: b, Node: b,
+		Limits: gateway.Limits{
+			ClientRate: l.ClientRate, ClientBurst: l.ClientBurst, AnonymousRate: l.AnonymousRate,
+			ClientStreams: l.ClientStreams, Connections: l.Connections, RequestTimeout: l.RequestTimeout,
+		},
+		Logger: n.log,
+	}
+	if n.answerer != nil {
+		cfg.Provider = b
+	}
+	if n.gateway, err = gateway.Open(ctx, cfg); err != nil {
+		return err
+	}
+	n.closeLater(func() error {
+		if err := n.gateway.Close(); !errors.Is(err, net.ErrClosed) { // after Run it is closed
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+func (n *Node) runAPI(ctx context.Context) error { return n.gateway.Run(ctx) }

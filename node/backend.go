@@ -1,0 +1,422 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/api"
+	pb "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/chain"
+	"github.com/assent-network/assent/node/executor"
+	"github.com/assent-network/assent/node/gateway"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
+	"github.com/assent-network/assent/node/store"
+)
+
+// backend serves the API's calls from the node's rooms.
+type backend struct {
+	*Node
+	events eventPlace
+}
+
+// Client implements gateway.Clients.
+func (b *backend) Client(org record.OrgID, key ledger.Address) (*record.Client, record.Millis, error) {
+	view := b.state.View()
+	c, err := loadRecord[record.Client](view, record.ClientKey(org, key))
+	if errors.Is(err, errNoRecord) {
+		return nil, record.Millis(view.Time()), nil
+	}
+	return c, record.Millis(view.Time()), err
+}
+
+// Submit implements gateway.Transactions.
+func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (ledger.Hash, *gateway.Outcome, error) {
+	tx, err := ledger.DecodeTransaction(raw)
+	if err != nil {
+		return ledger.Hash{}, nil, api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
+	}
+	if err := b.checkTemplateTransaction(tx); err != nil {
+		return ledger.Hash{}, nil, err
+	}
+	await, stop := b.chain.Expect(tx.ID(), tx.Payload.ValidUntil)
+	defer stop()
+	_, err = b.chain.Submit(ctx, raw)
+	if errors.Is(err, chain.ErrKnown) {
+		o, err := b.Outcome(ctx, tx.ID(), 0)
+		return tx.ID(), o, err
+	}
+	if err != nil {
+		return ledger.Hash{}, nil, refusal(err)
+	}
+	if wait <= 0 {
+		return tx.ID(), nil, nil
+	}
+	wctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	o, err := await(wctx)
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return tx.ID(), nil, nil // not known in time
+		}
+		return tx.ID(), nil, refusal(err)
+	}
+	return tx.ID(), apiOutcome(o), nil
+}
+
+// refusal turns an error of the chain into one of the API.
+func refusal(err error) error {
+	code := pb.Code(0)
+	switch {
+	case errors.Is(err, ledger.ErrWrongChain):
+		code = pb.Code_CODE_WRONG_CHAIN
+	case errors.Is(err, ledger.ErrBadSignature), errors.Is(err, ledger.ErrWrongSigner):
+		code = pb.Code_CODE_BAD_SIGNATURE
+	case errors.Is(err, chain.ErrInvalid):
+		code = pb.Code_CODE_BAD_REQUEST
+	case errors.Is(err, chain.ErrNotNow), errors.Is(err, chain.ErrExpired):
+		code = pb.Code_CODE_NOT_VALID_NOW
+	case errors.Is(err, chain.ErrBusy):
+		code = pb.Code_CODE_OVERLOADED
+	case errors.Is(err, chain.ErrNotReady), errors.Is(err, chain.ErrStopped):
+		code = pb.Code_CODE_NOT_READY
+	default:
+		return err
+	}
+	return api.Refuse(code, "%w", err)
+}
+
+// Outcome implements gateway.Transactions.
+func (b *backend) Outcome(ctx context.Context, id ledger.Hash, wait time.Duration) (*gateway.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		next := b.chain.Executed()
+		o, err := b.state.View().Find(id)
+		if err == nil {
+			return apiOutcome(o), nil
+		}
+		if !errors.Is(err, state.ErrNotFound) {
+			return nil, err
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+func apiOutcome(o *state.Outcome) *gateway.Outcome {
+	out := &gateway.Outcome{
+		TxID: o.TxID, Height: o.Height, Index: o.Index, Code: o.Code, Message: o.Message, Payload: o.Payload, BlockTime: o.Time,
+	}
+	for i := range o.Events {
+		e := &o.Events[i]
+		out.Events = append(out.Events, gateway.Event{Height: o.Height, TxID: o.TxID, Contract: e.Contract, Name: e.Name, Payload: e.Payload, BlockTime: o.Time})
+	}
+	return out
+}
+
+// Evaluate implements gateway.Reads.
+func (b *backend) Evaluate(ctx context.Context, c gateway.Call) ([]byte, ledger.Height, error) {
+	if err := b.waitFor(ctx, c.MinHeight, c.Wait); err != nil {
+		return nil, 0, err
+	}
+	view := b.state.View()
+	args := make([][]byte, len(c.Args))
+	for i, a := range c.Args {
+		args[i] = []byte(a)
+	}
+	out, err := b.executor.Evaluate(ctx, view, executor.Identity{Org: c.Caller.Org, Key: c.Caller.Address}, c.Contract, c.Function, args)
+	return out, view.Height(), err
+}
+
+// waitFor waits at most wait until a height is executed.
+func (b *backend) waitFor(ctx context.Context, h ledger.Height, wait time.Duration) error {
+	if e, _, ok := b.state.Executed(); ok && e >= h {
+		return nil
+	}
+	wctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if err := b.chain.WaitExecuted(wctx, h); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, chain.ErrStopped) {
+			return refusal(err)
+		}
+		e, _, _ := b.state.Executed()
+		return api.Refuse(pb.Code_CODE_NOT_EXECUTED, "height %d is not executed here yet, the newest is %d", h, e)
+	}
+	return nil
+}
+
+// ProveRecord implements gateway.Proofs.
+func (b *backend) ProveRecord(ctx context.Context, key string, minHeight ledger.Height, wait time.Duration) (*ledger.CertifiedHeader, *ledger.StateProof, error) {
+	var proof *ledger.StateProof
+	h, err := b.certified(ctx, wait, func(h *ledger.Header) (bool, error) {
+		if h.ExecHeight < minHeight {
+			return false, nil
+		}
+		var err error
+		proof, err = b.state.ProveState(h.ExecHeight, key)
+		if errors.Is(err, state.ErrProofTooOld) && b.store.Tip().Height > h.Height {
+			return false, nil // a newer header came meanwhile
+		}
+		if errors.Is(err, state.ErrProofTooOld) {
+			return false, api.Refuse(pb.Code_CODE_PROOF_TOO_OLD, "%w", err)
+		}
+		return err == nil, err
+	})
+	return h, proof, err
+}
+
+// ProveReceipt implements gateway.Proofs.
+func (b *backend) ProveReceipt(ctx context.Context, id ledger.Hash, wait time.Duration) (*ledger.CertifiedHeader, *ledger.ReceiptProof, error) {
+	var proof *ledger.ReceiptProof
+	found := false
+	h, err := b.certified(ctx, wait, func(h *ledger.Header) (bool, error) {
+		view := b.state.View()
+		o, err := view.Find(id)
+		if errors.Is(err, state.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		found = true
+		if o.Position >= h.ReceiptsSize {
+			return false, nil
+		}
+		proof, err = view.ProveReceipt(id, h.ReceiptsSize)
+		return err == nil, err
+	})
+	if api.CodeOf(err) == pb.Code_CODE_NOT_CERTIFIED && !found {
+		err = api.Refuse(pb.Code_CODE_NOT_COMMITTED, "transaction %s is in no block yet", id)
+	}
+	return h, proof, err
+}
+
+// certified tries the newest certified header, and every newer one that comes
+// within wait, until try succeeds.
+func (b *backend) certified(ctx context.Context, wait time.Duration, try func(*ledger.Header) (bool, error)) (*ledger.CertifiedHeader, error) {
+	wctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		tip := b.store.Tip()
+		if tip.Height > 0 {
+			// What a header certifies may not be executed here yet.
+			if err := b.waitFor(ctx, tip.Header.ExecHeight, time.Second); err != nil {
+				return nil, err
+			}
+			ok, err := try(&tip.Header)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				return b.store.Certified(tip.Height)
+			}
+		}
+		if err := b.store.Wait(wctx, tip.Height+1); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if errors.Is(err, store.ErrClosed) {
+				return nil, refusal(chain.ErrStopped)
+			}
+			return nil, api.Refuse(pb.Code_CODE_NOT_CERTIFIED, "the newest certificate, of block %d, covers height %d", tip.Height, tip.Header.ExecHeight)
+		}
+	}
+}
+
+// Row implements gateway.Proofs.
+func (b *backend) Row(_ context.Context, key string) ([]byte, error) {
+	v, ok, err := b.state.View().Get(key)
+	if !ok {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Genesis implements gateway.Blocks.
+func (b *backend) Genesis() *ledger.Config { return b.genesis }
+
+// Tip implements gateway.Blocks.
+func (b *backend) Tip() ledger.Height { return b.store.Tip().Height }
+
+func aboveTip(err error) error {
+	if errors.Is(err, store.ErrAbove) {
+		return api.Refuse(pb.Code_CODE_NOT_FOUND, "%w", err)
+	}
+	return err
+}
+
+// Block implements gateway.Blocks.
+func (b *backend) Block(_ context.Context, h ledger.Height) (block, certificate []byte, err error) {
+	block, certificate, err = b.store.Encoded(h)
+	return block, certificate, aboveTip(err)
+}
+
+// Header implements gateway.Blocks.
+func (b *backend) Header(_ context.Context, h ledger.Height) (*ledger.CertifiedHeader, error) {
+	if h == 0 {
+		header, _, err := b.store.Header(0)
+		if err != nil {
+			return nil, err
+		}
+		return &ledger.CertifiedHeader{Header: *header}, nil
+	}
+	c, err := b.store.Certified(h)
+	return c, aboveTip(err)
+}
+
+// ConfigProofs implements gateway.Blocks.
+func (b *backend) ConfigProofs(_ context.Context, seq uint64, most int) ([]*ledger.ConfigProof, bool, error) {
+	newest := b.store.Tip().Config.Seq
+	var out []*ledger.ConfigProof
+	for ; seq <= newest && len(out) < most; seq++ {
+		if seq == 0 {
+			continue // genesis proves itself
+		}
+		p, err := b.store.ConfigProof(seq)
+		if err != nil {
+			return nil, false, err
+		}
+		out = append(out, p)
+	}
+	return out, seq <= newest, nil
+}
+
+// eventPlace remembers where in the receipt log the events of a height begin, so
+// that a stream that follows the tip need not search for it.
+type eventPlace struct {
+	last atomic.Pointer[struct {
+		height   ledger.Height
+		position uint64
+	}]
+}
+
+// Next implements gateway.Events.
+func (b *backend) Next() gateway.Checkpoint {
+	h, _, ok := b.state.Executed()
+	if !ok {
+		return gateway.Checkpoint{}
+	}
+	return gateway.Checkpoint{Height: h + 1}
+}
+
+const (
+	maxEventBlocks   = 64     // per Read
+	maxEventOutcomes = 2_000  // per Read; the block that crosses it is finished
+	maxEventsAhead   = 10_000 // heights a checkpoint may lie above the executed one
+)
+
+// Read implements gateway.Events.
+func (b *backend) Read(ctx context.Context, from gateway.Checkpoint, wait time.Duration) ([]gateway.Event, gateway.Checkpoint, error) {
+	executed, _, _ := b.state.Executed()
+	if from.Height > executed+maxEventsAhead {
+		return nil, from, api.Refuse(pb.Code_CODE_CHECKPOINT_INVALID, "checkpoint at height %d, the newest executed is %d", from.Height, executed)
+	}
+	if err := b.waitFor(ctx, from.Height, wait); err != nil {
+		if api.CodeOf(err) == pb.Code_CODE_NOT_EXECUTED {
+			return nil, from, nil
+		}
+		return nil, from, err
+	}
+	view := b.state.View()
+	position, err := b.eventsBegin(view, from.Height)
+	if err != nil {
+		return nil, from, err
+	}
+	end := min(view.Height(), from.Height+maxEventBlocks-1)
+	size := view.Roots().ReceiptsSize
+	var out []gateway.Event
+	var at gateway.Checkpoint // of the next event
+	at.Height = from.Height
+	for read := 0; position < size; read++ {
+		o, err := view.OutcomeAt(position)
+		if err != nil {
+			return nil, from, err
+		}
+		if o.Height > end || o.Height > at.Height && read >= maxEventOutcomes {
+			end = min(end, o.Height-1)
+			break
+		}
+		if o.Height > at.Height {
+			at = gateway.Checkpoint{Height: o.Height}
+		}
+		for _, e := range apiOutcome(o).Events {
+			e.Index = at.Index
+			at.Index++
+			if o.Height > from.Height || e.Index >= from.Index {
+				out = append(out, e)
+			}
+		}
+		position++
+	}
+	next := gateway.Checkpoint{Height: end + 1}
+	b.events.last.Store(&struct {
+		height   ledger.Height
+		position uint64
+	}{next.Height, position})
+	return out, next, nil
+}
+
+func (b *backend) eventsBegin(view *state.View, h ledger.Height) (uint64, error) {
+	if l := b.events.last.Load(); l != nil && l.height == h {
+		return l.position, nil
+	}
+	return firstPosition(view, h)
+}
+
+// Status implements gateway.Node.
+func (b *backend) Status() gateway.Status {
+	tip, engine := b.store.Tip(), b.chain.EngineStatus()
+	executed, _, _ := b.state.Executed()
+	s := gateway.Status{
+		Protocol: tip.Config.Protocol, Height: tip.Height, Executed: executed, Certified: tip.Header.ExecHeight,
+		ConfigSeq: tip.Config.Seq, Leader: uint64(engine.Leader), View: engine.View, BlockTime: tip.Header.Time, Pool: engine.Pool,
+	}
+	if b.secrets.vote != nil {
+		if v := tip.Config.ValidatorByVoteKey(b.secrets.vote.Address()); v != nil {
+			s.Validator = v.ID
+		}
+	}
+	if age, ok := b.view.Age(); ok {
+		s.ViewAge = age
+	}
+	for _, p := range b.host.Status() {
+		if p.Connected {
+			s.Peers++
+		}
+	}
+	return s
+}
+
+// Ready implements gateway.Node.
+func (b *backend) Ready() error {
+	conf := b.store.Tip().Config
+	connected := 0
+	for _, p := range b.host.Status() {
+		if _, validates := b.dir.replica(p.ID); validates && p.Connected {
+			connected++
+		}
+	}
+	if b.secrets.vote == nil {
+		if connected == 0 {
+			return errors.New("no validator is connected")
+		}
+		return nil
+	}
+	if need := ledger.Quorum(len(conf.Validators)); connected+1 < need {
+		return errors.New("too few validators are connected for a quorum")
+	}
+	if e := b.chain.EngineStatus(); !e.Running || e.Leader == 0 {
+		return errors.New("ordering has not started")
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-network/assent/node"
+	"github.com/assent-network/assent/node/config"
+)
+
+func (a *app) startCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "start", Short: "Run the node until it is told to stop (SIGTERM, Ctrl-C)", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			password, err := a.source(cfg.Identity.Password)
+			if err != nil {
+				return err
+			}
+			log := logger(cfg.Log, a.err)
+			slog.SetDefault(log)
+			n, err := node.Open(cmd.Context(), node.Options{Config: cfg, Password: password, Version: version, Logger: log})
+			if err != nil {
+				return err
+			}
+			log.Info("node opened", "node", n.ID(), "member", cfg.Identity.Member, "kind", cfg.Identity.Node, "height", n.Height(), "api", n.APIAddr(), "version", version)
+			if err := n.Run(cmd.Context()); err != nil {
+				return err
+			}
+			log.Info("node stopped", "height", n.Height())
+			return nil
+		},
+	}
+}
+
+func logger(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // checked with the configuration
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify", Short: "Check every block, certificate, root and index of a stopped node", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			bar := newBar(a.err, a.json)
+			v, err := node.Verify(cmd.Context(), cfg, func(p node.VerifyProgress) { bar.set(p.Step, p.Done, p.Total) })
+			bar.end()
+			if err != nil {
+				return err
+			}
+			return a.print(v, func(w io.Writer) {
+				fmt.Fprintf(w, "The ledger is sound: %d blocks, state root %s after height %d, %d receipts.\n", v.Blocks, v.StateRoot, v.Executed, v.Receipts)
+			})
+		},
+	}
+}
+
+var errNoVault = errors.New("no vault is mapped to this product: see answering.vaults in the configuration")
+
+// open opens a file for reading; "-" is standard input.
+func open(path string) (io.ReadCloser, int64, error) {
+	if path == "-" {
+		return io.NopCloser(os.Stdin), 0, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, fi.Size(), nil
+}

@@ -1,0 +1,402 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/assent-network/assent/chaincode"
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/consensus/bft"
+	"github.com/assent-network/assent/consensus/solo"
+	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/chain"
+	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/executor"
+	"github.com/assent-network/assent/node/gateway"
+	"github.com/assent-network/assent/node/keys"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/outbox"
+	"github.com/assent-network/assent/node/query"
+	"github.com/assent-network/assent/node/query/celquery"
+	"github.com/assent-network/assent/node/state"
+	"github.com/assent-network/assent/node/store"
+	"github.com/assent-network/assent/node/sync"
+	"github.com/assent-network/assent/node/vault"
+	"github.com/assent-network/assent/node/vault/sqlvault"
+)
+
+// Options are what a node needs beside its configuration.
+type Options struct {
+	Config   config.Config
+	Password keys.Password
+	Version  string       // of the program, for people
+	Logger   *slog.Logger // default slog.Default
+}
+
+// Node is one member's node. Open makes it, Run runs it.
+type Node struct {
+	cfg     config.Config
+	version string
+	log     *slog.Logger
+	chainID ledger.Hash
+	member  string
+	genesis *ledger.Config
+
+	secrets secrets
+	txKey   ledger.Signer
+
+	store    *store.Store
+	state    *state.DB
+	executor *executor.Executor
+	chain    *chain.Chain
+	private  *outbox.Private
+	outbox   *outbox.Outbox
+	inbox    *outbox.Inbox
+	answerer *query.Answerer // nil on a node that does not answer
+	engine   query.Engine
+	vaults   vaults
+	permits  *permits
+
+	host     *network.Host
+	dir      directory
+	view     *sync.View
+	server   *sync.Server
+	follower *follower
+	receipts receiptTxs
+	gateway  *gateway.Server
+
+	closers []func() error // of what is open, in the order of opening
+}
+
+func (n *Node) now() time.Time { return time.Now() }
+
+// Open opens everything a node has and binds its sockets. It starts nothing. An
+// error has closed what was open.
+func Open(ctx context.Context, opts Options) (n *Node, err error) {
+	n = &Node{cfg: opts.Config, version: opts.Version, log: opts.Logger, member: opts.Config.Identity.Member}
+	if n.log == nil {
+		n.log = slog.Default()
+	}
+	n.receipts.byID = make(map[string]*ledger.Transaction)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+			n = nil
+		}
+	}()
+	for _, step := range []struct {
+		name string
+		open func(context.Context) error
+	}{
+		{"keys", func(context.Context) error { return n.openKeys(opts.Password) }},
+		{"ledger", n.openLedger},
+		{"private database", n.openPrivate},
+		{"network", n.openNetwork},
+		{"chain", n.openChain},
+		{"answering", n.openAnswering},
+		{"api", n.openAPI},
+	} {
+		if err := step.open(ctx); err != nil {
+			return n, fmt.Errorf("open %s: %w", step.name, err)
+		}
+	}
+	return n, nil
+}
+
+// Close frees what Open opened, last first. Run calls it.
+func (n *Node) Close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+func (n *Node) closeLater(f func() error) { n.closers = append(n.closers, f) }
+
+func (n *Node) openLedger(ctx context.Context) error {
+	genesis, err := config.ReadGenesis(n.cfg.Genesis)
+	if err != nil {
+		return err
+	}
+	n.genesis, n.chainID = genesis, genesis.Hash()
+	if n.store, err = store.Open(filepath.Join(n.cfg.DataDir, blocksDir), n.chainID); err != nil {
+		return err
+	}
+	n.closeLater(n.store.Close)
+	if n.state, err = state.Open(ctx, state.Config{Dir: filepath.Join(n.cfg.DataDir, stateDir), ChainID: n.chainID}); err != nil {
+		return err
+	}
+	n.closeLater(n.state.Close)
+	contracts, err := Contracts()
+	if err != nil {
+		return err
+	}
+	n.executor, err = executor.New(executor.Config{DB: n.state, Genesis: genesis, Contracts: contracts, Logger: n.log})
+	return err
+}
+
+// Contracts assembles the contracts as the executor wants them.
+func Contracts() (executor.Contracts, error) {
+	cc, err := chaincode.New()
+	if err != nil {
+		return executor.Contracts{}, err
+	}
+	return executor.Contracts{Chaincode: cc, Lookup: func(contract, function string) (executor.Function, bool) {
+		f, ok := chaincode.Lookup(contract, function)
+		return executor.Function{Read: f.Evaluate, Args: f.Args}, ok
+	}}, nil
+}
+
+func (n *Node) openPrivate(ctx context.Context) error {
+	var err error
+	if n.private, err = outbox.OpenPrivate(ctx, filepath.Join(n.cfg.DataDir, privateFile)); err != nil {
+		return err
+	}
+	n.closeLater(n.private.Close)
+	if n.inbox, err = outbox.OpenInbox(ctx, n.private, outbox.InboxLimits{}); err != nil {
+		return err
+	}
+	n.outbox, err = outbox.Open(ctx, outbox.Config{
+		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, RetryMax: 5 * time.Second, Logger: n.log,
+	})
+	return err
+}
+
+func (n *Node) openNetwork(ctx context.Context) error {
+	limits := network.DefaultLimits()
+	limits.TxRate = n.cfg.Limits.PeerTxRate
+	limits.TxBurst = int(2 * n.cfg.Limits.PeerTxRate)
+	host, err := network.Open(ctx, network.Config{HostKey: n.secrets.host, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.host = host
+	n.closeLater(host.Close)
+	if err := n.refreshDirectory(); err != nil {
+		return err
+	}
+	host.Handle(network.ClassConsensus, func(from network.PeerID, msg []byte) {
+		if id, ok := n.dir.replica(from); ok {
+			n.chain.Step(id, msg)
+		}
+	})
+	host.Handle(network.ClassTx, func(from network.PeerID, msg []byte) {
+		if err := n.chain.Accept(context.Background(), msg); err != nil {
+			n.log.Debug("a forwarded request is not taken", "peer", from, "error", err)
+		}
+	})
+	host.Serve(network.ProtocolSync, func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error) {
+		return n.server.Handle(ctx, string(from), req)
+	})
+	host.Serve(network.ProtocolSealed, n.serve(network.ProtocolSealed))
+	host.Serve(network.ProtocolAnswer, n.serve(network.ProtocolAnswer))
+	return nil
+}
+
+// refreshDirectory reads who is who and sets the network's gate accordingly.
+func (n *Node) refreshDirectory() error {
+	e, err := readDirectory(n.host.ID(), n.store.Tip().Config, n.state.View())
+	if err != nil {
+		return err
+	}
+	n.dir.current.Store(e)
+	n.host.SetPeers(e.admitted())
+	return nil
+}
+
+func (n *Node) openChain(context.Context) error {
+	peers := syncPeers{n.host}
+	client, err := sync.NewClient(sync.ClientConfig{Store: n.store, Request: peers.Request, Peers: n.syncPeers, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	t := transport{n.host, &n.dir}
+	cfg := chain.Config{
+		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
+		Spread: t.spread, Logger: n.log,
+		OnExecuted: func(r *executor.Result) { n.follower.add(r, time.Now()) },
+	}
+	voted := func() ledger.Height { return 0 }
+	var self uint64
+	var vote ledger.Signer
+	if n.cfg.Identity.Node == "validator" {
+		vote = n.secrets.vote
+		cfg.Vote = vote
+		cfg.NewEngine = n.newEngine(t)
+		v := n.store.Tip().Config.ValidatorByVoteKey(vote.Address())
+		if v == nil {
+			return fmt.Errorf("vote key %s is not a validator's in the network's config: correct identity.voteKey, or set identity.node to observer", vote.Address())
+		}
+		self = v.ID
+		voted = func() ledger.Height { return ledger.Height(n.chain.EngineStatus().VotedHeight) }
+	}
+	if n.chain, err = chain.New(cfg); err != nil {
+		return err
+	}
+	if n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Vote: vote, Voted: voted}); err != nil {
+		return err
+	}
+	n.view, err = sync.NewView(sync.ViewConfig{
+		Store: n.store, Request: peers.Request, Peers: n.syncPeers, WaitExecuted: n.chain.WaitExecuted,
+		Self: self, Voted: voted, Logger: n.log,
+	})
+	return err
+}
+
+// catchUp adapts the sync client to the chain: the same functions under the
+// chain's own type.
+type catchUp struct{ *sync.Client }
+
+func (c catchUp) CatchUp(ctx context.Context, add func(*ledger.Block, *ledger.Certificate) error) error {
+	return c.Client.CatchUp(ctx, add)
+}
+
+func (c catchUp) Follow(ctx context.Context, add func(*ledger.Block, *ledger.Certificate) error) error {
+	return c.Client.Follow(ctx, add)
+}
+
+// syncPeers lists who has blocks: the validators.
+func (n *Node) syncPeers() []sync.Peer {
+	e := n.dir.current.Load()
+	out := make([]sync.Peer, 0, len(e.validators))
+	for _, id := range e.validators {
+		out = append(out, sync.Peer{ID: string(id), Validator: uint64(e.peers[id].replica)})
+	}
+	return out
+}
+
+// newEngine makes the ordering engine: solo on a network of one validator, bft
+// on every other.
+func (n *Node) newEngine(t transport) func(consensus.App, consensus.ReplicaID, consensus.Membership, consensus.Decision) (consensus.Engine, error) {
+	return func(app consensus.App, self consensus.ReplicaID, m consensus.Membership, last consensus.Decision) (consensus.Engine, error) {
+		limits := n.store.Tip().Config.Limits
+		if len(m.Replicas) == 1 {
+			return solo.New(solo.Config{Self: self, Membership: m, Last: last, App: app})
+		}
+		return bft.Open(bft.Config{
+			Self: self, Membership: m, WALDir: filepath.Join(n.cfg.DataDir, walDir), Last: last, App: app, Transport: t,
+			Settings: bft.Settings{
+				BatchMaxCount: int(limits.MaxBlockRequests), BatchMaxBytes: int(limits.MaxBlockBytes),
+				PoolSize: n.cfg.Limits.PoolRequests, RequestMaxBytes: int(limits.MaxRequestBytes),
+			},
+			Logger: n.log,
+		})
+	}
+}
+
+func (n *Node) openAnswering(ctx context.Context) error {
+	n.engine = celquery.New()
+	next := n.state.View().Roots().ReceiptsSize
+	if n.cfg.Answering.Enabled {
+		if err := n.openVaults(); err != nil {
+			return err
+		}
+		tag, err := subjectTagKey(n.secrets.tag)
+		if err != nil {
+			return err
+		}
+		n.answerer, err = query.Open(ctx, query.Config{
+			Store: n.private, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
+			Member: record.OrgID(n.member), Vault: n.vaults.connector, DataKey: n.secrets.data.find, TagKey: tag, Logger: n.log,
+		})
+		if err != nil {
+			return err
+		}
+		from, err := n.answerer.Checkpoint(ctx)
+		if err != nil {
+			return err
+		}
+		n.permits = newPermits(n.answerer, from, n.log)
+		if next, err = firstPosition(n.state.View(), ledger.Height(from)); err != nil {
+			return err
+		}
+	}
+	n.follower = newFollower(n.state, next, n.executed)
+	return nil
+}
+
+func (n *Node) openVaults() error {
+	n.vaults = make(vaults)
+	n.closeLater(n.vaults.close)
+	for _, v := range n.cfg.Answering.Vaults {
+		m, err := VaultMapping(v)
+		if err != nil {
+			return err
+		}
+		c, err := sqlvault.OpenSQLite(sqlvault.SQLiteConfig{Path: v.Source, Mapping: m, Timeout: v.Timeout})
+		if err != nil {
+			return fmt.Errorf("product %s: %w", v.Product, err)
+		}
+		n.vaults[record.ProductID(v.Product)] = c
+	}
+	return nil
+}
+
+// VaultMapping turns a configured vault into a connector's mapping.
+func VaultMapping(v config.Vault) (sqlvault.Mapping, error) {
+	m := sqlvault.Mapping{Table: v.Table, Query: v.Query, Key: v.Key}
+	for _, c := range v.Columns {
+		t, err := vault.ParseType(c.Type)
+		if err != nil {
+			return m, fmt.Errorf("product %s column %s: %w", v.Product, c.Name, err)
+		}
+		m.Columns = append(m.Columns, sqlvault.ColumnMapping{Name: c.Name, Expr: c.Expr, Type: t, Scale: uint8(c.Scale)})
+	}
+	return m, nil
+}
+
+// executed acts on one outcome of the ledger; the follower calls it in order.
+func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) error {
+	for i := range o.Events {
+		e := &o.Events[i]
+		switch e.Contract + "/" + e.Name {
+		case "membership/node", "membership/member":
+			if err := n.refreshDirectory(); err != nil {
+				return err
+			}
+		case "consent/consent":
+			c, err := record.Load[record.Consent](e.Payload)
+			if err != nil {
+				return fmt.Errorf("consent event at height %d: %w", o.Height, err)
+			}
+			n.outbox.Recheck(string(c.ConsentID))
+		case "access/request":
+			if err := n.requested(ctx, o, e.Payload, at); err != nil {
+				return err
+			}
+		}
+	}
+	if n.permits != nil && o.Height > 0 {
+		return n.permits.passed(ctx, uint64(o.Height)-1, at)
+	}
+	return nil
+}
+
+func (n *Node) requested(ctx context.Context, o *state.Outcome, payload []byte, at time.Time) error {
+	if n.permits == nil {
+		return nil
+	}
+	r, err := record.Load[record.Request](payload)
+	if err != nil {
+		return fmt.Errorf("request event at height %d: %w", o.Height, err)
+	}
+	if string(r.Provider) != n.member || r.Decision != record.Permit {
+		return nil
+	}
+	p, err := n.permitOf(r, o, at)
+	if err != nil {
+		return err
+	}
+	return n.permits.start(ctx, p)
+}
+
+// answerKeyID names a public data key on the ledger and in this node.
+func answerKeyID(public []byte) string { return answer.KeyID(public) }

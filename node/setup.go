@@ -1,0 +1,257 @@
+package node
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/keys"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/outbox"
+	"github.com/assent-network/assent/node/state"
+	"github.com/assent-network/assent/node/store"
+)
+
+// Names of what lies in a node's home and data directory.
+const (
+	ConfigFile = "config.yaml"
+	CardFile   = "node.json"
+	tagKey     = "tag" // key of the subject tags, on nodes that answer
+
+	blocksDir   = "blocks"
+	stateDir    = "state"
+	walDir      = "wal"
+	privateFile = "private.db"
+)
+
+// Card is what a node tells the others about itself: public keys and addresses,
+// nothing secret. Genesis and node records are made from cards.
+type Card struct {
+	Member  string         `json:"member"`
+	Kind    string         `json:"kind"` // validator or observer
+	NodeID  string         `json:"nodeId"`
+	HostKey ledger.HostKey `json:"hostKey"`
+	VoteKey ledger.Address `json:"voteKey,omitzero"`
+	TxKey   ledger.Address `json:"txKey"`
+	SPKI    ledger.Hash    `json:"spki"` // sha256 of the API certificate's public key info
+	Addrs   []string       `json:"addrs"`
+	APIURLs []string       `json:"apiUrls"`
+	Answers bool           `json:"answers"`
+
+	DataKeyID string `json:"dataKeyId"`
+	DataKey   string `json:"dataKey"` // X25519, 0x-hex
+}
+
+// Spec returns the card as the argument of membership.SetNode.
+func (c *Card) Spec() record.NodeSpec {
+	return record.NodeSpec{
+		Addrs: c.Addrs, Answers: c.Answers, APIURLs: c.APIURLs, HostKey: record.Blob(c.HostKey[:]),
+		Kind: record.NodeKind(c.Kind), NodeID: record.NodeID(c.NodeID), SPKI: c.SPKI, TxKey: c.TxKey,
+	}
+}
+
+// Validator returns the card as a validator of a genesis config.
+func (c *Card) Validator(id uint64) ledger.Validator {
+	return ledger.Validator{ID: id, Member: c.Member, VoteKey: c.VoteKey, HostKey: c.HostKey, Addrs: c.Addrs}
+}
+
+// Init makes a node's home: its keys, its configuration file and its card. The
+// paths in cfg may be relative to home. It refuses a home that has a
+// configuration.
+func Init(home string, cfg config.Config, password []byte) (*Card, error) {
+	path := filepath.Join(home, ConfigFile)
+	if _, err := os.Stat(path); err == nil {
+		return nil, fmt.Errorf("init: %s exists: a node is set up here already; choose an empty directory, or edit that file", path)
+	}
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if len(cfg.Identity.DataKeys) == 0 {
+		cfg.Identity.DataKeys = []string{"data"}
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	store, err := keys.Create(under(home, cfg.Identity.KeysDir))
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	for _, k := range nodeKeys(&cfg.Identity) {
+		if _, err := store.New(k.name, k.kind, password); err != nil && !errors.Is(err, keys.ErrKeyExists) {
+			return nil, fmt.Errorf("init: %w", err)
+		}
+	}
+	card, err := makeCard(&cfg, store, password)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	b, err := json.MarshalIndent(card, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(home, CardFile), append(b, '\n'), 0o644); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	// The configuration comes last: a home with one is complete.
+	if err := os.WriteFile(path, config.Template(cfg), 0o600); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	return card, nil
+}
+
+type namedKey struct {
+	name string
+	kind keys.Kind
+}
+
+func nodeKeys(id *config.Identity) []namedKey {
+	list := []namedKey{{id.HostKey, keys.Host}, {id.TxKey, keys.Client}, {id.TLSKey, keys.TLS}, {tagKey, keys.Data}}
+	if id.Node == "validator" {
+		list = append(list, namedKey{id.VoteKey, keys.Vote})
+	}
+	for _, d := range id.DataKeys {
+		list = append(list, namedKey{d, keys.Data})
+	}
+	return list
+}
+
+func makeCard(cfg *config.Config, store *keys.Store, password []byte) (*Card, error) {
+	c := &Card{Member: cfg.Identity.Member, Kind: cfg.Identity.Node, Addrs: cfg.Network.Listen, Answers: cfg.Answering.Enabled}
+	host, err := store.Info(cfg.Identity.HostKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.HostKey.UnmarshalText([]byte(host.PublicKey)); err != nil {
+		return nil, err
+	}
+	id, err := network.PeerIDFromPublicKey(c.HostKey[:])
+	if err != nil {
+		return nil, err
+	}
+	c.NodeID = string(id)
+	tx, err := store.Info(cfg.Identity.TxKey)
+	if err != nil {
+		return nil, err
+	}
+	c.TxKey = tx.Address
+	if cfg.Identity.Node == "validator" {
+		vote, err := store.Info(cfg.Identity.VoteKey)
+		if err != nil {
+			return nil, err
+		}
+		c.VoteKey = vote.Address
+	}
+	tls, err := store.TLS(cfg.Identity.TLSKey, password)
+	if err != nil {
+		return nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(&tls.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	c.SPKI = sha256.Sum256(spki)
+	data, err := store.Data(cfg.Identity.DataKeys[0], password)
+	if err != nil {
+		return nil, err
+	}
+	c.DataKeyID = answer.KeyID(data.PublicKey().Bytes())
+	c.DataKey = fmt.Sprintf("0x%x", data.PublicKey().Bytes())
+	_, port, err := net.SplitHostPort(cfg.API.Listen)
+	if err != nil {
+		return nil, err
+	}
+	c.APIURLs = []string{"https://" + net.JoinHostPort(cfg.API.Names[0], port)}
+	return c, nil
+}
+
+// GenesisMember is a member at the founding.
+type GenesisMember struct {
+	ID     string
+	Name   string
+	Roles  []string
+	Admins []ledger.Address
+}
+
+// Genesis makes the genesis config of a network from its members and the cards
+// of its validators, which get the numbers 1, 2, … in the order of their node
+// ids.
+func Genesis(name string, timeMs uint64, members []GenesisMember, cards []Card) (*ledger.Config, error) {
+	c := &ledger.Config{Network: name, Protocol: 1, GenesisTime: timeMs, Limits: ledger.DefaultLimits()}
+	for _, m := range members {
+		roles, admins := slices.Clone(m.Roles), slices.Clone(m.Admins)
+		slices.Sort(roles)
+		slices.SortFunc(admins, func(a, b ledger.Address) int { return a.Cmp(b) })
+		c.Members = append(c.Members, ledger.Member{ID: m.ID, Name: m.Name, Roles: roles, Admins: admins})
+	}
+	slices.SortFunc(c.Members, func(a, b ledger.Member) int { return strings.Compare(a.ID, b.ID) })
+	cards = slices.DeleteFunc(slices.Clone(cards), func(c Card) bool { return c.Kind != "validator" })
+	slices.SortFunc(cards, func(a, b Card) int { return strings.Compare(a.NodeID, b.NodeID) })
+	for i := range cards {
+		c.Validators = append(c.Validators, cards[i].Validator(uint64(i)+1))
+	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	return c, nil
+}
+
+// CreateLedger makes the empty ledger of a network in a node's data directory:
+// block store, state and private.db. Starting a node never does: a mistyped path
+// must not begin a new ledger.
+func CreateLedger(ctx context.Context, cfg config.Config) error {
+	genesis, err := config.ReadGenesis(cfg.Genesis)
+	if err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	if genesis.Member(cfg.Identity.Member) == nil {
+		return fmt.Errorf("create ledger: member %q is not in %s: correct identity.member or the genesis file", cfg.Identity.Member, cfg.Genesis)
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	db, err := state.Create(ctx, state.Config{Dir: filepath.Join(cfg.DataDir, stateDir), ChainID: genesis.Hash()})
+	if err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	private, err := outbox.OpenPrivate(ctx, filepath.Join(cfg.DataDir, privateFile))
+	if err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	if err := private.Close(); err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	// The block store comes last: with it the ledger exists.
+	blocks, err := store.Create(filepath.Join(cfg.DataDir, blocksDir), genesis)
+	if err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
+	return blocks.Close()
+}
+
+func under(home, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(home, path)
+}
+
+// subjectTagKey derives the key under which private.db knows subjects.
+func subjectTagKey(secret []byte) ([]byte, error) {
+	return hkdf.Key(sha256.New, secret, nil, "assent/subject-tag/1", 32)
+}
