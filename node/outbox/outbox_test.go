@@ -1,0 +1,589 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// post is the world around an outbox: what was sent, and how sending goes.
+type post struct {
+	mu      sync.Mutex
+	sent    []Item                  // in order, every attempt
+	at      map[string]time.Time    // first attempt
+	answers map[string]func() error // by recipient; nil: delivered
+	verdict func(Item) (Verdict, error)
+	asked   int
+	ended   []string
+	changed chan struct{}
+}
+
+func newPost() *post {
+	return &post{at: map[string]time.Time{}, answers: map[string]func() error{}, changed: make(chan struct{}, 1)}
+}
+
+func (p *post) note() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *post) send(ctx context.Context, it Item) error {
+	p.mu.Lock()
+	p.sent = append(p.sent, it)
+	if _, ok := p.at[it.ID]; !ok {
+		p.at[it.ID] = time.Now()
+	}
+	how := p.answers[it.Recipient]
+	p.mu.Unlock()
+	defer p.note()
+	if how != nil {
+		return how()
+	}
+	return nil
+}
+
+func (p *post) guard(_ context.Context, it Item) (Verdict, error) {
+	p.mu.Lock()
+	p.asked++
+	f := p.verdict
+	p.mu.Unlock()
+	defer p.note()
+	if f != nil {
+		return f(it)
+	}
+	return Send, nil
+}
+
+func (p *post) end(_ *sql.Tx, it Item, why Ending) ([]Item, error) {
+	p.mu.Lock()
+	p.ended = append(p.ended, fmt.Sprintf("%s %s left=%v", it.ID, why, it.MayHaveLeft))
+	p.mu.Unlock()
+	defer p.note()
+	if it.Kind != Answer {
+		return nil, nil
+	}
+	return []Item{{ID: "receipt-" + it.ID + "-" + why.String(), Kind: Receipt, Recipient: "ledger", Payload: []byte(why.String())}}, nil
+}
+
+func (p *post) set(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+// until waits until the condition holds, looking after every event.
+func (p *post) until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		p.mu.Lock()
+		ok := cond()
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-p.changed:
+		case <-time.After(5 * time.Millisecond):
+		case <-deadline:
+			t.Fatalf("waiting for %s; ended: %v; sent: %v", what, p.ended, p.ids())
+		}
+	}
+}
+
+// ids is called with mu held or after the outbox stopped.
+func (p *post) ids() []string {
+	var out []string
+	for _, it := range p.sent {
+		out = append(out, it.ID)
+	}
+	return out
+}
+
+func config(store *Private, p *post) Config {
+	return Config{Store: store, Send: p.send, Guard: p.guard, Ended: p.end, RetryMin: 5 * time.Millisecond, RetryMax: 20 * time.Millisecond,
+		GuardRetry: 5 * time.Millisecond, Linger: 5 * time.Millisecond}
+}
+
+// start opens and runs an outbox; stop ends it in order.
+func start(t *testing.T, cfg Config) (o *Outbox, stop func()) {
+	t.Helper()
+	o, err := Open(t.Context(), cfg)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- o.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			must(t, <-done)
+		})
+	}
+	t.Cleanup(stop)
+	return o, stop
+}
+
+func answerTo(lender, id string) Item {
+	return Item{ID: id, Kind: Answer, Recipient: lender, ConsentID: "c-" + id, Payload: []byte("sealed " + id)}
+}
+
+func rows(t *testing.T, store *Private) int {
+	t.Helper()
+	var n int
+	must(t, store.Reader().QueryRow(`SELECT count(*) FROM outbox_items`).Scan(&n))
+	return n
+}
+
+func (p *post) untilEmpty(t *testing.T, store *Private) {
+	t.Helper()
+	p.until(t, "an empty table", func() bool { return rows(t, store) == 0 })
+}
+
+func TestDeliversOnceAndForgets(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	o, _ := start(t, config(store, p))
+	for i := range 50 {
+		must(t, o.Enqueue(t.Context(), answerTo("lender", fmt.Sprint(i)), Item{ID: fmt.Sprint("part", i), Kind: SealedPart, Recipient: "bank"}))
+	}
+	p.until(t, "100 deliveries", func() bool { return len(p.sent) >= 100 })
+	p.untilEmpty(t, store)
+	if len(p.sent) != 100 || p.asked != 50 {
+		t.Errorf("%d sends, guard asked %d times", len(p.sent), p.asked)
+	}
+	if s := o.Status(); len(s) != 0 {
+		t.Errorf("still waiting: %v", s)
+	}
+	if o.payloads != 0 || len(o.answers) != 0 {
+		t.Errorf("%d payload bytes and %d consents kept in memory", o.payloads, len(o.answers))
+	}
+}
+
+func TestTheSamePutTwiceIsOneItem(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	o, _ := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), Item{ID: "late", Kind: Answer, Recipient: "l", NotBefore: time.Now().Add(30 * time.Millisecond)}))
+	must(t, o.Enqueue(t.Context(), Item{ID: "late", Kind: Answer, Recipient: "l"}))
+	p.untilEmpty(t, store)
+	if len(p.sent) != 1 {
+		t.Errorf("sent %v", p.ids())
+	}
+}
+
+func TestRetriesUntilAcknowledged(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	n := 0
+	p.answers["lender"] = func() error {
+		if n++; n < 5 {
+			return fmt.Errorf("no connection: %w", ErrNotSent)
+		}
+		return nil
+	}
+	o, _ := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a")))
+	p.untilEmpty(t, store)
+	if len(p.sent) != 5 || p.asked != 5 {
+		t.Errorf("%d sends, guard asked %d times: it must be asked before each", len(p.sent), p.asked)
+	}
+	for i, it := range p.sent {
+		if string(it.Payload) != "sealed a" || it.Attempts != i+1 || it.MayHaveLeft {
+			t.Errorf("attempt %d: %+v", i, it)
+		}
+	}
+}
+
+func TestSurvivesARestartWithoutCommitted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store, p := private(t, path), newPost()
+	o, err := Open(t.Context(), config(store, p)) // never run: the process dies right after the commit
+	must(t, err)
+	must(t, store.Do(t.Context(), func(tx *sql.Tx) error {
+		return o.Put(tx, answerTo("lender", "a"), Item{ID: "r", Kind: Receipt, Recipient: "ledger", After: "a", Payload: []byte("ANSWERED")})
+	}))
+	must(t, store.Close())
+
+	store = private(t, path)
+	start(t, config(store, p))
+	p.untilEmpty(t, store)
+	if got := p.ids(); !slices.Equal(got, []string{"a", "r"}) {
+		t.Errorf("sent %v", got)
+	}
+}
+
+func TestRolledBackPutSendsNothing(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	o, stop := start(t, config(store, p))
+	boom := errors.New("boom")
+	err := store.Do(t.Context(), func(tx *sql.Tx) error {
+		must(t, o.Put(tx, answerTo("lender", "a")))
+		return boom
+	})
+	if !errors.Is(err, boom) || rows(t, store) != 0 {
+		t.Errorf("error %v, %d rows", err, rows(t, store))
+	}
+	stop()
+	if len(p.sent) != 0 {
+		t.Errorf("sent %v", p.ids())
+	}
+}
+
+func TestAnAcknowledgementLostInACrashMeansOneMoreSend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store, p := private(t, path), newPost()
+	cfg := config(store, p)
+	cfg.Linger = time.Hour // the crash comes before the acknowledgement is written
+	o, err := Open(t.Context(), cfg)
+	must(t, err)
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a")))
+	for _, e := range func() []*entry { due, _ := o.takeDue(time.Now()); return due }() {
+		o.attempt(t.Context(), e)
+	}
+	if len(p.sent) != 1 || rows(t, store) != 1 {
+		t.Fatalf("%d sent, %d rows", len(p.sent), rows(t, store))
+	}
+	must(t, store.Close())
+	store = private(t, path)
+	start(t, config(store, p))
+	p.untilEmpty(t, store)
+	if got := p.ids(); !slices.Equal(got, []string{"a", "a"}) {
+		t.Errorf("sent %v, want the same id again", got)
+	}
+}
+
+func TestWithheldIsDestroyedAndReceiptedInOneTransaction(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store, p := private(t, path), newPost()
+	p.verdict = func(Item) (Verdict, error) { return Wait, nil }
+	o, stop := start(t, config(store, p))
+	secret := answerTo("lender", "a")
+	secret.Payload = []byte(strings.Repeat("the sealed answer ", 30))
+	must(t, o.Enqueue(t.Context(), secret, Item{ID: "answered", Kind: Receipt, Recipient: "ledger", After: "a", Payload: []byte("ANSWERED")}))
+	p.until(t, "several waits", func() bool { return p.asked > 3 })
+	p.answers["ledger"] = func() error { return ErrNotSent } // the receipt must wait on disk
+	p.set(func() { p.verdict = func(Item) (Verdict, error) { return Withhold, nil } })
+	o.Recheck("c-a")
+	p.until(t, "the ending", func() bool { return len(p.ended) > 0 && len(p.sent) > 0 })
+	stop()
+	if onDisk(t, path, "the sealed answer") {
+		t.Error("the withheld answer is still in the files")
+	}
+	if p.ended[0] != "a withheld left=false" {
+		t.Errorf("ended: %v", p.ended)
+	}
+	for _, it := range p.sent {
+		if it.ID != "receipt-a-withheld" {
+			t.Errorf("sent %s", it.ID)
+		}
+	}
+	p.answers = map[string]func() error{}
+	store.Close()
+	store = private(t, path)
+	start(t, config(store, p))
+	p.untilEmpty(t, store)
+	if last := p.sent[len(p.sent)-1]; last.ID != "receipt-a-withheld" || string(last.Payload) != "withheld" {
+		t.Errorf("after the restart sent %+v", last)
+	}
+}
+
+func TestWithholdAfterAnUnclearSendKeepsTheAnsweredReceipt(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.answers["lender"] = func() error { return errors.New("connection reset while reading the reply") }
+	o, _ := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a"), Item{ID: "answered", Kind: Receipt, Recipient: "ledger", After: "a"}))
+	p.until(t, "the receipt", func() bool { return slices.Contains(p.ids(), "answered") })
+	p.set(func() { p.verdict = func(Item) (Verdict, error) { return Withhold, nil } })
+	p.until(t, "the ending", func() bool { return len(p.ended) > 0 })
+	if p.ended[0] != "a withheld left=true" {
+		t.Errorf("ended: %v", p.ended)
+	}
+}
+
+func TestAFollowerWaitsForItsLeader(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.answers["lender"] = func() error { return ErrNotSent }
+	o, stop := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a"), Item{ID: "answered", Kind: Receipt, Recipient: "ledger", After: "a"}))
+	p.until(t, "some attempts", func() bool { return len(p.sent) > 3 })
+	stop()
+	if slices.Contains(p.ids(), "answered") {
+		t.Fatal("the receipt left before its answer")
+	}
+	// The same after a restart.
+	p.set(func() { p.sent = nil })
+	o, _ = start(t, config(store, p))
+	p.until(t, "some attempts", func() bool { return len(p.sent) > 3 })
+	p.set(func() { p.answers["lender"] = nil })
+	o.Expedite("lender")
+	p.untilEmpty(t, store)
+	got := p.ids()
+	if slices.Index(got, "answered") != len(got)-1 {
+		t.Errorf("sent %v", got)
+	}
+}
+
+func TestOverdueEndsWithAReceipt(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.answers["lender"] = func() error { return ErrNotSent }
+	o, _ := start(t, config(store, p))
+	it := answerTo("lender", "a")
+	it.Deadline = time.Now().Add(60 * time.Millisecond)
+	must(t, o.Enqueue(t.Context(), it, Item{ID: "answered", Kind: Receipt, Recipient: "ledger", After: "a"}))
+	p.untilEmpty(t, store)
+	if !slices.Equal(p.ended, []string{"a overdue left=false"}) {
+		t.Errorf("ended: %v", p.ended)
+	}
+	got := p.ids()
+	if slices.Contains(got, "answered") || got[len(got)-1] != "receipt-a-overdue" {
+		t.Errorf("sent %v", got)
+	}
+	for _, s := range p.sent {
+		if s.ID == "a" && p.at["a"].After(it.Deadline) {
+			t.Error("sent after its deadline")
+		}
+	}
+}
+
+func TestRejectedForGoodIsDropped(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.answers["bank"] = func() error { return fmt.Errorf("malformed: %w", ErrRejected) }
+	o, _ := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), Item{ID: "part", Kind: SealedPart, Recipient: "bank"}))
+	p.untilEmpty(t, store)
+	if len(p.sent) != 1 || !slices.Equal(p.ended, []string{"part rejected left=false"}) {
+		t.Errorf("%d sends, ended %v", len(p.sent), p.ended)
+	}
+}
+
+func TestAFailingEndIsTriedAgain(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.verdict = func(Item) (Verdict, error) { return Withhold, nil }
+	cfg := config(store, p)
+	calls := 0
+	cfg.Ended = func(tx *sql.Tx, it Item, why Ending) ([]Item, error) {
+		if calls++; calls < 3 {
+			return nil, errors.New("disk full")
+		}
+		return p.end(tx, it, why)
+	}
+	o, _ := start(t, cfg)
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a")))
+	p.untilEmpty(t, store)
+	if got := p.ids(); !slices.Equal(got, []string{"receipt-a-withheld"}) || calls < 3 {
+		t.Errorf("sent %v after %d calls", got, calls)
+	}
+}
+
+func TestGuardErrorKeepsTheAnswerHere(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.verdict = func(Item) (Verdict, error) { return Send, errors.New("view too old") }
+	o, _ := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a")))
+	p.until(t, "several questions", func() bool { return p.asked > 3 })
+	p.set(func() {
+		if len(p.sent) != 0 {
+			t.Error("sent although the guard failed")
+		}
+		p.verdict = nil
+	})
+	p.untilEmpty(t, store)
+}
+
+func TestNothingLeavesOffItsGrid(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { // the clock stands still while something runs
+		store, p := private(t, filepath.Join(dir, "p.db")), newPost()
+		const grid = 10 * time.Millisecond
+		base := time.Now().Add(35 * time.Millisecond)
+		p.answers["lender"] = func() error {
+			if off := time.Since(base) % grid; off != 0 {
+				t.Errorf("attempt %v off the grid", off)
+			}
+			time.Sleep(3 * time.Millisecond)
+			if p.mu.Lock(); len(p.sent) < 30 {
+				defer p.mu.Unlock()
+				return ErrNotSent
+			}
+			defer p.mu.Unlock()
+			return nil
+		}
+		o, stop := start(t, config(store, p))
+		for i := range 8 {
+			it := answerTo("lender", fmt.Sprint(i))
+			it.NotBefore, it.Grid = base, grid
+			if i%2 == 1 {
+				it.NotBefore = base.Add(-7 * grid) // its first slot is past already
+			}
+			must(t, o.Enqueue(t.Context(), it))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := rows(t, store); n != 0 || len(p.sent) < 30 {
+			t.Errorf("%d rows left after %d attempts", n, len(p.sent))
+		}
+		stop()
+		store.Close()
+	})
+}
+
+func TestReleaseIsTheNextGridPoint(t *testing.T) {
+	base := time.UnixMilli(1_000_000)
+	it := Item{NotBefore: base, Grid: 10 * time.Millisecond}
+	for offset, want := range map[time.Duration]time.Duration{
+		-time.Second: 0, 0: 0, 1: 10 * time.Millisecond, 10 * time.Millisecond: 10 * time.Millisecond, 10*time.Millisecond + 1: 20 * time.Millisecond,
+		95 * time.Millisecond: 100 * time.Millisecond,
+	} {
+		if got := release(it, base.Add(offset)).Sub(base); got != want {
+			t.Errorf("at %v: %v, want %v", offset, got, want)
+		}
+	}
+	if got := release(Item{}, base); !got.Equal(base) {
+		t.Errorf("without a release time: %v", got)
+	}
+}
+
+func TestASlowRecipientDelaysNobodyElse(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	hang := make(chan struct{})
+	p.answers["slow"] = func() error { <-hang; return nil }
+	cfg := config(store, p)
+	cfg.PerRecipient = 2
+	o, _ := start(t, cfg)
+	for i := range 20 {
+		must(t, o.Enqueue(t.Context(), Item{ID: fmt.Sprint("slow", i), Kind: SealedPart, Recipient: "slow"}))
+	}
+	p.until(t, "the slow lane to fill", func() bool { return len(p.sent) >= 2 })
+	for i := range 20 {
+		must(t, o.Enqueue(t.Context(), Item{ID: fmt.Sprint("quick", i), Kind: SealedPart, Recipient: "quick"}))
+	}
+	p.until(t, "the quick ones", func() bool {
+		n := 0
+		for _, id := range p.ids() {
+			if strings.HasPrefix(id, "quick") {
+				n++
+			}
+		}
+		return n == 20
+	})
+	for _, s := range o.Status() {
+		if s.Recipient == "slow" && (s.InFlight != 2 || s.Waiting != 20) {
+			t.Errorf("slow lane: %+v", s)
+		}
+	}
+	close(hang)
+	p.untilEmpty(t, store)
+}
+
+func TestFullOutboxRefusesButNeverReceipts(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.answers["lender"] = func() error { return ErrNotSent }
+	p.answers["ledger"] = func() error { return ErrNotSent }
+	cfg := config(store, p)
+	cfg.MaxPerRecipient, cfg.MaxItems, cfg.MaxPayload = 3, 8, 10
+	o, _ := start(t, cfg)
+	put := func(it Item) error { it.Payload = nil; return o.Enqueue(t.Context(), it) }
+	for i := range 3 {
+		must(t, put(answerTo("lender", fmt.Sprint(i))))
+	}
+	if err := put(answerTo("lender", "x")); !errors.Is(err, ErrFull) {
+		t.Errorf("a fourth to one recipient: %v", err)
+	}
+	for i := range 5 {
+		must(t, put(Item{ID: fmt.Sprint("r", i), Kind: Receipt, Recipient: "ledger"}))
+	}
+	if err := put(answerTo("other", "x")); !errors.Is(err, ErrFull) {
+		t.Errorf("a ninth altogether: %v", err)
+	}
+	if err := o.Enqueue(t.Context(), Item{ID: "big", Kind: SealedPart, Recipient: "b", Payload: make([]byte, 11)}); err == nil {
+		t.Error("payload beyond its limit accepted")
+	}
+	if err := o.Enqueue(t.Context(), Item{Kind: SealedPart, Recipient: "b"}); err == nil {
+		t.Error("item without id accepted")
+	}
+}
+
+func TestPayloadsBeyondMemoryAreReadFromDisk(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	cfg := config(store, p)
+	o, err := Open(t.Context(), cfg)
+	must(t, err)
+	o.payloads = memoryForPayloads // as if others filled it
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a")))
+	if o.entries["a"].item.Payload != nil {
+		t.Fatal("kept in memory")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- o.Run(ctx) }()
+	p.untilEmpty(t, store)
+	cancel()
+	must(t, <-done)
+	if string(p.sent[0].Payload) != "sealed a" {
+		t.Errorf("sent %q", p.sent[0].Payload)
+	}
+}
+
+func TestStoppingWritesWhatWasLearnt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store, p := private(t, path), newPost()
+	entered := make(chan struct{})
+	cfg := config(store, p)
+	cfg.Linger = time.Hour
+	cfg.Send = func(ctx context.Context, it Item) error {
+		if it.ID == "hangs" {
+			close(entered)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return p.send(ctx, it)
+	}
+	o, stop := start(t, cfg)
+	must(t, o.Enqueue(t.Context(), Item{ID: "hangs", Kind: SealedPart, Recipient: "x"}, Item{ID: "done", Kind: SealedPart, Recipient: "y"}))
+	<-entered
+	p.until(t, "the delivery", func() bool { return len(p.sent) == 1 })
+	stop()
+	got := map[string]bool{}
+	r, err := store.Reader().Query(`SELECT id, may_have_left FROM outbox_items`)
+	must(t, err)
+	defer r.Close()
+	for r.Next() {
+		var id string
+		var left bool
+		must(t, r.Scan(&id, &left))
+		got[id] = left
+	}
+	if !maps.Equal(got, map[string]bool{"hangs": true}) {
+		t.Errorf("on disk: %v", got)
+	}
+}
+
+func BenchmarkDeliver(b *testing.B) {
+	store := private(b, filepath.Join(b.TempDir(), "p.db"))
+	delivered := make(chan struct{}, 1)
+	o, err := Open(b.Context(), Config{Store: store, Guard: func(context.Context, Item) (Verdict, error) { return Send, nil },
+		Send: func(context.Context, Item) error { delivered <- struct{}{}; return nil }})
+	must(b, err)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() { done <- o.Run(ctx) }()
+	payload := make([]byte, 1200)
+	i := 0
+	for b.Loop() {
+		i++
+		must(b, o.Enqueue(b.Context(), Item{ID: fmt.Sprint(i), Kind: Answer, Recipient: "l", Payload: payload}))
+		<-delivered
+	}
+	cancel()
+	<-done
+}
