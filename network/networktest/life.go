@@ -217,24 +217,24 @@ func restarted(t *testing.T, f Factory) {
 func early(t *testing.T, f Factory) {
 	o := f(t, network.Limits{Grace: patience})
 	a := start(t, o, 0, nil)
-	b := &node{Host: o.Open(t, 1)}
-	addrs := peersOf(b)
-	if c, ok := b.Host.(interface{ Close() error }); ok {
+	before := o.Open(t, 1)
+	id, addrs := before.ID(), before.Addrs()
+	if c, ok := before.(interface{ Close() error }); ok {
 		c.Close()
 	}
-	a.SetPeers(addrs)
+	a.SetPeers([]network.Peer{{ID: id, Addrs: addrs, Dial: true}})
 	const count = 20
 	for i := range count {
-		if err := a.Send(b.ID(), network.ClassConsensus, numbered(i, 8)); err != nil {
+		if err := a.Send(id, network.ClassConsensus, numbered(i, 8)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	asked := make(chan error, 1)
 	go func() {
-		_, err := a.Request(t.Context(), b.ID(), network.ProtocolSync, []byte("q"))
+		_, err := a.Request(t.Context(), id, network.ProtocolSync, []byte("q"))
 		asked <- err
 	}()
-	b = start(t, o, 1, nil)
+	b := start(t, o, 1, nil)
 	b.SetPeers(peersOf(a))
 	for i, msg := range b.waitCount(t, a.ID(), network.ClassConsensus, count) {
 		if number(msg) != i {
