@@ -6,6 +6,9 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
+// maxBookmark bounds a bookmark, which is the end of an index key.
+const maxBookmark = 256
+
 // indexValue is what index rows hold; their key says everything.
 var indexValue = []byte("1")
 
@@ -158,6 +161,9 @@ func Page[T any, P interface {
 	}
 	if n == 0 || n > record.MaxPage {
 		return nil, "", record.Refuse(record.CodeBadRequest, "pageSize: want 1 to %d", record.MaxPage)
+	}
+	if len(bookmark) > maxBookmark {
+		return nil, "", record.Refuse(record.CodeBadRequest, "bookmark: longer than any that was given")
 	}
 	return page[T, P](c, prefix, int(n), bookmark, target)
 }

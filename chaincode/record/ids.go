@@ -6,8 +6,8 @@ import (
 )
 
 // Identifiers. The first group is chosen by members and public: letters, digits
-// and "._-", 1 to 64 of them, beginning with a letter or digit, so that no
-// identifier can hold a key separator. The second group is random, 16 bytes as
+// and "._-", 1 to 64 of them, beginning with a letter or digit (a member id, with
+// any of them), so that no identifier can hold a key separator. The second group is random, 16 bytes as
 // "0x" and 32 lower-case hex digits, so that nobody can put a meaning, or a
 // person, into it by accident.
 type (
@@ -27,7 +27,7 @@ type RequestID string
 
 const (
 	maxID    = 64
-	maxTitle = 120
+	maxTitle = 128
 	maxLabel = 64
 )
 
@@ -44,7 +44,10 @@ func NewPrincipalRef(random [16]byte) PrincipalRef {
 // NewRequestID is the request id of the transaction with this id.
 func NewRequestID(txID Hash) RequestID { return RequestID(txID.Hex()) }
 
-func (id OrgID) Check() error        { return checkName("organisation id", string(id)) }
+// Check admits every member id that the ordering config admits, which is wider
+// than the identifiers below: the first character may be any of them.
+func (id OrgID) Check() error { return checkChars("organisation id", string(id), false) }
+
 func (id NodeID) Check() error       { return checkName("node id", string(id)) }
 func (id DataKeyID) Check() error    { return checkName("data key id", string(id)) }
 func (id NoticeID) Check() error     { return checkName("notice id", string(id)) }
@@ -54,12 +57,14 @@ func (id ConsentID) Check() error    { return checkHexID("consent id", string(id
 func (id PrincipalRef) Check() error { return checkHexID("principal reference", string(id), 16) }
 func (id RequestID) Check() error    { return checkHexID("request id", string(id), 32) }
 
-func checkName(what, s string) error {
+func checkName(what, s string) error { return checkChars(what, s, true) }
+
+func checkChars(what, s string, strictFirst bool) error {
 	if len(s) == 0 || len(s) > maxID {
 		return fmt.Errorf("%s: want 1 to %d characters", what, maxID)
 	}
 	for i := 0; i < len(s); i++ {
-		if !nameByte(s[i], i == 0) {
+		if !nameByte(s[i], strictFirst && i == 0) {
 			return fmt.Errorf("%s: want letters, digits and \"._-\", beginning with a letter or digit", what)
 		}
 	}

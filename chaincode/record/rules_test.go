@@ -49,7 +49,7 @@ func TestConsentTermsRules(t *testing.T) {
 		{"one party", func(v *ConsentTerms) { v.Parties = v.Parties[:1] }, "parties"},
 		{"parties swapped", func(v *ConsentTerms) { v.Parties[0], v.Parties[1] = v.Parties[1], v.Parties[0] }, "parties"},
 		{"one member both", func(v *ConsentTerms) { v.Parties[1].PartyID = "lender-a" }, "parties"},
-		{"lender id", func(v *ConsentTerms) { v.Parties[0].PartyID = "-" }, "organisation id"},
+		{"lender id", func(v *ConsentTerms) { v.Parties[0].PartyID = "" }, "organisation id"},
 		{"bank id", func(v *ConsentTerms) { v.Parties[1].PartyID = "a b" }, "organisation id"},
 		{"no data class", func(v *ConsentTerms) { v.DataClasses = nil }, "dataClasses"},
 		{"no purpose", func(v *ConsentTerms) { v.Purposes = nil }, "purposes"},
@@ -129,10 +129,8 @@ func TestMembershipRules(t *testing.T) {
 		{"member twice", func(v *OrderingConfig) { v.Members[1].OrgID = "a" }, "members"},
 		{"member id", func(v *OrderingConfig) { v.Members[1].OrgID = "b/" }, "organisation id"},
 		{"no admin", func(v *OrderingConfig) { v.Members[0].AdminKeys = nil }, "adminKeys"},
-		{"zero admin", func(v *OrderingConfig) { v.Members[1].AdminKeys[0] = Address{} }, "adminKeys"},
 		{"admin twice", func(v *OrderingConfig) { v.Members[0].AdminKeys[0] = Address{2} }, "adminKeys"},
-		{"no role", func(v *OrderingConfig) { v.Members[0].Roles = nil }, "roles"},
-		{"no title", func(v *OrderingConfig) { v.Members[0].Title = "" }, "title"},
+		{"roles unsorted", func(v *OrderingConfig) { v.Members[0].Roles = []MemberRole{DataProvider, DataConsumer} }, "roles"},
 	})
 	client := func() *ClientSpec {
 		return &ClientSpec{Address: Address{1}, Label: "x", Roles: []ClientRole{RoleIntegration, RoleOfficer}}
@@ -203,6 +201,26 @@ func TestAccessRules(t *testing.T) {
 		{"no value", func(v *AnswerBody) { v.Value = "" }, "value"},
 		{"template", func(v *AnswerBody) { v.TemplateID = "" }, "template id"},
 	})
+}
+
+// TestTheLargestConfigFits builds the largest config that the ordering level
+// admits: 256 members with 16 admins each and the longest names.
+func TestTheLargestConfigFits(t *testing.T) {
+	c := &OrderingConfig{ChainID: sampleHash(1)}
+	for i := range maxMembers {
+		m := ConfigMember{OrgID: OrgID(fmt.Sprintf(".%03d%060d", i, 0)), Title: strings.Repeat("\x01", maxTitle)}
+		for j := range maxAdminKeys {
+			m.AdminKeys = append(m.AdminKeys, Address{byte(i), byte(j)})
+		}
+		c.Members = append(c.Members, m)
+	}
+	data, err := Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse[OrderingConfig](string(data)); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestRefusalTextsQuoteNothing(t *testing.T) {
