@@ -27,7 +27,7 @@ func (e *Executor) Evaluate(ctx context.Context, view *state.View, who Identity,
 	case !f.Read:
 		return nil, record.Refuse(record.CodeBadRequest, "the function writes: submit it as a transaction")
 	case len(args) != f.Args:
-		return nil, record.Refuse(record.CodeBadRequest, "the function takes %d arguments, %d were given", f.Args, len(args))
+		return nil, record.Refuse(record.CodeUnknownFunction, "the function takes %d arguments, %d were given", f.Args, len(args))
 	}
 	total := 0
 	for _, a := range args {

@@ -6,33 +6,17 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
-
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
 )
 
-// Function describes a contract function.
-type Function struct {
-	Read bool // it writes nothing; only read calls may name it
-	Args int  // how many arguments it takes
-}
-
-// Contracts are the contracts of the network.
-type Contracts struct {
-	// Chaincode runs a call; its own choice of function must agree with Lookup.
-	Chaincode shim.Chaincode
-	// Lookup finds a function by its exact names.
-	Lookup func(contract, function string) (Function, bool)
-}
-
 // Config tells an Executor what to run on what.
 type Config struct {
 	DB        *state.DB
 	Genesis   *ledger.Config // executed as block 0
-	Contracts Contracts
-	Logger    *slog.Logger // defects of contracts; nil: none
+	Contracts Contracts      // zero: those of package chaincode
+	Logger    *slog.Logger   // defects of contracts; nil: none
 }
 
 // Executor runs blocks and read calls on one state.
@@ -63,11 +47,17 @@ func New(cfg Config) (*Executor, error) {
 	if cfg.Genesis == nil {
 		errs = append(errs, errors.New("Genesis is missing"))
 	}
-	if cfg.Contracts.Chaincode == nil || cfg.Contracts.Lookup == nil {
-		errs = append(errs, errors.New("Contracts are missing"))
+	if (cfg.Contracts.Chaincode == nil) != (cfg.Contracts.Lookup == nil) {
+		errs = append(errs, errors.New("Contracts has only one of Chaincode and Lookup"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("executor config: %w", err)
+	}
+	if cfg.Contracts.Chaincode == nil {
+		var err error
+		if cfg.Contracts, err = assent(); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -178,7 +168,7 @@ func (e *Executor) executeTransaction(b *state.Block, r *Result, index uint64, t
 	case f.Read:
 		return e.apply(b, r, refused(tx.ID(), index, record.CodeReadOnlyFunction, "the function only reads: call it as a read"))
 	case len(p.Args) != f.Args:
-		return e.apply(b, r, refused(tx.ID(), index, record.CodeBadRequest, fmt.Sprintf("the function takes %d arguments, %d were given", f.Args, len(p.Args))))
+		return e.apply(b, r, refused(tx.ID(), index, record.CodeUnknownFunction, fmt.Sprintf("the function takes %d arguments, %d were given", f.Args, len(p.Args))))
 	}
 	creator, err := record.Encode(record.NewCreator(record.OrgID(p.Org), p.Key))
 	if err != nil {

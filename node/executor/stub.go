@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,12 @@ func (s *stub) SetEvent(name string, payload []byte) error {
 	case len(name) > ledger.MaxNameBytes || len(payload) > s.limits.value:
 		return s.refuse(record.CodeLimitExceeded, "an event has a name of %d and a payload of %d bytes, at most %d and %d are allowed", len(name), len(payload), ledger.MaxNameBytes, s.limits.value)
 	}
-	s.event = &ledger.Event{Contract: s.inv.call.Contract, Name: name, Payload: slices.Clone(payload)}
+	if n := len(s.writes); n > 0 && bytes.Equal(payload, s.writes[n-1].Value) {
+		payload = s.writes[n-1].Value // the record just written, as nearly always
+	} else {
+		payload = slices.Clone(payload)
+	}
+	s.event = &ledger.Event{Contract: s.inv.call.Contract, Name: name, Payload: payload}
 	return nil
 }
 

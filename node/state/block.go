@@ -1,10 +1,10 @@
 package state
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -30,6 +30,7 @@ type Block struct {
 	time   uint64
 
 	rows     map[string]*ledger.Write
+	logs     map[string]logRef
 	leaves   map[string][]byte // record key → keccak256 of its value; nil: removed
 	index    map[ledger.Hash]txRef
 	outcomes [][]byte
@@ -57,7 +58,7 @@ func (db *DB) Begin(height ledger.Height, time uint64) (*Block, error) {
 	db.known.forget(windowStart(time))
 	db.open = &Block{
 		db: db, parent: v, height: height, time: time,
-		rows: map[string]*ledger.Write{}, leaves: map[string][]byte{}, index: map[ledger.Hash]txRef{},
+		rows: map[string]*ledger.Write{}, logs: map[string]logRef{}, leaves: map[string][]byte{}, index: map[ledger.Hash]txRef{},
 	}
 	return db.open, nil
 }
@@ -91,13 +92,13 @@ func (b *Block) Get(key string) (value []byte, ok bool, err error) {
 		return w.Value, !w.Delete, nil
 	}
 	db := b.db
-	if v := db.layer.rows(key)[key]; v != nil {
+	if v := db.layer.newest(key); v != nil {
 		return v.value, !v.deleted, nil
 	}
 	if value, ok := db.rowCache.get(key); ok {
 		return value, value != nil, nil
 	}
-	value, err = stored(db.snap, "row", keyRow(key))
+	value, err = storedRow(b.parent, key)
 	if err != nil {
 		return nil, false, db.fail(err)
 	}
@@ -110,7 +111,7 @@ func (b *Block) Get(key string) (value []byte, ok bool, err error) {
 // Range is View.Range over the state as the transactions applied so far left it.
 func (b *Block) Range(start, end string, limit int) ([]Row, error) {
 	cursors := []cursor{newBlockCursor(b.rows, start, end), newLayerCursor(b.db.layer, b.height, start, end)}
-	rows, err := rangeRows(b.db.snap, cursors, start, end, limit)
+	rows, err := rangeRows(b.parent, cursors, start, end, limit)
 	if err != nil {
 		return nil, b.db.fail(err)
 	}
@@ -174,42 +175,50 @@ func (b *Block) Apply(tx *Tx) (*Outcome, error) {
 	if b.sealed {
 		return nil, b.db.fail(fmt.Errorf("apply transaction %s: block %d is sealed", tx.TxID, b.height))
 	}
-	if err := b.checkWrites(tx.Writes); err != nil {
+	if err := b.checkWrites(tx); err != nil {
 		return nil, fmt.Errorf("apply transaction %s: %w", tx.TxID, err)
 	}
-	writes := ledger.HashedWrites(tx.Writes)
-	for i := range tx.Writes {
-		w := &tx.Writes[i]
-		b.rows[w.Key] = w
-		if ledger.KeepingOf(w.Key) == ledger.KeepRecord {
-			b.leaves[w.Key] = writes[i].Value
-		}
+	o := &Outcome{
+		TxID: tx.TxID, Height: b.height, Index: tx.Index, Time: b.time,
+		Position: b.parent.roots.ReceiptsSize + uint64(len(b.outcomes)),
+		Code:     tx.Code, Message: tx.Message, Events: tx.Events,
+		Writes: ledger.HashedWrites(tx.Writes), Payload: tx.Payload,
 	}
-	r := ledger.Receipt{
-		TxID: tx.TxID, Height: b.height, Index: tx.Index, Code: tx.Code,
-		Events: hashEvents(tx.Events), Writes: hashWrites(writes),
-	}
-	position := b.parent.roots.ReceiptsSize + uint64(len(b.outcomes))
+	b.addWrites(o, tx.Writes)
 	if _, ok := b.index[tx.TxID]; !ok {
 		known, err := b.Known(tx.TxID)
 		if err != nil {
 			return nil, err
 		}
 		if !known {
-			b.index[tx.TxID] = txRef{b.height, tx.Index, position, b.time}
+			b.index[tx.TxID] = txRef{b.height, tx.Index, o.Position, b.time}
 		}
+	}
+	r := ledger.Receipt{
+		TxID: o.TxID, Height: o.Height, Index: o.Index, Code: o.Code,
+		Events: hashEvents(o.Events), Writes: hashWrites(o.Writes),
 	}
 	if err := b.db.log.append(leafHash(&r)); err != nil {
 		return nil, b.db.fail(corrupt("receipt log", err))
 	}
-	b.outcomes = append(b.outcomes, encodeRow(&outcomeRow{
-		TxID: tx.TxID, Height: b.height, Index: tx.Index, Time: b.time, Code: tx.Code, Message: tx.Message,
-		Events: storeEvents(tx.Events, tx.Writes), Writes: writes, Payload: tx.Payload,
-	}))
-	return &Outcome{
-		TxID: tx.TxID, Height: b.height, Index: tx.Index, Position: position, Time: b.time, Code: tx.Code, Message: tx.Message,
-		Events: tx.Events, Writes: writes, Payload: tx.Payload,
-	}, nil
+	b.outcomes = append(b.outcomes, encodeRow(makeOutcomeRow(o, tx.Writes)))
+	return o, nil
+}
+
+// addWrites makes writes visible to what follows.
+func (b *Block) addWrites(o *Outcome, writes []ledger.Write) {
+	logs := uint32(0)
+	for i := range writes {
+		w := &writes[i]
+		b.rows[w.Key] = w
+		switch ledger.KeepingOf(w.Key) {
+		case ledger.KeepRecord:
+			b.leaves[w.Key] = o.Writes[i].Value
+		case ledger.KeepLog:
+			b.logs[w.Key] = logRef{o.Position, logs}
+			logs++
+		}
+	}
 }
 
 var (
@@ -231,7 +240,12 @@ func hashWrites(writes []ledger.WriteHash) ledger.Hash {
 	return ledger.HashWrites(writes)
 }
 
-func (b *Block) checkWrites(writes []ledger.Write) error {
+// checkWrites refuses a write set that is not in order or changes a log row. A
+// log row whose name ends in the transaction's own id is new by construction,
+// as long as contracts do not name log rows by ids that callers make up; it is
+// not looked up, which saves a search of the whole database per request.
+func (b *Block) checkWrites(tx *Tx) error {
+	writes, own := tx.Writes, tx.TxID.Hex()
 	for i := range writes {
 		w := &writes[i]
 		if _, _, err := ledger.SplitKey(w.Key); err != nil {
@@ -243,7 +257,7 @@ func (b *Block) checkWrites(writes []ledger.Write) error {
 		if w.Delete && len(w.Value) > 0 {
 			return b.db.fail(fmt.Errorf("write of %q deletes and carries a value", w.Key))
 		}
-		if ledger.KeepingOf(w.Key) != ledger.KeepLog {
+		if ledger.KeepingOf(w.Key) != ledger.KeepLog || !w.Delete && strings.HasSuffix(w.Key, own) {
 			continue
 		}
 		_, exists, err := b.Get(w.Key)
@@ -255,20 +269,6 @@ func (b *Block) checkWrites(writes []ledger.Write) error {
 		}
 	}
 	return nil
-}
-
-func storeEvents(events []ledger.Event, writes []ledger.Write) []storedEvent {
-	out := make([]storedEvent, len(events))
-	for i, e := range events {
-		out[i] = storedEvent{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
-		for j := range writes {
-			if ledger.KeepingOf(writes[j].Key) == ledger.KeepLog && bytes.Equal(writes[j].Value, e.Payload) {
-				out[i].Payload, out[i].FromRow = nil, writes[j].Key
-				break
-			}
-		}
-	}
-	return out
 }
 
 // Seal ends the block and returns the roots after it.
@@ -332,6 +332,10 @@ func (b *Block) Commit() error {
 	l := db.layer
 	l.mu.Lock()
 	for key, w := range b.rows { //archtest:order-free into a map
+		if ref, ok := b.logs[key]; ok {
+			l.putLogLocked(b.height, key, ref, w.Value)
+			continue
+		}
 		_, record := b.leaves[key]
 		l.putRowLocked(b.height, w, record)
 	}

@@ -32,11 +32,11 @@ type Config struct {
 	FlushBytes  int    // … or when they take so much memory; default 16 MiB
 
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
-	ProofBytes  int    // memory for that; default 16 MiB. The last certified height is always kept
+	ProofBytes  int    // memory for that; default 8 MiB. The last certified height is always kept
 
-	RowCacheBytes  int // rows read by the executor; default 4 MiB
-	NodeCacheBytes int // trie nodes read by the executor; default 6 MiB
-	BlockCache     int // of the database, shared by all readers; default 4 MiB
+	RowCacheBytes  int // rows read by the executor; default 12 MiB
+	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
+	BlockCache     int // of the database, shared by all readers; default 8 MiB
 }
 
 func (c *Config) fill() error {
@@ -53,8 +53,8 @@ func (c *Config) fill() error {
 		value int
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
-		{"ProofBytes", &c.ProofBytes, 16 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 4 << 20},
-		{"NodeCacheBytes", &c.NodeCacheBytes, 6 << 20}, {"BlockCache", &c.BlockCache, 4 << 20},
+		{"ProofBytes", &c.ProofBytes, 8 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
+		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 8 << 20},
 	} {
 		if *d.v < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d", d.name, *d.v))
@@ -154,9 +154,13 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 func options(cfg Config) *opt.Options {
 	return &opt.Options{
 		WriteBuffer:            4 << 20,
+		BlockSize:              16 << 10,
 		BlockCacheCapacity:     cfg.BlockCache,
 		OpenFilesCacheCapacity: 64,
 		CompactionTableSize:    4 << 20,
+		CompactionL0Trigger:    16,
+		WriteL0SlowdownTrigger: 28,
+		WriteL0PauseTrigger:    36,
 		CompactionTotalSize:    32 << 20,
 		Filter:                 filter.NewBloomFilter(10),
 		DisableSeeksCompaction: true,

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
@@ -44,21 +46,11 @@ func (db *DB) FlushIfDue(now uint64) (wait uint64, err error) {
 	return 0, db.Flush()
 }
 
-// writer is what a flush writes through: a batch or a transaction.
-type writer interface {
-	put(key, value []byte) error
-	delete(key []byte) error
+// change is one key of a flush; gone: it is deleted.
+type change struct {
+	key, value []byte
+	gone       bool
 }
-
-type batchWriter struct{ b *leveldb.Batch }
-
-func (w batchWriter) put(k, v []byte) error { w.b.Put(k, v); return nil }
-func (w batchWriter) delete(k []byte) error { w.b.Delete(k); return nil }
-
-type bulkWriter struct{ t *leveldb.Transaction }
-
-func (w bulkWriter) put(k, v []byte) error { return w.t.Put(k, v, nil) }
-func (w bulkWriter) delete(k []byte) error { return w.t.Delete(k, nil) }
 
 // Flush writes to disk, atomically and synced, all that was committed since the
 // last flush. An error is fatal.
@@ -106,10 +98,15 @@ func (db *DB) Flush() error {
 }
 
 func (db *DB) writeLayer(v *View) error {
+	changes := db.changes(v)
 	if db.layer.bytes < bulkBytes {
 		b := leveldb.MakeBatch(db.layer.bytes)
-		if err := db.putLayer(batchWriter{b}, v); err != nil {
-			return err
+		for _, c := range changes {
+			if c.gone {
+				b.Delete(c.key)
+			} else {
+				b.Put(c.key, c.value)
+			}
 		}
 		if err := db.ldb.Write(b, &opt.WriteOptions{Sync: true}); err != nil {
 			return storageError("write batch", err)
@@ -120,84 +117,65 @@ func (db *DB) writeLayer(v *View) error {
 	if err != nil {
 		return storageError("open transaction", err)
 	}
-	if err := db.putLayer(bulkWriter{t}, v); err != nil {
-		t.Discard()
-		return err
+	for _, c := range changes {
+		if c.gone {
+			err = t.Delete(c.key, nil)
+		} else {
+			err = t.Put(c.key, c.value, nil)
+		}
+		if err != nil {
+			t.Discard()
+			return storageError("write to transaction", err)
+		}
 	}
 	if err := t.Commit(); err != nil {
+		t.Discard()
 		return storageError("commit transaction", err)
 	}
 	return nil
 }
 
-// putLayer writes the newest version of everything in the layer. The order of
-// writes within the atomic batch does not matter.
-func (db *DB) putLayer(w writer, v *View) error {
+// changes returns the newest version of everything in the layer, by key: the
+// tables of a bulk write then cover narrow ranges, which later reads need not
+// look into.
+func (db *DB) changes(v *View) []change {
 	l := db.layer
+	cs := make([]change, 0, len(l.records)+len(l.plain)+len(l.logs)+len(l.nodes)+len(l.outcome)+len(l.index)+len(l.tiles)+256)
 	for _, rows := range []map[string]*version{l.records, l.plain} {
-		for key, r := range rows { //archtest:order-free one atomic batch, each key once
-			if err := putOrDelete(w, keyRow(key), r.value, r.deleted); err != nil {
-				return err
-			}
+		for key, r := range rows { //archtest:order-free sorted below
+			cs = append(cs, change{keyRow(key), r.value, r.deleted})
 		}
 	}
-	for path, n := range l.nodes { //archtest:order-free one atomic batch, each key once
-		if err := putOrDelete(w, keyNode(path), n.blob, n.blob == nil); err != nil {
-			return err
-		}
+	for key, r := range l.logs { //archtest:order-free sorted below
+		cs = append(cs, change{keyRow(key), r.ref.encode(), false})
+	}
+	for path, n := range l.nodes { //archtest:order-free sorted below
+		cs = append(cs, change{keyNode(path), n.blob, n.blob == nil})
 	}
 	for i, row := range l.outcome {
-		if err := w.put(keyOutcome(l.first+uint64(i)), row); err != nil {
-			return storageError("write outcome", err)
-		}
+		cs = append(cs, change{keyOutcome(l.first + uint64(i)), row, false})
 	}
-	for id, ref := range l.index { //archtest:order-free one atomic batch, each key once
-		if err := w.put(keyIndex(id), ref.encode()); err != nil {
-			return storageError("write index", err)
-		}
+	for id, ref := range l.index { //archtest:order-free sorted below
+		cs = append(cs, change{keyIndex(id), ref.encode(), false})
 	}
-	for id, tile := range l.tiles { //archtest:order-free one atomic batch, each key once
-		if err := w.put(keyTile(id), tile); err != nil {
-			return storageError("write tile", err)
-		}
+	for id, tile := range l.tiles { //archtest:order-free sorted below
+		cs = append(cs, change{keyTile(id), tile, false})
 	}
-	return db.putRoots(w, v)
-}
-
-func putOrDelete(w writer, key, value []byte, gone bool) error {
-	err := error(nil)
-	if gone {
-		err = w.delete(key)
-	} else {
-		err = w.put(key, value)
-	}
-	if err != nil {
-		return storageError("write row", err)
-	}
-	return nil
-}
-
-func (db *DB) putRoots(w writer, v *View) error {
-	for h := db.layer.from; h <= v.height; h++ {
-		db.mu.Lock()
+	db.mu.Lock()
+	for h := l.from; h <= v.height; h++ {
 		r, ok := db.recent[h]
-		db.mu.Unlock()
 		if !ok {
 			continue // more blocks than rootsKept since the last flush
 		}
-		if err := w.put(keyRoots(h), encodeRow(&r)); err != nil {
-			return storageError("write roots", err)
-		}
+		cs = append(cs, change{keyRoots(h), encodeRow(&r), false})
 		if h >= rootsKept {
-			if err := w.delete(keyRoots(h - rootsKept)); err != nil {
-				return storageError("delete roots", err)
-			}
+			cs = append(cs, change{keyRoots(h - rootsKept), nil, true})
 		}
 	}
-	if err := w.put(keyHead, encodeRow(&headRow{v.height, v.time, v.roots})); err != nil {
-		return storageError("write head", err)
-	}
-	return nil
+	db.mu.Unlock()
+	cs = append(cs, change{keyHead, encodeRow(&headRow{v.height, v.time, v.roots}), false})
+	slices.SortFunc(cs, func(a, b change) int { return bytes.Compare(a.key, b.key) })
+	return cs
 }
 
 // trimPastLocked forgets flushed layers that are older than the last certified

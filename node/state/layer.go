@@ -52,7 +52,8 @@ type layer struct {
 
 	mu      sync.RWMutex
 	records map[string]*version     // rows that the trie commits to
-	plain   map[string]*version     // log and index rows
+	plain   map[string]*version     // index rows
+	logs    map[string]loggedRow    // log rows
 	nodes   map[string]*nodeVersion // trie nodes by path
 	index   map[ledger.Hash]txRef   // transactions
 	tiles   map[tileID][]byte       // complete tiles of the receipt log
@@ -68,23 +69,38 @@ type layer struct {
 func newLayer(from ledger.Height, first uint64) *layer {
 	return &layer{
 		from: from, first: first,
-		records: map[string]*version{}, plain: map[string]*version{},
+		records: map[string]*version{}, plain: map[string]*version{}, logs: map[string]loggedRow{},
 		nodes: map[string]*nodeVersion{}, index: map[ledger.Hash]txRef{}, tiles: map[tileID][]byte{},
 	}
 }
 
-func (l *layer) rows(key string) map[string]*version {
-	if ledger.KeepingOf(key) == ledger.KeepRecord {
-		return l.records
-	}
-	return l.plain
+// loggedRow is a log row; it has one version only.
+type loggedRow struct {
+	height ledger.Height
+	ref    logRef
+	value  []byte
 }
 
+// newest returns the newest value of a row, nil if the layer has none. It takes
+// no lock: for the executor.
+func (l *layer) newest(key string) *version {
+	switch ledger.KeepingOf(key) {
+	case ledger.KeepRecord:
+		return l.records[key]
+	case ledger.KeepIndex:
+		return l.plain[key]
+	}
+	if r, ok := l.logs[key]; ok {
+		return &version{height: r.height, value: r.value}
+	}
+	return nil
+}
+
+// row returns the value of a row after height, nil if the layer has none.
 func (l *layer) row(key string, h ledger.Height) *version {
-	rows := l.rows(key)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return rows[key].at(h)
+	return l.newest(key).at(h)
 }
 
 func (l *layer) node(path string, h ledger.Height) *nodeVersion {
@@ -93,7 +109,8 @@ func (l *layer) node(path string, h ledger.Height) *nodeVersion {
 	return l.nodes[path].at(h)
 }
 
-// putRowLocked adds the value of key after height h, the newest so far.
+// putRowLocked adds the value of a record or index row after height, the newest
+// so far.
 func (l *layer) putRowLocked(h ledger.Height, w *ledger.Write, record bool) {
 	rows, cost := l.plain, 0
 	if record {
@@ -110,6 +127,14 @@ func (l *layer) putRowLocked(h ledger.Height, w *ledger.Write, record bool) {
 	if record {
 		l.history += cost
 	}
+}
+
+func (l *layer) putLogLocked(h ledger.Height, key string, ref logRef, value []byte) {
+	if _, ok := l.logs[key]; !ok {
+		l.fresh = append(l.fresh, key)
+	}
+	l.logs[key] = loggedRow{h, ref, value}
+	l.bytes += len(key) + len(value) + entryOverhead
 }
 
 func (l *layer) putNodeLocked(h ledger.Height, path string, hash ledger.Hash, blob []byte) {

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
@@ -50,8 +49,8 @@ func (c *layerCursor) next() bool {
 func (c *layerCursor) key() string         { return c.name }
 func (c *layerCursor) row() ([]byte, bool) { return c.cur.value, c.cur.deleted }
 
-// rangeRows merges cursors, newest first, with the database below them.
-func rangeRows(snap *leveldb.Snapshot, above []cursor, start, end string, limit int) ([]Row, error) {
+// rangeRows merges cursors, newest first, with the database below v.
+func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, error) {
 	if limit <= 0 || end != "" && end <= start {
 		return nil, nil
 	}
@@ -59,7 +58,7 @@ func rangeRows(snap *leveldb.Snapshot, above []cursor, start, end string, limit 
 	if end == "" {
 		slice.Limit = []byte{prefixRow + 1}
 	}
-	db := snap.NewIterator(slice, nil)
+	db := v.snap.NewIterator(slice, nil)
 	defer db.Release()
 	var rows []Row
 	below := &dbCursor{it: db}
@@ -77,7 +76,14 @@ func rangeRows(snap *leveldb.Snapshot, above []cursor, start, end string, limit 
 			}
 		}
 		key := first.key()
-		if value, deleted := first.row(); !deleted {
+		value, deleted := first.row()
+		if first == cursor(below) && ledger.KeepingOf(key) == ledger.KeepLog {
+			var err error
+			if value, err = v.logValue(key, value); err != nil {
+				return nil, err
+			}
+		}
+		if !deleted {
 			rows = append(rows, Row{key, value})
 		}
 		kept := live[:0]

@@ -1,8 +1,10 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/rlp"
 
@@ -61,16 +63,9 @@ func (o *Outcome) Receipt() ledger.Receipt {
 	}
 }
 
-// storedEvent is an Event whose payload may stand elsewhere: contracts announce
-// the very record they have just written, and a log row never changes, so it
-// need not be stored twice.
-type storedEvent struct {
-	Contract string
-	Name     string
-	Payload  []byte
-	FromRow  string // key of the log row whose value is the payload, or ""
-}
-
+// An outcomeRow holds an Outcome without repeating itself: contracts announce
+// the very record they have just written, and log rows never change, so their
+// values stand here alone. The row under a log key is a logRef to here.
 type outcomeRow struct {
 	TxID    ledger.Hash
 	Height  ledger.Height
@@ -78,9 +73,109 @@ type outcomeRow struct {
 	Time    uint64
 	Code    string
 	Message string
+	Logs    [][]byte // values of the log rows written, in order
+	Writes  []storedWrite
 	Events  []storedEvent
-	Writes  []ledger.WriteHash
 	Payload []byte
+}
+
+// storedWrite is a WriteHash; for the i-th log row the hash is that of Logs[i]
+// and is left out.
+type storedWrite struct {
+	Key  string
+	Hash []byte
+}
+
+// storedEvent is an Event; Log i+1 means that the payload is Logs[i].
+type storedEvent struct {
+	Contract string
+	Name     string
+	Log      uint64
+	Payload  []byte
+}
+
+// makeOutcomeRow takes o apart; values are those of o.Writes.
+func makeOutcomeRow(o *Outcome, values []ledger.Write) *outcomeRow {
+	r := &outcomeRow{
+		TxID: o.TxID, Height: o.Height, Index: o.Index, Time: o.Time, Code: o.Code, Message: o.Message,
+		Writes: make([]storedWrite, len(o.Writes)), Events: make([]storedEvent, len(o.Events)), Payload: o.Payload,
+	}
+	for i, w := range o.Writes {
+		r.Writes[i].Key = w.Key
+		if ledger.KeepingOf(w.Key) == ledger.KeepLog {
+			r.Logs = append(r.Logs, values[i].Value)
+		} else {
+			r.Writes[i].Hash = w.Value
+		}
+	}
+	for i, e := range o.Events {
+		r.Events[i] = storedEvent{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
+		if n := slices.IndexFunc(r.Logs, func(v []byte) bool { return bytes.Equal(v, e.Payload) }); n >= 0 {
+			r.Events[i].Log, r.Events[i].Payload = uint64(n)+1, nil
+		}
+	}
+	return r
+}
+
+// outcome puts the Outcome at position together again.
+func (r *outcomeRow) outcome(position uint64) (*Outcome, error) {
+	o := &Outcome{
+		TxID: r.TxID, Height: r.Height, Index: r.Index, Position: position, Time: r.Time,
+		Code: r.Code, Message: r.Message, Payload: r.Payload,
+		Writes: make([]ledger.WriteHash, len(r.Writes)), Events: make([]ledger.Event, len(r.Events)),
+	}
+	logs := r.Logs
+	for i, w := range r.Writes {
+		o.Writes[i] = ledger.WriteHash{Key: w.Key, Value: w.Hash}
+		if ledger.KeepingOf(w.Key) != ledger.KeepLog {
+			continue
+		}
+		if len(logs) == 0 {
+			return nil, corrupt("receipt log", fmt.Errorf("row %d lacks the value of a log row", position))
+		}
+		h := ledger.Sum(logs[0])
+		o.Writes[i].Value, logs = h[:], logs[1:]
+	}
+	for i, e := range r.Events {
+		o.Events[i] = ledger.Event{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
+		if e.Log > uint64(len(r.Logs)) {
+			return nil, corrupt("receipt log", fmt.Errorf("row %d lacks the payload of an event", position))
+		}
+		if e.Log > 0 {
+			o.Events[i].Payload = r.Logs[e.Log-1]
+		}
+	}
+	return o, nil
+}
+
+// logRef says where the value of a log row stands: Logs[ordinal] of the outcome
+// row at position.
+type logRef struct {
+	position uint64
+	ordinal  uint32
+}
+
+const logRefBytes = 12
+
+func (r logRef) encode() []byte {
+	b := make([]byte, 0, logRefBytes)
+	b = binary.BigEndian.AppendUint64(b, r.position)
+	return binary.BigEndian.AppendUint32(b, r.ordinal)
+}
+
+func decodeLogRef(b []byte) (logRef, error) {
+	if len(b) != logRefBytes {
+		return logRef{}, corrupt("log row", fmt.Errorf("%d bytes, want %d", len(b), logRefBytes))
+	}
+	return logRef{binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])}, nil
+}
+
+func decodeOutcomeRow(position uint64, b []byte) (*outcomeRow, error) {
+	r := new(outcomeRow)
+	if err := decodeRow(fmt.Sprintf("outcome row %d", position), b, r); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func encodeRow(v any) []byte {

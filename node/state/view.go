@@ -41,8 +41,37 @@ func (v *View) Get(key string) (value []byte, ok bool, err error) {
 	if r := v.layer.row(key, v.height); r != nil {
 		return r.value, !r.deleted, nil
 	}
-	value, err = stored(v.snap, "row", keyRow(key))
+	value, err = storedRow(v, key)
 	return value, value != nil, err
+}
+
+// storedRow returns a row as the database below v's layer has it, nil if there
+// is none.
+func storedRow(v *View, key string) ([]byte, error) {
+	b, err := stored(v.snap, "row", keyRow(key))
+	if err != nil || b == nil || ledger.KeepingOf(key) != ledger.KeepLog {
+		return b, err
+	}
+	return v.logValue(key, b)
+}
+
+// logValue finds the value of the log row that b refers to.
+func (v *View) logValue(key string, b []byte) ([]byte, error) {
+	ref, err := decodeLogRef(b)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = stored(v.snap, "outcome row", keyOutcome(ref.position)); err != nil {
+		return nil, err
+	}
+	row, err := decodeOutcomeRow(ref.position, b)
+	if err != nil {
+		return nil, err
+	}
+	if int(ref.ordinal) >= len(row.Logs) {
+		return nil, corrupt("log row", fmt.Errorf("%q is not in the outcome row %d it refers to", key, ref.position))
+	}
+	return row.Logs[ref.ordinal], nil
 }
 
 // Row is a row of a range.
@@ -55,7 +84,7 @@ type Row struct {
 // no end. More may follow if it returns limit rows: go on from the last key
 // with "\x00" appended.
 func (v *View) Range(start, end string, limit int) ([]Row, error) {
-	return rangeRows(v.snap, []cursor{newLayerCursor(v.layer, v.height, start, end)}, start, end, limit)
+	return rangeRows(v, []cursor{newLayerCursor(v.layer, v.height, start, end)}, start, end, limit)
 }
 
 // Find returns where transaction id stands and what became of it, or an error
@@ -97,30 +126,11 @@ func (v *View) OutcomeAt(position uint64) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	var row outcomeRow
-	if err := decodeRow(fmt.Sprintf("outcome row %d", position), b, &row); err != nil {
+	row, err := decodeOutcomeRow(position, b)
+	if err != nil {
 		return nil, err
 	}
-	o := &Outcome{
-		TxID: row.TxID, Height: row.Height, Index: row.Index, Position: position, Time: row.Time,
-		Code: row.Code, Message: row.Message, Writes: row.Writes, Payload: row.Payload,
-		Events: make([]ledger.Event, len(row.Events)),
-	}
-	for i, e := range row.Events {
-		o.Events[i] = ledger.Event{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
-		if e.FromRow == "" {
-			continue
-		}
-		value, ok, err := v.Get(e.FromRow)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, corrupt(fmt.Sprintf("outcome row %d", position), fmt.Errorf("log row %q of its event is missing", e.FromRow))
-		}
-		o.Events[i].Payload = value
-	}
-	return o, nil
+	return row.outcome(position)
 }
 
 func (v *View) outcomeRow(position uint64) ([]byte, error) {
