@@ -21,7 +21,9 @@ type (
 	Hash    = ledger.Hash
 	Address = ledger.Address
 
-	Record = record.Record
+	Record        = record.Record
+	CheckedRecord = record.Checked // a Record whose meaning can be checked
+	Bytes         = record.Blob
 
 	OrgID        = record.OrgID
 	NodeID       = record.NodeID
@@ -74,6 +76,13 @@ type (
 	ClientRole   = record.ClientRole
 	DataClass    = record.DataClass
 	TemplateKind = record.TemplateKind
+)
+
+// Values that applications write; the closed lists stand in chaincode/record.
+const (
+	SuiteX25519    = record.SuiteX25519
+	MethodWallet   = record.Wallet
+	MethodProvider = record.ProviderAuthenticated
 )
 
 // JSON returns the canonical JSON of a record.

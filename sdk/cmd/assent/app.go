@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-network/assent/sdk"
+	"github.com/assent-network/assent/sdk/wallet"
+)
+
+// Exit codes. Scripts may rely on them.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // anything without a code of its own
+	exitUsage    = 2 // arguments, profile, files, passwords
+	exitRefused  = 3 // a node or a contract said no
+	exitLater    = 4 // nobody can be reached, or not yet: try again
+	exitUnknown  = 5 // the transaction's outcome is not known: resolve it, do not repeat it
+	exitLie      = 6 // something does not verify
+	exitDenied   = 7 // the ledger denied a query
+	exitUnwell   = 8 // doctor found something
+	exitCodeHelp = `Exit codes: 0 done; 1 failed; 2 usage or set-up; 3 refused; 4 try again later; 5 outcome unknown
+(resolve it with "assent receipt tx"); 6 does not verify; 7 query denied; 8 doctor found something.`
+)
+
+// app is one run of the command.
+type app struct {
+	*surroundings
+	flags   flags
+	profile *profile
+	client  *sdk.Client
+}
+
+// flags are the global ones.
+type flags struct {
+	json     bool
+	profile  string
+	endpoint []string
+	org      string
+	key      string
+	genesis  string
+	chain    string
+	password string // file
+	pins     []string
+	timeout  time.Duration
+	yes      bool
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// verdict ends a command that said all it has to say with an exit code.
+type verdict int
+
+func (v verdict) Error() string { return fmt.Sprintf("exit code %d", int(v)) }
+
+func run(ctx context.Context, args []string, s *surroundings) int {
+	a := &app{surroundings: s}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	if a.client != nil {
+		a.client.Close()
+	}
+	var v verdict
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &v):
+		return int(v)
+	}
+	a.complain(err)
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "assent",
+		Short:         "Command line of an Assent data-sharing network",
+		Long:          "assent talks to nodes of an Assent network: members publish, lenders ask, subjects consent,\nand everybody can check what the ledger certifies.\n\n" + exitCodeHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := root.PersistentFlags()
+	f.BoolVar(&a.flags.json, "json", false, "print one JSON document instead of text")
+	f.StringVar(&a.flags.profile, "profile", "", "profile file (default <config directory>/assent/profile.json; ASSENT_PROFILE)")
+	f.StringSliceVar(&a.flags.endpoint, "endpoint", nil, "node, https://host:port[#sha256=<pin>]; repeat for failover (ASSENT_ENDPOINTS)")
+	f.StringVar(&a.flags.org, "org", "", "member to act for (ASSENT_ORG)")
+	f.StringVar(&a.flags.key, "key", "", "key file (ASSENT_KEY)")
+	f.StringVar(&a.flags.genesis, "genesis", "", "file with the genesis config (ASSENT_GENESIS)")
+	f.StringVar(&a.flags.chain, "chain", "", "chain id, if there is no genesis file (ASSENT_CHAIN)")
+	f.StringVar(&a.flags.password, "password-file", "", "file whose first line is the password (ASSENT_PASSWORD_FILE; ASSENT_PASSWORD holds the password itself)")
+	f.StringSliceVar(&a.flags.pins, "pin", nil, "SHA-256 of a node's TLS public key info (ASSENT_PINS)")
+	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait for an outcome or a certificate (default 30s)")
+	f.BoolVarP(&a.flags.yes, "yes", "y", false, "do not ask")
+	root.AddCommand(
+		a.networkCmd(), a.memberCmd(), a.productCmd(), a.templateCmd(), a.consentCmd(),
+		a.queryCmd(), a.receiptCmd(), a.proofCmd(), a.eventsCmd(), a.walletCmd(), a.doctorCmd(),
+	)
+	return root
+}
+
+// group makes a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("assent %s: %q is not one of its commands: see assent %s --help", use, args[0], use)}
+		}
+		return nil
+	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(subs...)
+	return c
+}
+
+// leaf makes a command that takes exactly the arguments its use line names.
+func leaf(use, short string, do func(c *cobra.Command, args []string) error) *cobra.Command {
+	words := strings.Fields(use)[1:]
+	return &cobra.Command{Use: use, Short: short, RunE: do, Args: func(c *cobra.Command, args []string) error {
+		if len(args) != len(words) {
+			return usageError{fmt.Errorf("%s: %d arguments, want %d: %s", c.CommandPath(), len(args), len(words), c.UseLine())}
+		}
+		return nil
+	}}
+}
+
+// show prints v as JSON, or text through human.
+func (a *app) show(v any, human func(w io.Writer)) error {
+	if !a.flags.json {
+		tw := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+		human(tw)
+		return tw.Flush()
+	}
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// showRecord prints a record: canonical JSON, or the same indented.
+func (a *app) showRecord(r sdk.Record) error {
+	b, err := sdk.JSON(r)
+	if err != nil {
+		return err
+	}
+	return a.show(json.RawMessage(b), func(w io.Writer) {
+		var v any
+		if json.Unmarshal(b, &v) == nil {
+			b, _ = json.MarshalIndent(v, "", "  ")
+		}
+		fmt.Fprintln(w, string(b))
+	})
+}
+
+// problem is an error as --json prints it.
+type problem struct {
+	Error     string `json:"error"`
+	Code      string `json:"code,omitempty"`
+	Where     string `json:"where,omitempty"`
+	Remedy    string `json:"remedy,omitempty"`
+	Retryable bool   `json:"retryable"`
+	TxID      string `json:"txId,omitempty"`
+	Exit      int    `json:"exit"`
+}
+
+func (a *app) complain(err error) {
+	p := problem{Error: err.Error(), Retryable: sdk.Retryable(err), Exit: exitCode(err)}
+	var e *sdk.Error
+	var u *sdk.CommitUnknown
+	var conf *sdk.ConfigError
+	switch {
+	case errors.As(err, &e):
+		p.Error, p.Code, p.Where, p.Remedy = e.What, string(e.Code), e.Where, e.Remedy
+		if e.TxID != (sdk.Hash{}) {
+			p.TxID = e.TxID.Hex()
+		}
+	case errors.As(err, &u):
+		p.TxID, p.Remedy = u.TxID.Hex(), "assent receipt tx "+u.TxID.Hex()
+	case errors.As(err, &conf):
+		p.Remedy = conf.Remedy
+	}
+	if a.flags.json {
+		b, _ := json.Marshal(p)
+		fmt.Fprintln(a.err, string(b))
+		return
+	}
+	if p.Code != "" {
+		fmt.Fprintf(a.err, "assent: %s: %s: %s\n  %s\n", p.Where, p.Code, p.Error, p.Remedy)
+		return
+	}
+	fmt.Fprintf(a.err, "assent: %v\n", err)
+}
+
+func exitCode(err error) int {
+	var (
+		usage   usageError
+		conf    *sdk.ConfigError
+		unknown *sdk.CommitUnknown
+		lie     *sdk.Untrusted
+		call    *sdk.Error
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return exitUnknown
+	case errors.As(err, &lie), errors.Is(err, wallet.ErrTerms):
+		return exitLie
+	case errors.As(err, &conf), errors.As(err, &usage), errors.Is(err, wallet.ErrLink), errors.Is(err, wallet.ErrPassword),
+		errors.Is(err, wallet.ErrExists), errors.Is(err, wallet.ErrUnknown):
+		return exitUsage
+	case errors.As(err, &call):
+		if call.Retryable() {
+			return exitLater
+		}
+		return exitRefused
+	}
+	return exitFailed
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-network/assent/sdk"
+)
+
+// withRecord reads a record file and connects.
+func (a *app) withRecord(c *cobra.Command, path string, spec sdk.CheckedRecord) (*sdk.Client, error) {
+	b, err := a.input(path, sdk.MaxRecordFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := sdk.ReadRecord(b, spec); err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", path, err)}
+	}
+	return a.dial(c.Context(), true)
+}
+
+func (a *app) productCmd() *cobra.Command {
+	publish := leaf("publish FILE", "Publish a data product from a JSON file (officer)", func(c *cobra.Command, args []string) error {
+		var spec sdk.ProductSpec
+		client, err := a.withRecord(c, args[0], &spec)
+		if err != nil {
+			return err
+		}
+		o, err := client.Products().Publish(c.Context(), spec)
+		if err != nil {
+			return err
+		}
+		return a.done(o, "product "+string(spec.ProductID)+" published")
+	})
+	var provider string
+	list := leaf("list", "List data products", func(c *cobra.Command, _ []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		return showAll(a, client.Products().List(c.Context(), sdk.OrgID(provider)), "PRODUCT\tPROVIDER\tTITLE\tMETHODS\tRETIRED", func(w io.Writer, p *sdk.Product) {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.ProductID, p.Provider, p.Title, words(p.Methods), when(p.RetiredAt))
+		})
+	})
+	list.Flags().StringVar(&provider, "provider", "", "only this member's")
+	show := leaf("show PRODUCT", "Show a data product", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		p, err := client.Products().Get(c.Context(), sdk.ProductID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.showRecord(p)
+	})
+	retire := leaf("retire PRODUCT", "Retire a data product of your own member (officer)", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.Products().Retire(c.Context(), sdk.ProductID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.done(o, "product "+args[0]+" retired")
+	})
+	return group("product", "Data products, their notices and epochs", publish, list, show, retire, a.noticeCmd(), a.epochCmd())
+}
+
+func (a *app) noticeCmd() *cobra.Command {
+	publish := leaf("publish FILE", "Publish a privacy notice from a JSON file (officer)", func(c *cobra.Command, args []string) error {
+		var spec sdk.NoticeSpec
+		client, err := a.withRecord(c, args[0], &spec)
+		if err != nil {
+			return err
+		}
+		hash, o, err := client.Products().PublishNotice(c.Context(), spec)
+		if err != nil {
+			return err
+		}
+		v := map[string]any{"noticeHash": hash.Hex(), "txId": o.TxID.Hex(), "height": o.Height}
+		return a.show(v, func(w io.Writer) { fmt.Fprintf(w, "notice %s published in block %d\n", hash, o.Height) })
+	})
+	show := leaf("show HASH", "Show a notice, checked against its hash", func(c *cobra.Command, args []string) error {
+		hash, err := parseHash(args[0])
+		if err != nil {
+			return usageError{err}
+		}
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		n, err := client.Products().Notice(c.Context(), hash)
+		if err != nil {
+			return err
+		}
+		return a.showRecord(n)
+	})
+	return group("notice", "Privacy notices", publish, show)
+}
+
+func (a *app) epochCmd() *cobra.Command {
+	open := leaf("open PRODUCT", "Open the product's next epoch (officer, integration)", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		id, next := sdk.ProductID(args[0]), uint64(1)
+		e, err := client.Products().Epoch(c.Context(), id)
+		switch {
+		case err == nil:
+			next = e.Epoch + 1
+		case sdk.CodeOf(err) != "NOT_FOUND":
+			return err
+		}
+		o, err := client.Products().OpenEpoch(c.Context(), id, next)
+		if err != nil {
+			return err
+		}
+		return a.done(o, fmt.Sprintf("epoch %d of %s opened", next, id))
+	})
+	show := leaf("show PRODUCT", "Show the product's current epoch", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		e, err := client.Products().Epoch(c.Context(), sdk.ProductID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.showRecord(e)
+	})
+	return group("epoch", "Accounting periods", open, show)
+}
+
+func (a *app) templateCmd() *cobra.Command {
+	check := leaf("check FILE", "Compile a query template on your own node and report what is wrong with it", func(c *cobra.Command, args []string) error {
+		var spec sdk.TemplateSpec
+		client, err := a.withRecord(c, args[0], &spec)
+		if err != nil {
+			return err
+		}
+		found, err := client.Templates().Check(c.Context(), spec)
+		if err != nil {
+			return err
+		}
+		return a.showFindings(found)
+	})
+	approve := leaf("approve FILE", "Approve a query template for a product of your own (officer)", func(c *cobra.Command, args []string) error {
+		var spec sdk.TemplateSpec
+		client, err := a.withRecord(c, args[0], &spec)
+		if err != nil {
+			return err
+		}
+		hash, o, err := client.Templates().Approve(c.Context(), spec)
+		if err != nil {
+			return err
+		}
+		v := map[string]any{"codeHash": hash.Hex(), "txId": o.TxID.Hex(), "height": o.Height}
+		return a.show(v, func(w io.Writer) {
+			fmt.Fprintf(w, "template %s approved in block %d, code hash %s\n", spec.TemplateID, o.Height, hash)
+		})
+	})
+	list := leaf("list PRODUCT", "List the query templates of a product", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		return showAll(a, client.Templates().List(c.Context(), sdk.ProductID(args[0])), "TEMPLATE\tKIND\tOUTPUTS\tPARAMETERS\tRETIRED", func(w io.Writer, t *sdk.Template) {
+			var params []string
+			for _, p := range t.Params {
+				params = append(params, p.Name+"="+strings.Join(p.Values, "|"))
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.TemplateID, t.Kind, strings.Join(t.Outputs, ","), strings.Join(params, " "), when(t.RetiredAt))
+		})
+	})
+	show := leaf("show TEMPLATE", "Show a query template, checked against its code hash", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		t, err := client.Templates().Get(c.Context(), sdk.TemplateID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.showRecord(t)
+	})
+	retire := leaf("retire TEMPLATE", "Retire a query template of your own product (officer)", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.Templates().Retire(c.Context(), sdk.TemplateID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.done(o, "template "+args[0]+" retired")
+	})
+	return group("template", "Query templates", check, approve, list, show, retire)
+}
+
+func (a *app) showFindings(found []sdk.Finding) error {
+	type view struct {
+		Severity string `json:"severity"`
+		Field    string `json:"field"`
+		Line     uint32 `json:"line,omitempty"`
+		Column   uint32 `json:"column,omitempty"`
+		What     string `json:"what"`
+		Remedy   string `json:"remedy"`
+	}
+	views, bad := []view{}, false
+	for _, f := range found {
+		s := "warning"
+		if f.Error {
+			s, bad = "error", true
+		}
+		views = append(views, view{s, f.Field, f.Line, f.Column, f.What, f.Remedy})
+	}
+	err := a.show(map[string]any{"approvable": !bad, "findings": views}, func(w io.Writer) {
+		for _, v := range views {
+			fmt.Fprintf(w, "%s: %s:%d:%d: %s. %s\n", v.Severity, v.Field, v.Line, v.Column, v.What, v.Remedy)
+		}
+		if !bad {
+			fmt.Fprintln(w, "the template may be approved")
+		}
+	})
+	if err == nil && bad {
+		return verdict(exitRefused)
+	}
+	return err
+}

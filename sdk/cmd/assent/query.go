@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assent-network/assent/sdk"
+)
+
+// showUses prints the proven list of uses of a consent.
+func (a *app) showUses(ctx context.Context, client *sdk.Client, id sdk.ConsentID) error {
+	list, err := client.Uses(ctx, id)
+	if err != nil {
+		return err
+	}
+	rows := []json.RawMessage{}
+	for i := range list.Uses {
+		b, err := sdk.JSON(&list.Uses[i])
+		if err != nil {
+			return err
+		}
+		rows = append(rows, b)
+	}
+	v := map[string]any{"consentId": string(id), "complete": true, "height": list.Height, "requests": list.Usage.Requests, "permits": list.Usage.Uses, "uses": rows}
+	return a.show(v, func(w io.Writer) {
+		fmt.Fprintf(w, "%d requests, %d permitted; proven complete as of height %d\n", list.Usage.Requests, list.Usage.Uses, list.Height)
+		fmt.Fprintln(w, "#\tAT\tLENDER\tTEMPLATE\tPURPOSE\tDECISION\tREQUEST")
+		for _, r := range list.Uses {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s %s\t%s\n", r.Sequence, when(r.RequestedAt), r.Consumer, r.TemplateID, r.Purpose, r.Decision, r.Code, r.RequestID)
+		}
+	})
+}
+
+func (a *app) queryCmd() *cobra.Command {
+	var q sdk.QueryRequest
+	var consent, template, purpose, ticket string
+	var params []string
+	cmd := leaf("query", "Ask one question under a consent: request, open, verify", func(c *cobra.Command, _ []string) error {
+		q.Consent, q.Template, q.Purpose, q.Params = sdk.ConsentID(consent), sdk.TemplateID(template), sdk.Purpose(purpose), map[string]string{}
+		for _, p := range params {
+			k, v, ok := strings.Cut(p, "=")
+			if !ok {
+				return usageError{fmt.Errorf("--param %q: write name=value", p)}
+			}
+			q.Params[k] = v
+		}
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		return a.query(c.Context(), client, q, ticket)
+	})
+	f := cmd.Flags()
+	f.StringVar(&consent, "consent", "", "consent id")
+	f.StringVar(&template, "template", "", "query template")
+	f.StringVar(&purpose, "purpose", "CreditChecking", "purpose of this use")
+	f.StringArrayVar(&params, "param", nil, "name=value; repeat")
+	f.DurationVar(&q.Deadline, "deadline", 0, "the answer is wanted within this time (default: what the template allows)")
+	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way (secret); if it exists, that query goes on and the other flags are ignored")
+	return cmd
+}
+
+// query goes through the steps one by one, so that a ticket file can carry them
+// over a crash.
+func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest, file string) error {
+	begin := a.now()
+	steps := client.Queries()
+	t, err := a.ticket(steps, q, file)
+	if err != nil {
+		return err
+	}
+	r := &sdk.QueryResult{}
+	d, err := steps.Request(ctx, t)
+	if err != nil {
+		return err
+	}
+	r.Decision, r.Timing.Decided = *d, a.now().Sub(begin)
+	if d.Permit {
+		delivery, err := steps.Await(ctx, t, d)
+		if err != nil {
+			return err
+		}
+		if r.Answer, err = steps.Open(t, delivery); err != nil {
+			return err
+		}
+		r.Timing.Opened = a.now().Sub(begin)
+		if r.Verified, err = steps.Verify(ctx, t, r.Answer); err != nil {
+			return err
+		}
+		r.Timing.Verified = a.now().Sub(begin)
+	}
+	if file != "" {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	return a.showResult(r)
+}
+
+const maxTicket = 512 << 10
+
+func (a *app) ticket(steps sdk.Queries, q sdk.QueryRequest, file string) (*sdk.Ticket, error) {
+	if file != "" {
+		b, err := readFile(file, maxTicket)
+		if err == nil {
+			t := new(sdk.Ticket)
+			if err := json.Unmarshal(b, t); err != nil {
+				return nil, usageError{fmt.Errorf("ticket %s is damaged", file)}
+			}
+			return t, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, usageError{err}
+		}
+	}
+	t, err := steps.Prepare(q)
+	if err != nil || file == "" {
+		return t, err
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	return t, os.WriteFile(file, b, 0o600)
+}
+
+// resultView is a query's result as --json prints it.
+type resultView struct {
+	RequestID string `json:"requestId"`
+	Decision  string `json:"decision"`
+	Code      string `json:"code"`
+	Remedy    string `json:"remedy,omitempty"`
+	Height    uint64 `json:"height"`
+	Outcome   string `json:"outcome,omitempty"`
+	Value     string `json:"value,omitempty"`
+	Verified  bool   `json:"verified"`
+	Receipt   string `json:"receiptTxId,omitempty"`
+	Timing    struct {
+		Decided  float64 `json:"decidedMs"`
+		Opened   float64 `json:"openedMs,omitempty"`
+		Verified float64 `json:"verifiedMs,omitempty"`
+	} `json:"timing"`
+}
+
+func (a *app) showResult(r *sdk.QueryResult) error {
+	d := r.Decision
+	v := resultView{RequestID: string(d.RequestID), Decision: "DENY", Code: string(d.Code), Remedy: d.Remedy, Height: d.Height}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	v.Timing.Decided, v.Timing.Opened, v.Timing.Verified = ms(r.Timing.Decided), ms(r.Timing.Opened), ms(r.Timing.Verified)
+	if d.Permit {
+		v.Decision, v.Outcome, v.Value, v.Verified = "PERMIT", string(r.Answer.Outcome), r.Answer.Value, true
+		v.Receipt = r.Verified.ReceiptProof.TxID.Hex()
+	}
+	err := a.show(v, func(w io.Writer) {
+		if !d.Permit {
+			fmt.Fprintf(w, "DENY %s\t%s\n", v.Code, v.Remedy)
+			return
+		}
+		fmt.Fprintf(w, "%s\t%s\n", v.Outcome, v.Value)
+		fmt.Fprintf(w, "request\t%s, permitted at height %d\n", v.RequestID, v.Height)
+		fmt.Fprintf(w, "verified\tagainst receipt %s\n", v.Receipt)
+		fmt.Fprintf(w, "timing\tdecided %.1f ms, opened %.1f ms, verified %.1f ms\n", v.Timing.Decided, v.Timing.Opened, v.Timing.Verified)
+	})
+	if err == nil && !d.Permit {
+		return verdict(exitDenied)
+	}
+	return err
+}
+
+func (a *app) receiptCmd() *cobra.Command {
+	show := leaf("show REQUEST", "Show what became of an access request, proven", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		v, err := client.Queries().Receipt(c.Context(), sdk.RequestID(args[0]))
+		if err != nil {
+			return err
+		}
+		request, err := sdk.JSON(&v.Request)
+		if err != nil {
+			return err
+		}
+		out := map[string]json.RawMessage{"request": request}
+		if v.ReceiptProof != nil {
+			if out["receipt"], err = sdk.JSON(&v.Receipt); err != nil {
+				return err
+			}
+		}
+		return a.show(out, func(w io.Writer) {
+			fmt.Fprintf(w, "request\t%s %s at height %d\n", v.Request.Decision, v.Request.Code, v.RequestProof.Height)
+			if v.ReceiptProof != nil {
+				fmt.Fprintf(w, "receipt\t%s at height %d, by %s\n", v.Receipt.Outcome, v.ReceiptProof.Height, v.Receipt.OrgID)
+			}
+		})
+	})
+	tx := leaf("tx TRANSACTION", "Find out what became of a transaction", func(c *cobra.Command, args []string) error {
+		id, err := parseHash(args[0])
+		if err != nil {
+			return usageError{err}
+		}
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.ResolveID(c.Context(), id)
+		if err != nil {
+			return err
+		}
+		v := map[string]any{"txId": o.TxID.Hex(), "height": o.Height, "index": o.Index, "code": string(o.Code), "message": o.Message}
+		return a.show(v, func(w io.Writer) { fmt.Fprintf(w, "%s\tin block %d\t%s\n", o.Code, o.Height, o.Message) })
+	})
+	overdue := leaf("overdue REQUEST", "Record that a permitted request was not answered in time (lender)", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.Queries().Overdue(c.Context(), sdk.RequestID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.done(o, "recorded as OVERDUE")
+	})
+	return group("receipt", "What became of requests and transactions", show, tx, overdue)
+}
