@@ -1,0 +1,193 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// Errors of every backend: an *api.Error goes to the client as it is; a
+// *record.Refusal becomes the error of its code; the end of ctx becomes TIMEOUT
+// or CANCELLED; anything else is logged and becomes INTERNAL without its text.
+// All methods may be called concurrently and end soon after ctx does.
+
+// Caller is who makes a call.
+type Caller struct {
+	Org     string         // member; empty for a subject
+	Address ledger.Address // the client key, or the subject's principalKey
+	Subject bool
+}
+
+// Clients says who the registered keys are.
+type Clients interface {
+	// Client returns the record of a member's client key in the newest executed
+	// state, nil if there is none, and the time of that state's block. It is
+	// called for every call and every batch of events: it must be cheap.
+	Client(org record.OrgID, key ledger.Address) (*record.Client, record.Millis, error)
+}
+
+// Transactions takes transactions and tells what became of them.
+type Transactions interface {
+	// Submit admits signed bytes to the pool and returns their id; bytes that it
+	// holds already, or that are executed, are no error. With wait > 0 it returns
+	// the outcome too, or nil if that is not known in time. Errors: BAD_REQUEST,
+	// BAD_SIGNATURE, WRONG_CHAIN, NOT_VALID_NOW, OVERLOADED, NOT_READY.
+	Submit(ctx context.Context, tx []byte, wait time.Duration) (ledger.Hash, *Outcome, error)
+	// Outcome returns what became of a transaction, waiting for it at most wait;
+	// nil: it is in no executed block.
+	Outcome(ctx context.Context, id ledger.Hash, wait time.Duration) (*Outcome, error)
+}
+
+// Outcome is what became of a transaction.
+type Outcome struct {
+	TxID      ledger.Hash
+	Height    ledger.Height
+	Index     uint64
+	Code      string
+	Message   string // for people
+	Payload   []byte
+	Events    []Event
+	BlockTime uint64 // Unix ms
+}
+
+// Event is one event of an executed block.
+type Event struct {
+	Height    ledger.Height
+	Index     uint32 // among all events of the block, from 0
+	TxID      ledger.Hash
+	Contract  string
+	Name      string
+	Payload   []byte
+	BlockTime uint64 // Unix ms
+}
+
+// Reads runs read calls.
+type Reads interface {
+	// Evaluate runs a read function on the newest executed state and returns that
+	// state's height. It first waits, at most wait, until minHeight is executed:
+	// NOT_EXECUTED if it is not in time. A subject belongs to no member.
+	Evaluate(ctx context.Context, c Call) ([]byte, ledger.Height, error)
+}
+
+// Call is a read call. Its sizes are checked, its names are not.
+type Call struct {
+	Caller    Caller
+	Contract  string
+	Function  string
+	Args      []string
+	MinHeight ledger.Height
+	Wait      time.Duration
+}
+
+// Proofs proves what the ledger says.
+type Proofs interface {
+	// ProveRecord proves a record, or its absence, in the state after minHeight or
+	// later, waiting for a certificate at most wait. Errors: NOT_CERTIFIED,
+	// PROOF_TOO_OLD.
+	ProveRecord(ctx context.Context, key string, minHeight ledger.Height, wait time.Duration) (*ledger.CertifiedHeader, *ledger.StateProof, error)
+	// ProveReceipt proves a transaction's receipt. Errors: NOT_COMMITTED,
+	// NOT_CERTIFIED.
+	ProveReceipt(ctx context.Context, id ledger.Hash, wait time.Duration) (*ledger.CertifiedHeader, *ledger.ReceiptProof, error)
+	// Row returns the bytes under a state key, nil if there are none.
+	Row(ctx context.Context, key string) ([]byte, error)
+}
+
+// Blocks reads the chain.
+type Blocks interface {
+	Genesis() *ledger.Config
+	// Block returns a block's exact bytes and its certificate's, the latter empty
+	// for genesis. Errors: NOT_FOUND above the tip, PRUNED.
+	Block(ctx context.Context, h ledger.Height) (block, certificate []byte, err error)
+	// Header returns a header with its certificate. Errors as Block.
+	Header(ctx context.Context, h ledger.Height) (*ledger.CertifiedHeader, error)
+	// Tip is the newest height.
+	Tip() ledger.Height
+	// ConfigProofs returns the config blocks from sequence seq on, at most max,
+	// and whether there are more.
+	ConfigProofs(ctx context.Context, seq uint64, max int) ([]*ledger.ConfigProof, bool, error)
+}
+
+// Checkpoint names the next event wanted: see assent.v1.Checkpoint.
+type Checkpoint struct {
+	Height ledger.Height
+	Index  uint32
+}
+
+// Events reads the events of executed blocks. It keeps nothing per reader.
+type Events interface {
+	// Next is the checkpoint after the newest executed block.
+	Next() Checkpoint
+	// Read returns events from a checkpoint on, in order, those of whole blocks,
+	// and the checkpoint after them. If the block is not executed yet it waits
+	// for it, at most wait, and then returns no event and from itself. It returns
+	// the events of few blocks at a time. Errors: PRUNED, CHECKPOINT_INVALID for
+	// one far above the executed height.
+	Read(ctx context.Context, from Checkpoint, wait time.Duration) ([]Event, Checkpoint, error)
+}
+
+// Delivery moves what is sealed. Caller.Org is the member it acts for.
+type Delivery interface {
+	// PutSealedPart returns nil when the part is on disk here. Errors:
+	// ALREADY_EXISTS for other bytes of the same part, NOT_FOUND for an unknown
+	// consent or member, FORBIDDEN if the member is no party.
+	PutSealedPart(ctx context.Context, by Caller, p SealedPart) error
+	// AwaitAnswer returns the sealed answer to a request of the caller's member.
+	// Errors: ANSWER_PENDING after wait, NOT_FOUND.
+	AwaitAnswer(ctx context.Context, by Caller, requestID string, wait time.Duration) ([]byte, error)
+}
+
+// SealedPart is the sealed part of a consent on its way to a member.
+type SealedPart struct {
+	ConsentID string
+	Version   uint32
+	Recipient string
+	Sealed    []byte
+}
+
+// Provider is the bank's own session with its answering node.
+type Provider interface {
+	// Bind returns nil when the binding is on disk. subject identifies a person:
+	// no error may repeat it.
+	Bind(ctx context.Context, subject string, wallet ledger.Address) error
+	Unbind(ctx context.Context, subject string) error
+	CheckTemplate(ctx context.Context, template []byte) (TemplateReport, error)
+}
+
+// TemplateReport is what a check of a query template found.
+type TemplateReport struct {
+	Findings []Finding
+	Columns  []string
+}
+
+// Finding is one complaint about a template.
+type Finding struct {
+	Warning      bool // else an error
+	Field        string
+	Line, Column uint32
+	What, Remedy string
+}
+
+// Node says how the node is.
+type Node interface {
+	Status() Status
+	// Ready is nil, or says in one clause what the node waits for.
+	Ready() error
+}
+
+// Status is how far the node is.
+type Status struct {
+	Protocol  uint64
+	Validator uint64 // 0: an observer
+	Height    ledger.Height
+	Executed  ledger.Height
+	Certified ledger.Height // newest height whose state root a certificate covers
+	ConfigSeq uint64
+	Leader    uint64
+	View      uint64
+	BlockTime uint64 // Unix ms
+	ViewAge   time.Duration
+	Pool      int
+	Peers     int
+}

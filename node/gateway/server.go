@@ -1,0 +1,281 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/net/netutil"
+
+	"github.com/assent-network/assent/node/api"
+	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/api/assent/v1/assentv1connect"
+	"github.com/assent-network/assent/node/api/token"
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// Config is what a Server needs. Backends that are nil answer NOT_SERVED, except
+// Clients, Blocks, Reads and Node, which every node has.
+type Config struct {
+	Listen      string // host:port
+	Certificate tls.Certificate
+
+	NodeID   string // libp2p peer id, in the audience of tokens
+	Member   string // whose clients this node serves
+	Guests   []string
+	Software string
+
+	Clients      Clients
+	Transactions Transactions
+	Reads        Reads
+	Proofs       Proofs
+	Blocks       Blocks
+	Events       Events
+	Delivery     Delivery
+	Provider     Provider
+	Node         Node
+
+	Limits  Limits
+	Logger  *slog.Logger                                           // nil: none
+	Observe func(method string, code api.Code, took time.Duration) // nil: nothing is counted; called once a call
+	Clock   func() time.Time                                       // nil: time.Now
+}
+
+// Limits bound what clients cost. Zero means the default.
+type Limits struct {
+	ClientRate     float64       // calls per second and key; 5,000
+	ClientBurst    int           // 10,000
+	AnonymousRate  float64       // calls per second and network without a token, with a new one, or of subjects; 50, burst ten times
+	ClientStreams  int           // open calls and streams per key; 4,096
+	Connections    int           // 1,024
+	Streams        int           // open calls per connection; 1,000
+	RequestTimeout time.Duration // of a call beside what it asks to wait, and of a request's arrival; 10 s
+	StreamStall    time.Duration // longest time a message of a stream may take to leave; 30 s
+	Tokens         int           // verified tokens remembered; 8,192
+}
+
+func (l *Limits) defaults() {
+	def(&l.ClientRate, 5_000)
+	def(&l.ClientBurst, 10_000)
+	def(&l.AnonymousRate, 50)
+	def(&l.ClientStreams, 4_096)
+	def(&l.Connections, 1_024)
+	def(&l.Streams, 1_000)
+	def(&l.RequestTimeout, 10*time.Second)
+	def(&l.StreamStall, 30*time.Second)
+	def(&l.Tokens, 8_192)
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c *Config) check() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("gateway: %s", what))
+		}
+	}
+	need(c.Clients != nil && c.Blocks != nil && c.Reads != nil && c.Node != nil, "Clients, Blocks, Reads and Node are required")
+	need(len(c.Certificate.Certificate) > 0, "a certificate is required: make one with SelfSigned")
+	need(c.NodeID != "" && c.Member != "", "NodeID and Member are required")
+	need(c.Limits.ClientRate > 0 && c.Limits.AnonymousRate > 0, "rates must be above zero")
+	need(c.Limits.ClientBurst > 0 && c.Limits.ClientStreams > 0 && c.Limits.Connections > 0 && c.Limits.Streams > 0 && c.Limits.Tokens > 0,
+		"limits must be above zero")
+	need(c.Limits.RequestTimeout > 0 && c.Limits.StreamStall > 0, "timeouts must be above zero")
+	return errors.Join(errs...)
+}
+
+// Server serves the API.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	now       func() time.Time
+	chain     ledger.Hash
+	genesis   []byte
+	network   string
+	listener  net.Listener
+	http      *http.Server
+	tokens    *tokens
+	clients   *meters[ledger.Address]
+	strangers *meters[netip.Prefix]
+	stopping  atomic.Bool
+}
+
+// Open takes the port. Nothing is served before Run; Close gives the port back
+// if Run is never called.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.Limits.defaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, now: cfg.Clock}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	genesis := cfg.Blocks.Genesis()
+	s.chain, s.genesis, s.network = genesis.Hash(), genesis.Encode(), genesis.Network
+	s.tokens = newTokens(token.Audience(s.chain, cfg.NodeID), cfg.Limits.Tokens)
+	s.clients = newMeters[ledger.Address](cfg.Limits.ClientRate, cfg.Limits.ClientBurst, 1<<14)
+	s.strangers = newMeters[netip.Prefix](cfg.Limits.AnonymousRate, int(10*cfg.Limits.AnonymousRate)+1, 1<<14)
+	s.http = s.newHTTP()
+
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen for the API on %s: the port is in use: stop the program that has it (another node?), or set api.listen to a free one", cfg.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for the API on %s: %w: correct api.listen", cfg.Listen, err)
+	}
+	s.listener = netutil.LimitListener(l, cfg.Limits.Connections) // further ones wait in the system's queue
+	return s, nil
+}
+
+// Addr returns the address that clients dial.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close gives back the port of a server that was opened and not run.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends, then lets running calls end: those that wait are
+// answered NOT_READY at once. It returns when no call runs any more, or after
+// five seconds.
+func (s *Server) Run(ctx context.Context) error {
+	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
+	defer endCalls()
+	s.http.BaseContext = func(net.Listener) context.Context { return calls }
+	stopped := make(chan error, 1)
+	unhook := context.AfterFunc(ctx, func() {
+		s.stopping.Store(true)
+		endCalls()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err := s.http.Shutdown(grace)
+		if err != nil {
+			_ = s.http.Close() // what still runs loses its connection
+		}
+		stopped <- err
+	})
+	err := s.http.ServeTLS(s.listener, "", "")
+	if unhook() { // it was not ctx that ended serving
+		_ = s.http.Close()
+		return fmt.Errorf("serve the API on %s: %w", s.cfg.Listen, err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("stop the API on %s: calls still ran after five seconds: %w", s.cfg.Listen, err)
+	}
+	return nil
+}
+
+func (s *Server) draining() bool { return s.stopping.Load() }
+
+func (s *Server) newHTTP() *http.Server {
+	l := s.cfg.Limits
+	return &http.Server{
+		Handler:           s.observe(s.routes()),
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.cfg.Certificate}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}},
+		ReadHeaderTimeout: min(5*time.Second, l.RequestTimeout),
+		ReadTimeout:       l.RequestTimeout, // a request must arrive within; the handler lifts it where it would end the answer
+		WriteTimeout:      api.MaxWait + 2*l.RequestTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: l.Streams,
+			SendPingTimeout:      30 * time.Second,
+			PingTimeout:          15 * time.Second,
+			WriteByteTimeout:     l.StreamStall,
+		},
+		ErrorLog: log.New(quiet{s.log}, "", 0),
+	}
+}
+
+// routes maps every path. What is not here is answered in the caller's protocol.
+func (s *Server) routes() http.Handler {
+	opts := []connect.HandlerOption{
+		connect.WithReadMaxBytes(api.MaxMessageBytes),
+		connect.WithRequestGate(s.gate),
+		connect.WithInterceptors(layer{s}),
+		connect.WithCompression("gzip", nil, nil), // hashes and sealed bytes do not shrink, and a bomb has nothing to unfold
+	}
+	mux := http.NewServeMux()
+	mux.Handle(assentv1connect.NewLedgerServiceHandler(ledgerService{s}, opts...))
+	mux.Handle(assentv1connect.NewDeliveryServiceHandler(deliveryService{s}, opts...))
+	mux.Handle(assentv1connect.NewProviderServiceHandler(providerService{s}, opts...))
+	writer := connect.NewErrorWriter()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == api.HealthPath || r.URL.Path == api.ReadyPath:
+			s.health(w, r)
+		case served(r.URL.Path):
+			mux.ServeHTTP(w, r)
+		default:
+			s.unknown(writer, w, r)
+		}
+	})
+}
+
+func served(path string) bool {
+	_, ok := rules[path]
+	return ok
+}
+
+func (s *Server) unknown(writer *connect.ErrorWriter, w http.ResponseWriter, r *http.Request) {
+	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	e := api.Refuse(assentv1.Code_CODE_UNKNOWN_METHOD, "there is no such path")
+	if !writer.IsSupported(r) {
+		http.Error(w, e.Error(), http.StatusNotFound)
+		return
+	}
+	_ = writer.Write(w, r, e.ToConnect()) // the client has gone
+}
+
+// health answers /healthz and /readyz in plain text.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if r.URL.Path == api.ReadyPath {
+		err := s.cfg.Node.Ready()
+		if err == nil && s.draining() {
+			err = errors.New("the node is stopping")
+		}
+		if err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, err.Error()+"\n")
+			return
+		}
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// quiet turns what the HTTP library prints about clients, such as failed
+// handshakes, into debug lines without their text.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Write(b []byte) (int, error) {
+	q.log.Debug("connection ended by the protocol layer")
+	return len(b), nil
+}
