@@ -44,11 +44,12 @@ type Limits struct {
 	// FrameTimeout bounds a frame that has begun; large frames get one second
 	// more for each 256 KiB.
 	FrameTimeout time.Duration
-	// WriteTimeout bounds how long a peer may leave a write unread. The stream
-	// is reset between half of it and all of it.
+	// WriteTimeout bounds how long a peer may leave a write unread: the stream is
+	// reset between half of it and all of it. A connection that takes no byte for
+	// that long, or leaves a probe unanswered, is closed.
 	WriteTimeout time.Duration
 	// KeepAlive is how often an idle connection is probed. A peer that vanished
-	// is noticed after at most KeepAlive + 10 s.
+	// is noticed after at most KeepAlive + WriteTimeout.
 	KeepAlive time.Duration
 	// RequestTimeout bounds a request on both sides; a context may ask for less.
 	RequestTimeout time.Duration

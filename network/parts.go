@@ -136,8 +136,6 @@ const (
 	// round trip.
 	streamWindow    = 256 * kib
 	maxStreamWindow = 4 * mib
-	// connWriteTimeout is how long a connection may refuse all bytes.
-	connWriteTimeout = 10 * time.Second
 	// connsPerPeer allows for both sides dialling at once while a dead
 	// connection is still being noticed.
 	connsPerPeer = 4
@@ -150,7 +148,7 @@ func yamuxConfig(l *Limits) *yamux.Config {
 		EnableKeepAlive:         true,
 		KeepAliveInterval:       l.KeepAlive,
 		MeasureRTTInterval:      max(l.KeepAlive, 30*time.Second),
-		ConnectionWriteTimeout:  connWriteTimeout,
+		ConnectionWriteTimeout:  l.WriteTimeout,
 		MaxIncomingStreams:      uint32(streamsPerPeer(l)),
 		InitialStreamWindowSize: streamWindow,
 		MaxStreamWindowSize:     maxStreamWindow,

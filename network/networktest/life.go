@@ -205,7 +205,7 @@ func restarted(t *testing.T, f Factory) {
 			b.SetPeers(peersOf(a))
 		}
 		eventually(t, "the restarted peer", connected(a, b))
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("a restarted peer was reached after %v", took)
 		}
 		if resp, err := a.Request(t.Context(), b.ID(), network.ProtocolSync, []byte("q")); err != nil || len(resp) == 0 {
