@@ -224,7 +224,7 @@ func (n *Node) openChain(context.Context) error {
 		Spread: t.spread, Logger: n.log,
 		OnExecuted: func(r *executor.Result) { n.follower.add(r, time.Now()) },
 	}
-	voted := func() ledger.Height { return 0 }
+	var voted func() ledger.Height // stays nil on an observer
 	var self uint64
 	var vote ledger.Signer
 	if n.cfg.Identity.Node == "validator" {

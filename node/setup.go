@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/network"
@@ -61,6 +63,19 @@ func (c *Card) Spec() record.NodeSpec {
 		Addrs: c.Addrs, Answers: c.Answers, APIURLs: c.APIURLs, HostKey: record.Blob(c.HostKey[:]),
 		Kind: record.NodeKind(c.Kind), NodeID: record.NodeID(c.NodeID), SPKI: c.SPKI, TxKey: c.TxKey,
 	}
+}
+
+// DataKeySpec returns the card's data key as the argument of
+// membership.SetDataKey, in force for a year from now.
+func (c *Card) DataKeySpec(now time.Time) (record.DataKeySpec, error) {
+	public, err := hex.DecodeString(strings.TrimPrefix(c.DataKey, "0x"))
+	if err != nil || len(public) != 32 {
+		return record.DataKeySpec{}, fmt.Errorf("card of node %s: dataKey is not 0x and 64 hex digits", c.NodeID)
+	}
+	return record.DataKeySpec{
+		KeyID: record.DataKeyID(c.DataKeyID), PublicKey: public, Suite: record.SuiteX25519,
+		ValidFrom: now.Add(-time.Minute).UnixMilli(), ValidUntil: now.AddDate(1, 0, 0).UnixMilli(),
+	}, nil
 }
 
 // Validator returns the card as a validator of a genesis config.

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -17,7 +15,7 @@ type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	err  error         // how; read after done
-	tail *tail         // last bytes it logged
+	log  string        // path
 }
 
 // startProcess runs a program with its output appended to a log file.
@@ -26,10 +24,10 @@ func startProcess(logPath, program string, args, env []string) (*process, error)
 	if err != nil {
 		return nil, fmt.Errorf("open node log: %w", err)
 	}
-	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{}), tail: &tail{}}
+	p := &process{cmd: exec.Command(program, args...), done: make(chan struct{}), log: logPath}
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout = io.MultiWriter(log, p.tail)
-	p.cmd.Stderr = p.cmd.Stdout
+	// The file itself, not a pipe: the node may outlive this command.
+	p.cmd.Stdout, p.cmd.Stderr = log, log
 	// A process group of its own: a Ctrl-C at the terminal ends the command
 	// that started the network, which then stops the nodes in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -39,7 +37,6 @@ func startProcess(logPath, program string, args, env []string) (*process, error)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
-		log.Close()
 		close(p.done)
 	}()
 	return p, nil
@@ -81,28 +78,13 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// tail keeps the last bytes written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
 
-const tailBytes = 4 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if len(t.buf) > tailBytes {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
+// lastLine returns the last line that the process logged.
+func (p *process) lastLine() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
 	}
-	return len(b), nil
-}
-
-// lastLine returns the last whole line.
-func (t *tail) lastLine() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := bytes.Split(bytes.TrimSpace(t.buf), []byte("\n"))
+	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
 	return string(lines[len(lines)-1])
 }

@@ -1,0 +1,68 @@
+package testnet
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/assent-network/assent/node/config"
+)
+
+// Manifest says what network to make.
+type Manifest struct {
+	Network string           `json:"network"`
+	Members []ManifestMember `json:"members"`
+}
+
+// ManifestMember is one member with its nodes.
+type ManifestMember struct {
+	ID         string   `json:"id"`
+	Name       string   `json:"name"`
+	Roles      []string `json:"roles"`
+	Validators int      `json:"validators"`
+	Observers  int      `json:"observers"`
+
+	// Vaults are the products that the member's first node answers for.
+	Vaults []config.Vault `json:"vaults,omitempty"`
+}
+
+// DefaultManifest is two banks, a lender and a regulator with one validator each,
+// and an observer of the regulator's.
+func DefaultManifest() Manifest {
+	return Manifest{Network: "local", Members: []ManifestMember{
+		{ID: "harbour-bank", Name: "Harbour Bank 海港银行", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
+		{ID: "lake-bank", Name: "Lake Bank 湖畔银行", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
+		{ID: "quick-loan", Name: "Quick Loan 快贷", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
+		{ID: "regulator", Name: "Regulator 监管机构", Roles: []string{"AUDITOR"}, Validators: 1, Observers: 1},
+	}}
+}
+
+// ReadManifest reads a manifest file.
+func ReadManifest(path string) (Manifest, error) {
+	var m Manifest
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return m, fmt.Errorf("read manifest: %w", err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read manifest %s: %w", path, err)
+	}
+	return m, m.check()
+}
+
+func (m *Manifest) check() error {
+	if m.Network == "" {
+		m.Network = "local"
+	}
+	validators := 0
+	for _, x := range m.Members {
+		if x.Validators < 0 || x.Observers < 0 || x.Validators+x.Observers > 32 {
+			return fmt.Errorf("manifest: member %q has %d validators and %d observers, at most 32 nodes", x.ID, x.Validators, x.Observers)
+		}
+		validators += x.Validators
+	}
+	if validators == 0 {
+		return fmt.Errorf("manifest: no member has a validator")
+	}
+	return nil
+}

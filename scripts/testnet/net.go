@@ -1,0 +1,297 @@
+package testnet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/assent-network/assent/node"
+	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/sdk"
+)
+
+// Node is one node of a network.
+type Node struct {
+	Name   string    `json:"name"`
+	Home   string    `json:"home"`
+	Member string    `json:"member"`
+	API    string    `json:"api"` // host:port
+	P2P    string    `json:"p2p"` // multiaddress
+	PID    int       `json:"pid,omitempty"`
+	Card   node.Card `json:"card"`
+
+	proc *process
+}
+
+// Validator reports whether the node orders.
+func (n *Node) Validator() bool { return n.Card.Kind == "validator" }
+
+// Endpoint is what an SDK client dials, with the pin of the node's TLS key.
+func (n *Node) Endpoint() string {
+	return fmt.Sprintf("https://%s#sha256=%x", n.API, n.Card.SPKI[:])
+}
+
+// LogPath is where the node's output goes.
+func (n *Node) LogPath() string { return filepath.Join(n.Home, "node.log") }
+
+// DataDir is where the node keeps its ledger.
+func (n *Node) DataDir() string { return filepath.Join(n.Home, "data") }
+
+// Net is a network in one directory.
+type Net struct {
+	Dir      string   `json:"dir"`
+	Program  string   `json:"program"` // assentd
+	Manifest Manifest `json:"manifest"`
+	Nodes    []*Node  `json:"nodes"`
+	ChainID  string   `json:"chainId"`
+
+	genesis *ledger.Config
+
+	mu      sync.Mutex
+	signers map[string]sdk.Signer
+}
+
+const (
+	stateFile    = "network.json"
+	genesisFile  = "genesis.json"
+	passwordFile = "password"
+)
+
+// Roles are the client keys that every member of a test network has, beside its
+// admin.
+var Roles = []sdk.ClientRole{"integration", "officer", "operator", "auditor"}
+
+// Build compiles assentd into dir and returns its path.
+func Build(ctx context.Context, dir string) (string, error) {
+	out := filepath.Join(dir, "assentd")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "github.com/assent-network/assent/node/cmd/assentd")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build assentd: %w\n%s", err, b)
+	}
+	return out, nil
+}
+
+// Create makes keys, genesis and data directories of a new network in dir, which
+// must be empty or absent.
+func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) {
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("create network: %s is not empty: choose another directory, or remove it", dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create network: %w", err)
+	}
+	n := &Net{Dir: dir, Program: program, Manifest: m}
+	var secret [16]byte
+	rand.Read(secret[:])
+	if err := os.WriteFile(n.PasswordPath(), []byte(hex.EncodeToString(secret[:])+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("create network: %w", err)
+	}
+	for _, member := range m.Members {
+		if err := n.makeMember(&member, []byte(hex.EncodeToString(secret[:]))); err != nil {
+			return nil, fmt.Errorf("create network: member %s: %w", member.ID, err)
+		}
+	}
+	if err := n.makeGenesis(); err != nil {
+		return nil, fmt.Errorf("create network: %w", err)
+	}
+	for _, x := range n.Nodes {
+		cfg, err := config.Load(config.Sources{File: filepath.Join(x.Home, node.ConfigFile)})
+		if err != nil {
+			return nil, fmt.Errorf("create network: node %s: %w", x.Name, err)
+		}
+		if err := node.CreateLedger(ctx, cfg); err != nil {
+			return nil, fmt.Errorf("create network: node %s: %w", x.Name, err)
+		}
+	}
+	return n, n.save()
+}
+
+// Load opens a network that Create made.
+func Load(dir string) (*Net, error) {
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("no network in %s: make one with `go run ./scripts/localnet up`", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load network: %w", err)
+	}
+	n := &Net{}
+	if err := json.Unmarshal(b, n); err != nil {
+		return nil, fmt.Errorf("load network: %s: %w", stateFile, err)
+	}
+	n.genesis, err = config.ReadGenesis(n.GenesisPath())
+	return n, err
+}
+
+func (n *Net) save() error {
+	b, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(n.Dir, stateFile), append(b, '\n'), 0o600)
+}
+
+// PasswordPath is the file with the password of every key of the network.
+func (n *Net) PasswordPath() string { return filepath.Join(n.Dir, passwordFile) }
+
+// GenesisPath is the network's genesis file.
+func (n *Net) GenesisPath() string { return filepath.Join(n.Dir, genesisFile) }
+
+// KeyPath is the key file of one of a member's people.
+func (n *Net) KeyPath(member string, role sdk.ClientRole) string {
+	return filepath.Join(n.Dir, "people", member, string(role)+".json")
+}
+
+// Genesis returns the config that founded the network.
+func (n *Net) Genesis() *ledger.Config { return n.genesis }
+
+// makeMember makes a member's nodes and the keys of its people.
+func (n *Net) makeMember(m *ManifestMember, password []byte) error {
+	if err := os.MkdirAll(filepath.Join(n.Dir, "people", m.ID), 0o700); err != nil {
+		return err
+	}
+	for _, role := range append([]sdk.ClientRole{"admin"}, Roles...) {
+		if _, err := sdk.NewKeyFile(n.KeyPath(m.ID, role), string(password)); err != nil {
+			return err
+		}
+	}
+	for i := range m.Validators + m.Observers {
+		kind, number := "validator", i+1
+		if i >= m.Validators {
+			kind, number = "observer", i-m.Validators+1
+		}
+		x, err := n.makeNode(m, kind, number, password)
+		if err != nil {
+			return err
+		}
+		n.Nodes = append(n.Nodes, x)
+	}
+	return nil
+}
+
+func (n *Net) makeNode(m *ManifestMember, kind string, number int, password []byte) (*Node, error) {
+	p2p, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	api, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	x := &Node{Name: fmt.Sprintf("%s-%s-%d", m.ID, kind, number), Member: m.ID, API: fmt.Sprintf("127.0.0.1:%d", api), P2P: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", p2p)}
+	x.Home = filepath.Join(n.Dir, x.Name)
+	cfg := config.Default()
+	cfg.DataDir, cfg.Genesis = "data", n.GenesisPath()
+	cfg.Identity.Member, cfg.Identity.Node = m.ID, kind
+	cfg.Identity.Password = "file:" + n.PasswordPath()
+	cfg.Network.Listen = []string{x.P2P}
+	cfg.API.Listen, cfg.API.Names = x.API, []string{"127.0.0.1", "localhost"}
+	cfg.Metrics.Listen = config.Off
+	if number == 1 && kind == "validator" && len(m.Vaults) > 0 {
+		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}
+	}
+	card, err := node.Init(x.Home, cfg, password)
+	if err != nil {
+		return nil, err
+	}
+	x.Card = *card
+	// The first node of a member is the one that sends and takes sealed parts and
+	// answers for it.
+	x.Card.Answers = number == 1 && kind == "validator"
+	return x, nil
+}
+
+func (n *Net) makeGenesis() error {
+	var members []node.GenesisMember
+	for _, m := range n.Manifest.Members {
+		admin, err := n.signer(m.ID, "admin")
+		if err != nil {
+			return err
+		}
+		members = append(members, node.GenesisMember{ID: m.ID, Name: m.Name, Roles: m.Roles, Admins: []ledger.Address{admin.Address()}})
+	}
+	var cards []node.Card
+	for _, x := range n.Nodes {
+		cards = append(cards, x.Card)
+	}
+	g, err := node.Genesis(n.Manifest.Network, uint64(time.Now().UnixMilli()), members, cards)
+	if err != nil {
+		return err
+	}
+	b, err := config.FormatGenesis(g)
+	if err != nil {
+		return err
+	}
+	n.genesis, n.ChainID = g, g.Hash().Hex()
+	return os.WriteFile(n.GenesisPath(), b, 0o644)
+}
+
+// freePort returns a TCP port of loopback that is free now.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// signer returns the key of a member's person; "admin" or one of Roles.
+func (n *Net) signer(member string, role sdk.ClientRole) (sdk.Signer, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	name := member + "/" + string(role)
+	if s, ok := n.signers[name]; ok {
+		return s, nil
+	}
+	password, err := os.ReadFile(n.PasswordPath())
+	if err != nil {
+		return nil, err
+	}
+	s, err := sdk.ReadKeyFile(n.KeyPath(member, role), string(password[:len(password)-1]))
+	if err != nil {
+		return nil, err
+	}
+	if n.signers == nil {
+		n.signers = make(map[string]sdk.Signer)
+	}
+	n.signers[name] = s
+	return s, nil
+}
+
+// Node returns the node with a name.
+func (n *Net) Node(name string) (*Node, error) {
+	for _, x := range n.Nodes {
+		if x.Name == name {
+			return x, nil
+		}
+	}
+	return nil, fmt.Errorf("no node %q in %s", name, n.Dir)
+}
+
+// First returns a member's first node.
+func (n *Net) First(member string) *Node {
+	for _, x := range n.Nodes {
+		if x.Member == member {
+			return x
+		}
+	}
+	return nil
+}
