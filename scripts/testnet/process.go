@@ -78,7 +78,6 @@ func (p *process) kill() {
 	<-p.done
 }
 
-
 // lastLine returns the last line that the process logged.
 func (p *process) lastLine() string {
 	b, err := os.ReadFile(p.log)
