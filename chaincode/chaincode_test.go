@@ -155,3 +155,22 @@ func TestASuccessfulCallEmitsWhatItWrote(t *testing.T) {
 		t.Error("the result is not the record in the state")
 	}
 }
+
+// TestRequestAllocatesLittle keeps the hot path from growing unnoticed: time
+// depends on the machine, allocations do not.
+func TestRequestAllocatesLittle(t *testing.T) {
+	w := newWorld(t)
+	w.found()
+	c := terms("c1")
+	c.AccessLimits = record.AccessLimits{FrequencyPerDay: record.MaxUses, MaxUses: record.MaxUses}
+	w.consent(c, "c1")
+	call := w.callAs("lender-a", "lender-a-app", "access:Request", encode(t, request("c1")))
+	got := testing.AllocsPerRun(200, func() {
+		if r, err := w.Try(call); err != nil || r.Code != record.OK {
+			t.Fatal(r.Message, err)
+		}
+	})
+	if got > 120 {
+		t.Errorf("a request makes %.0f allocations, want at most 120", got)
+	}
+}

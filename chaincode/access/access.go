@@ -151,12 +151,15 @@ func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) (*
 			return nil, err
 		}
 	}
-	written, err := ctx.Publish(record.RequestKey(r.RequestID), EventRequest, r)
+	written, err := ctx.Put(record.RequestKey(r.RequestID), r)
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Emit(EventRequest, written); err != nil {
+		return nil, err
+	}
 	after := *before
-	after.Head = record.NextHead(before.Head, []byte(written))
+	after.Head = record.NextHead(before.Head, written)
 	after.Requests++
 	if r.Decision == record.Permit {
 		after.Uses++

@@ -71,10 +71,15 @@ func (c *Context) Publish(key, event string, v record.Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return string(data), c.Emit(event, data)
+}
+
+// Emit sets the call's one event: a record just written.
+func (c *Context) Emit(event string, data []byte) error {
 	if err := c.GetStub().SetEvent(event, data); err != nil {
-		return "", fmt.Errorf("set event: %w", err)
+		return fmt.Errorf("set event: %w", err)
 	}
-	return string(data), nil
+	return nil
 }
 
 // Index writes an index row.

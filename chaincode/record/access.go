@@ -15,7 +15,7 @@ type ParamValues []ParamValue
 // MakeParamValues brings values into their one order.
 func MakeParamValues(values map[string]string) ParamValues {
 	out := make(ParamValues, 0, len(values))
-	for name, value := range values {
+	for name, value := range values { //archtest:order-free sorted below
 		out = append(out, ParamValue{name, value})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })

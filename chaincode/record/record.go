@@ -13,6 +13,8 @@
 package record
 
 import (
+	"sync"
+
 	"github.com/ethereum/go-ethereum/common"
 )
 
@@ -53,7 +55,9 @@ type Checked interface {
 // Encode returns the canonical JSON of r. It fails when a field is out of its
 // bounds or of its closed list, so what Encode wrote, Decode reads.
 func Encode(r Record) ([]byte, error) {
-	c := codec{buf: make([]byte, 0, 1024)}
+	c := writers.Get().(*codec)
+	defer writers.Put(c)
+	*c = codec{buf: c.buf[:0]}
 	c.root(r)
 	if c.err == nil && len(c.buf) > maxSize(r) {
 		c.fail("record longer than the limit")
@@ -61,8 +65,12 @@ func Encode(r Record) ([]byte, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	return c.buf, nil
+	return append(make([]byte, 0, len(c.buf)), c.buf...), nil
 }
+
+// writers keeps the buffers of writers, so that a record costs one allocation of
+// its own size.
+var writers = sync.Pool{New: func() any { return new(codec) }}
 
 // Decode reads the canonical JSON of r into r, which must be a zero value.
 // It refuses any other spelling of the same content: white space, another field
