@@ -151,10 +151,7 @@ func (a *Answerer) identify(ctx context.Context, p *Permit) (who person, missing
 // selectPart picks the part that the ledger commits to, or failing that one which
 // the lender itself sent: that one is examined, and fails.
 func (a *Answerer) selectPart(ctx context.Context, p *Permit) (wire []byte, ok bool, err error) {
-	err = a.cfg.Store.Reader().QueryRowContext(ctx, `SELECT sealed FROM query_parts
-		WHERE consent_id = ? AND version = ? AND (commitment = ? OR sender = ?)
-		ORDER BY commitment = ? DESC LIMIT 1`,
-		string(p.Consent.ConsentID), int64(p.Consent.Version), p.Consent.RecordCommitment[:],
+	err = a.sql.part.QueryRowContext(ctx, string(p.Consent.ConsentID), int64(p.Consent.Version), p.Consent.RecordCommitment[:],
 		string(p.Request.Consumer), p.Consent.RecordCommitment[:]).Scan(&wire)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
@@ -211,11 +208,11 @@ func (a *Answerer) examine(p *Permit, wire []byte) (claim, error) {
 // isBound reports whether this provider knows the claimed customer behind the
 // consent: by the endorsing wallet, or by its own authentication.
 func (a *Answerer) isBound(ctx context.Context, p *Permit, customer tag, wallet record.Address) (bound bool, err error) {
-	query, args := `SELECT EXISTS (SELECT 1 FROM query_wallets WHERE tag = ? AND wallet = ?)`, []any{customer[:], wallet[:]}
+	stmt, with := a.sql.wallet, any(wallet[:])
 	if auth := p.Consent.Authorisation; auth != nil && auth.Method == record.ProviderAuthenticated {
-		query, args = `SELECT EXISTS (SELECT 1 FROM query_sessions WHERE tag = ? AND consent_id = ?)`, []any{customer[:], string(p.Consent.ConsentID)}
+		stmt, with = a.sql.session, string(p.Consent.ConsentID)
 	}
-	if err := a.cfg.Store.Reader().QueryRowContext(ctx, query, args...).Scan(&bound); err != nil {
+	if err := stmt.QueryRowContext(ctx, customer[:], with).Scan(&bound); err != nil {
 		return false, fmt.Errorf("read binding: %w", err)
 	}
 	return bound, nil

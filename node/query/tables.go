@@ -67,9 +67,10 @@ CREATE TABLE IF NOT EXISTS query_checkpoint (
 	height INTEGER NOT NULL
 ) STRICT`
 
-// statements are prepared once on the writing connection and end with it.
+// statements are prepared once and end with their connections.
 type statements struct {
-	request, addRequest, frozen, freeze, account, debit, unwait *sql.Stmt
+	request, addRequest, frozen, freeze, account, debit, unwait *sql.Stmt // writing
+	seen, part, wallet, session                                 *sql.Stmt // reading
 }
 
 func (a *Answerer) createTables(ctx context.Context) error {
@@ -96,6 +97,20 @@ func (a *Answerer) createTables(ctx context.Context) error {
 			return fmt.Errorf("prepare query statement: %w", err)
 		}
 	}
+	for _, p := range []struct {
+		to  **sql.Stmt
+		sql string
+	}{
+		{&a.sql.seen, `SELECT 1 FROM query_requests WHERE request_id = ?`},
+		{&a.sql.part, `SELECT sealed FROM query_parts WHERE consent_id = ? AND version = ? AND (commitment = ? OR sender = ?)
+			ORDER BY commitment = ? DESC LIMIT 1`},
+		{&a.sql.wallet, `SELECT EXISTS (SELECT 1 FROM query_wallets WHERE tag = ? AND wallet = ?)`},
+		{&a.sql.session, `SELECT EXISTS (SELECT 1 FROM query_sessions WHERE tag = ? AND consent_id = ?)`},
+	} {
+		if *p.to, err = a.cfg.Store.Reader().PrepareContext(ctx, p.sql); err != nil {
+			return fmt.Errorf("prepare query statement: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -108,7 +123,7 @@ func (a *Answerer) known(ctx context.Context, id record.RequestID) (bool, error)
 		return true, nil
 	}
 	var one int
-	err := a.cfg.Store.Reader().QueryRowContext(ctx, `SELECT 1 FROM query_requests WHERE request_id = ?`, string(id)).Scan(&one)
+	err := a.sql.seen.QueryRowContext(ctx, string(id)).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
