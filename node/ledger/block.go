@@ -11,7 +11,9 @@ const (
 	MaxBlockRequests = 10_000
 	maxHeaderBytes   = 1 << 10
 	maxMetaBytes     = 64 << 10
-	maxEncodedBlock  = MaxBlockBytes + 16*MaxBlockRequests + maxHeaderBytes + maxMetaBytes
+	// MaxValidators votes of at most 80 bytes each.
+	maxCertificateBytes = 16 << 10
+	maxEncodedBlock     = MaxBlockBytes + 16*MaxBlockRequests + maxHeaderBytes + maxMetaBytes
 )
 
 // Header is what validators vote for.
@@ -81,11 +83,8 @@ func EncodeRequests(reqs [][]byte) []byte {
 // DecodeRequests reads what EncodeRequests wrote, within the bounds of a block.
 func DecodeRequests(b []byte) ([][]byte, error) {
 	var reqs [][]byte
-	if err := decode("block requests", b, MaxBlockBytes+16*MaxBlockRequests, &reqs); err != nil {
+	if err := decodeListed("block requests", b, MaxBlockBytes+16*MaxBlockRequests, &reqs, MaxBlockRequests); err != nil {
 		return nil, err
-	}
-	if len(reqs) > MaxBlockRequests {
-		return nil, fmt.Errorf("decode block requests: %d requests, at most %d are allowed", len(reqs), MaxBlockRequests)
 	}
 	return reqs, nil
 }
@@ -107,7 +106,7 @@ func (b *Block) Encode() []byte {
 // together.
 func DecodeBlock(b []byte) (*Block, error) {
 	var r blockRLP
-	if err := decode("block", b, maxEncodedBlock, &r); err != nil {
+	if err := decodeListed("block", b, maxEncodedBlock, &r, MaxBlockRequests, 1); err != nil {
 		return nil, err
 	}
 	if err := wantDomain("header", r.Header.Domain, domainHeader); err != nil {
@@ -186,7 +185,7 @@ func (c *Certificate) Encode() []byte { return mustEncode(c) }
 // DecodeCertificate reads canonical bytes; it does not check the votes.
 func DecodeCertificate(b []byte) (*Certificate, error) {
 	c := new(Certificate)
-	if err := decode("certificate", b, 16<<10, c); err != nil {
+	if err := decode("certificate", b, maxCertificateBytes, c); err != nil {
 		return nil, err
 	}
 	return c, nil

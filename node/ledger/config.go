@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
-// MaxConfigBytes bounds an encoded config.
-const MaxConfigBytes = 128 << 10
+// Bounds of a config.
+const (
+	MaxConfigBytes = 128 << 10 // encoded
+	MaxMembers     = 256
+	MaxValidators  = 128
+)
 
 // Config is the ordering-level configuration: who belongs, who orders, with
 // which keys, addresses and limits. It changes only by an Update, alone in its
@@ -110,11 +115,11 @@ func (c *Config) Check() error {
 	if err := checkName("network", c.Network); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	if len(c.Members) == 0 || len(c.Members) > 256 {
-		return fmt.Errorf("config: %d members, want 1 to 256", len(c.Members))
+	if n := len(c.Members); n == 0 || n > MaxMembers {
+		return fmt.Errorf("config: %d members, want 1 to %d", n, MaxMembers)
 	}
-	if n := len(c.Validators); n == 0 || n > 128 {
-		return fmt.Errorf("config: %d validators, want 1 to 128", n)
+	if n := len(c.Validators); n == 0 || n > MaxValidators {
+		return fmt.Errorf("config: %d validators, want 1 to %d", n, MaxValidators)
 	}
 	for i := range c.Members {
 		if err := c.checkMember(i); err != nil {
@@ -139,8 +144,8 @@ func (c *Config) checkMember(i int) error {
 	if i > 0 && c.Members[i-1].ID >= m.ID {
 		return fmt.Errorf("ids must ascend without repeats, %q comes after %q", m.ID, c.Members[i-1].ID)
 	}
-	if len(m.Name) == 0 || len(m.Name) > 128 {
-		return fmt.Errorf("name has %d bytes, want 1 to 128", len(m.Name))
+	if len(m.Name) == 0 || len(m.Name) > 128 || !utf8.ValidString(m.Name) {
+		return fmt.Errorf("name has %d bytes, want 1 to 128 of UTF-8", len(m.Name))
 	}
 	for j, r := range m.Roles {
 		if !slices.Contains(memberRoles, r) {
@@ -182,8 +187,8 @@ func (c *Config) checkValidator(i int) error {
 		return fmt.Errorf("%d addresses, want 1 to 4", len(v.Addrs))
 	}
 	for _, a := range v.Addrs {
-		if len(a) == 0 || len(a) > 256 {
-			return fmt.Errorf("an address has %d bytes, want 1 to 256", len(a))
+		if len(a) == 0 || len(a) > 256 || !utf8.ValidString(a) {
+			return fmt.Errorf("an address has %d bytes, want 1 to 256 of UTF-8", len(a))
 		}
 	}
 	for j := range i {

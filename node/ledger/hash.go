@@ -23,6 +23,7 @@ const (
 	domainTransaction = "assent/transaction/1"
 	domainConfig      = "assent/config/1"
 	domainUpdate      = "assent/config-update/1"
+	domainApproval    = "assent/config-approval/1"
 	domainSeal        = "assent/seal/1"
 	domainHeader      = "assent/header/1"
 	domainVote        = "assent/vote/1"
@@ -58,6 +59,43 @@ func decode(what string, b []byte, limit int, v any) error {
 	}
 	if err := rlp.DecodeBytes(b, v); err != nil {
 		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+// decodeListed is decode for an object with a list whose elements may be tiny: it
+// refuses b first when the list at path has more than most elements.
+func decodeListed(what string, b []byte, limit int, v any, most int, path ...int) error {
+	if len(b) <= limit {
+		if err := checkCount(what, b, most, path...); err != nil {
+			return err
+		}
+	}
+	return decode(what, b, limit, v)
+}
+
+// checkCount refuses b when the list at path (indexes from the outermost list
+// inwards) has more than limit elements. RLP writes an empty element in one
+// byte, for which decoding would take up to 40.
+func checkCount(what string, b []byte, limit int, path ...int) error {
+	list, _, err := rlp.SplitList(b)
+	for _, i := range path {
+		for ; err == nil && i > 0; i-- {
+			_, _, list, err = rlp.Split(list)
+		}
+		if err == nil {
+			list, _, err = rlp.SplitList(list)
+		}
+	}
+	n := 0
+	if err == nil {
+		n, err = rlp.CountValues(list)
+	}
+	if err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	if n > limit {
+		return fmt.Errorf("decode %s: a list has %d elements, more than the limit of %d", what, n, limit)
 	}
 	return nil
 }

@@ -90,5 +90,8 @@ func (l *LightClient) Verify(c *CertifiedHeader) error {
 	if c.Header.ConfigSeq > l.config.Seq {
 		return fmt.Errorf("header %d was voted under config %d, this client knows config %d: fetch the config blocks between", c.Header.Height, c.Header.ConfigSeq, l.config.Seq)
 	}
+	if c.Header.ConfigSeq == l.config.Seq && c.Header.Height <= l.height {
+		return fmt.Errorf("header %d was voted under config %d, which was set at height %d", c.Header.Height, l.config.Seq, l.height)
+	}
 	return l.config.VerifyCertificate(&c.Header, &c.Certificate)
 }

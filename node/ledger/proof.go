@@ -8,8 +8,11 @@ import (
 	"github.com/ethereum/go-ethereum/trie"
 )
 
-// MaxProofBytes bounds an encoded proof.
-const MaxProofBytes = 1 << 20
+// Bounds of proofs.
+const (
+	MaxProofBytes = 1 << 20 // of an encoded proof
+	maxProofNodes = 65      // a path of 64 nibbles, and the root
+)
 
 // StateProof shows the value of a record, or that there is none, under a state
 // root. Present tells which; Value is the record's bytes.
@@ -24,6 +27,9 @@ type StateProof struct {
 func (p *StateProof) Verify(root Hash) error {
 	if KeepingOf(p.Key) != KeepRecord {
 		return fmt.Errorf("state proof of %q: such rows are committed by receipts, not by the state root", p.Key)
+	}
+	if _, _, err := SplitKey(p.Key); err != nil {
+		return fmt.Errorf("state proof: %w", err)
 	}
 	if !p.Present && len(p.Value) != 0 {
 		return fmt.Errorf("state proof of %q: absent, yet it carries a value", p.Key)
@@ -104,7 +110,7 @@ func (c *CertifiedHeader) Encode() []byte {
 // DecodeCertifiedHeader reads canonical bytes; it does not check the votes.
 func DecodeCertifiedHeader(b []byte) (*CertifiedHeader, error) {
 	c := new(CertifiedHeader)
-	if err := decode("certified header", b, maxHeaderBytes+16<<10, c); err != nil {
+	if err := decode("certified header", b, maxHeaderBytes+maxCertificateBytes, c); err != nil {
 		return nil, err
 	}
 	if err := wantDomain("header", c.Header.Domain, domainHeader); err != nil {
@@ -119,7 +125,7 @@ func (p *StateProof) Encode() []byte { return mustEncode(p) }
 // DecodeStateProof reads canonical bytes; it checks nothing but the form.
 func DecodeStateProof(b []byte) (*StateProof, error) {
 	p := new(StateProof)
-	if err := decode("state proof", b, MaxProofBytes, p); err != nil {
+	if err := decodeListed("state proof", b, MaxProofBytes, p, maxProofNodes, 3); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -124,7 +124,7 @@ func (t *Transaction) Encode() []byte { return mustEncode(&transactionRLP{t.Payl
 // chain: it does not check the signature.
 func DecodeTransaction(b []byte) (*Transaction, error) {
 	var r transactionRLP
-	if err := decode("transaction", b, MaxRequestBytes, &r); err != nil {
+	if err := decodeListed("transaction", b, MaxRequestBytes, &r, MaxArgs, 0, 6); err != nil {
 		return nil, err
 	}
 	if err := wantDomain("transaction", r.Payload.Domain, domainTransaction); err != nil {
@@ -143,9 +143,6 @@ func (p *Payload) check() error {
 		if err := checkName(n.what, n.s); err != nil {
 			return err
 		}
-	}
-	if len(p.Args) > MaxArgs {
-		return fmt.Errorf("%d arguments, at most %d are allowed", len(p.Args), MaxArgs)
 	}
 	if p.ValidUntil < p.NotBefore || p.ValidUntil-p.NotBefore > MaxValidityMillis {
 		return fmt.Errorf("validity from %d to %d ms: must end after it begins and last at most %d ms", p.NotBefore, p.ValidUntil, MaxValidityMillis)

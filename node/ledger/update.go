@@ -40,14 +40,14 @@ func (u *Update) body() updateBody {
 func (u *Update) ID() Hash { b := u.body(); return hashOf(&b) }
 
 // ApprovalDigest returns what an admin signs:
-// keccak256(RLP [domain, chainID, seq, keccak256(config)]).
+// keccak256(RLP [domain, chainID, seq, keccak256(config)]), a domain of its own.
 func (u *Update) ApprovalDigest() Hash {
 	return hashOf(&struct {
 		Domain     string
 		ChainID    Hash
 		Seq        uint64
 		ConfigHash Hash
-	}{domainUpdate, u.ChainID, u.Config.Seq, u.Config.Hash()})
+	}{domainApproval, u.ChainID, u.Config.Seq, u.Config.Hash()})
 }
 
 // Encode returns RLP [body, approvals].
@@ -56,7 +56,7 @@ func (u *Update) Encode() []byte { return mustEncode(&updateRLP{u.body(), u.Appr
 // DecodeUpdate reads an encoded update; it does not check the approvals.
 func DecodeUpdate(b []byte) (*Update, error) {
 	var r updateRLP
-	if err := decode("config update", b, MaxRequestBytes, &r); err != nil {
+	if err := decodeListed("config update", b, MaxRequestBytes, &r, MaxMembers, 1); err != nil {
 		return nil, err
 	}
 	if err := wantDomain("config update", r.Body.Domain, domainUpdate); err != nil {
@@ -81,6 +81,14 @@ func (u *Update) Verify(chain Hash, current *Config) error {
 		return fmt.Errorf("config update %d does not follow config %d: propose it anew on the config in force", u.Config.Seq, current.Seq)
 	case u.Config.Network != current.Network || u.Config.GenesisTime != current.GenesisTime:
 		return fmt.Errorf("config update %d changes the network's name or genesis time, which are fixed", u.Config.Seq)
+	}
+	if err := u.Config.Check(); err != nil {
+		return fmt.Errorf("config update %d: %w", u.Config.Seq, err)
+	}
+	for _, v := range u.Config.Validators {
+		if old := current.Validator(v.ID); old != nil && old.VoteKey != v.VoteKey {
+			return fmt.Errorf("config update %d gives validator %d another vote key: remove it and add one with a new id", u.Config.Seq, v.ID)
+		}
 	}
 	digest := u.ApprovalDigest()
 	for i, a := range u.Approvals {
