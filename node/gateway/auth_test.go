@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -361,6 +362,7 @@ func TestOpenCallsPerClientAreBounded(t *testing.T) {
 		if t.Context().Err() != nil {
 			t.Fatal("ended streams still count")
 		}
+		runtime.Gosched()
 	}
 	_, err = r.evaluate(tok, "catalog", "GetProduct", "p")
 	want(t, "after they ended", err, 0)

@@ -43,7 +43,7 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 		return err
 	}
 	for {
-		events, after, err := s.cfg.Events.Read(ctx, next, api.Heartbeat)
+		events, after, err := s.cfg.Events.Read(ctx, next, s.cfg.Limits.Heartbeat)
 		if err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 			}
 		}
 		next = after
-		if time.Since(out.last) >= api.Heartbeat {
+		if time.Since(out.last) >= s.cfg.Limits.Heartbeat {
 			if err := out.send(nil, next); err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,13 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(loadURL) != "" {
+		runLoad() // this process is the client of a benchmark
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // signerOf returns the same key for the same name.
 func signerOf(name string) ledger.KeySigner {
@@ -362,16 +369,14 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	var once sync.Once
 	r.stop = func() {
 		once.Do(func() {
+			r.http.CloseIdleConnections() // or the protocol's good-bye takes a second
 			cancel()
 			if err := <-done; err != nil {
 				t.Errorf("run: %v", err)
 			}
 		})
 	}
-	t.Cleanup(func() {
-		r.http.CloseIdleConnections()
-		r.stop()
-	})
+	t.Cleanup(r.stop)
 	return r
 }
 

@@ -62,6 +62,7 @@ type Limits struct {
 	Streams        int           // open calls per connection; 1,000
 	RequestTimeout time.Duration // of a call beside what it asks to wait, and of a request's arrival; 10 s
 	StreamStall    time.Duration // longest time a message of a stream may take to leave; 30 s
+	Heartbeat      time.Duration // longest silence of a stream; api.Heartbeat, at most
 	Tokens         int           // verified tokens remembered; 8,192
 }
 
@@ -74,6 +75,7 @@ func (l *Limits) defaults() {
 	def(&l.Streams, 1_000)
 	def(&l.RequestTimeout, 10*time.Second)
 	def(&l.StreamStall, 30*time.Second)
+	def(&l.Heartbeat, api.Heartbeat)
 	def(&l.Tokens, 8_192)
 }
 
@@ -97,7 +99,9 @@ func (c *Config) check() error {
 	need(c.Limits.ClientRate > 0 && c.Limits.AnonymousRate > 0, "rates must be above zero")
 	need(c.Limits.ClientBurst > 0 && c.Limits.ClientStreams > 0 && c.Limits.Connections > 0 && c.Limits.Streams > 0 && c.Limits.Tokens > 0,
 		"limits must be above zero")
-	need(c.Limits.RequestTimeout > 0 && c.Limits.StreamStall > 0, "timeouts must be above zero")
+	need(c.Limits.RequestTimeout > 0, "RequestTimeout must be above zero")
+	need(c.Limits.Heartbeat > 0 && c.Limits.Heartbeat <= api.Heartbeat && 2*c.Limits.Heartbeat <= c.Limits.StreamStall,
+		"a heartbeat must come at least every "+api.Heartbeat.String()+" and twice within StreamStall")
 	return errors.Join(errs...)
 }
 
