@@ -76,6 +76,9 @@ func openEndpoint(raw string, s *settings) (*endpoint, error) {
 	}
 	e := &endpoint{url: strings.TrimSuffix(u.String(), "/")}
 	e.http = &http.Client{Transport: transport(s, pins)}
+	if s.middleware != nil {
+		e.http.Transport = s.middleware(e.http.Transport)
+	}
 	opts := []connect.ClientOption{
 		connect.WithReadMaxBytes(api.MaxResponseBytes),
 		connect.WithAcceptCompression("gzip", nil, nil), // sealed bytes do not shrink

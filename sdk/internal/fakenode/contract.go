@@ -1,0 +1,549 @@
+package fakenode
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// call is one execution of a contract function.
+type call struct {
+	n      *Network
+	org    record.OrgID
+	key    record.Address
+	txID   ledger.Hash
+	now    record.Millis
+	height uint64
+	args   []string
+
+	writes    map[string][]byte
+	events    []ledger.Event
+	permitted *record.Request
+}
+
+func refuse(code record.Code, format string, args ...any) error {
+	return &record.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (c *call) run(contract, function string, args [][]byte) ([]byte, error) {
+	f, ok := functions[contract+"."+function]
+	if !ok {
+		return nil, refuse(record.CodeUnknownFunction, "no function %s.%s", contract, function)
+	}
+	for _, a := range args {
+		c.args = append(c.args, string(a))
+	}
+	if len(c.args) != f.args {
+		return nil, refuse(record.CodeUnknownFunction, "%d arguments", len(c.args))
+	}
+	if f.write != (c.writes != nil) {
+		return nil, refuse(record.CodeReadOnlyFunction, "%s", function)
+	}
+	if f.write {
+		client, err := load[record.Client](c, record.ClientKey(c.org, c.key))
+		if err != nil {
+			return nil, refuse(record.CodeUnknownKey, "client key is not registered")
+		}
+		if !client.HasRole(f.roles...) && len(f.roles) > 0 {
+			return nil, refuse(record.CodeForbidden, "client key has none of the roles %v", f.roles)
+		}
+	}
+	return f.do(c)
+}
+
+func load[T any, P interface {
+	*T
+	record.Record
+}](c *call, key string) (*T, error) {
+	b, ok := c.n.rows[key]
+	if !ok {
+		return nil, refuse(record.CodeNotFound, "no record")
+	}
+	return record.Load[T, P](b)
+}
+
+func (c *call) publish(name, key string, r record.Record) ([]byte, error) {
+	b, err := record.Encode(r)
+	if err != nil {
+		return nil, refuse(record.CodeBadRequest, "%v", err)
+	}
+	contract, _, _ := strings.Cut(key, "/")
+	c.writes[key] = b
+	c.events = append(c.events, ledger.Event{Contract: contract, Name: name, Payload: b})
+	return b, nil
+}
+
+type function struct {
+	args  int
+	write bool
+	roles []record.ClientRole
+	do    func(c *call) ([]byte, error)
+}
+
+func show(key func(c *call) string) function {
+	return function{args: 1, do: func(c *call) ([]byte, error) {
+		b, ok := c.n.rows[key(c)]
+		if !ok {
+			return nil, refuse(record.CodeNotFound, "no record")
+		}
+		return b, nil
+	}}
+}
+
+// scan loads every row under a prefix, by key.
+func scan[T any, P interface {
+	*T
+	record.Record
+}](c *call, prefix string) []T {
+	var out []T
+	for _, k := range slices.Sorted(maps.Keys(c.n.rows)) {
+		if !strings.HasPrefix(k, prefix) {
+			continue
+		}
+		v, err := record.Load[T, P](c.n.rows[k])
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, *v)
+	}
+	return out
+}
+
+func writes(do func(c *call) ([]byte, error), roles ...record.ClientRole) function {
+	return function{args: 1, write: true, roles: roles, do: do}
+}
+
+func (f function) with(args int) function { f.args = args; return f }
+
+var functions = table()
+
+func table() map[string]function {
+	admin, officer, integration := record.RoleAdmin, record.RoleOfficer, record.RoleIntegration
+	return map[string]function{
+		"membership.RegisterClient": writes((*call).registerClient, admin),
+		"membership.RevokeClient":   writes((*call).revokeClient, admin).with(3),
+		"membership.SetNode":        writes((*call).setNode, admin),
+		"membership.SetDataKey":     writes((*call).setDataKey, admin, record.RoleOperator),
+		"membership.GetMember":      show(func(c *call) string { return record.MemberKey(record.OrgID(c.args[0])) }),
+		"membership.GetClient": show(func(c *call) string {
+			a, _ := record.ParseAddress(c.args[1])
+			return record.ClientKey(record.OrgID(c.args[0]), a)
+		}).with(2),
+		"membership.ListMembers": {do: func(c *call) ([]byte, error) {
+			return must(&record.MemberList{Members: scan[record.Member](c, record.MemberPrefix())}), nil
+		}},
+		"membership.ListClients": {args: 1, do: func(c *call) ([]byte, error) {
+			return must(&record.ClientList{Clients: scan[record.Client](c, record.ClientPrefix(record.OrgID(c.args[0])))}), nil
+		}},
+		"membership.ListNodes": {do: func(c *call) ([]byte, error) {
+			return must(&record.NodeList{Nodes: scan[record.Node](c, record.NodePrefix())}), nil
+		}},
+		"membership.ListDataKeys": {args: 1, do: func(c *call) ([]byte, error) {
+			return must(&record.DataKeyList{DataKeys: scan[record.DataKey](c, record.DataKeyPrefix(record.OrgID(c.args[0])))}), nil
+		}},
+
+		"catalog.PublishNotice":   writes((*call).publishNotice, officer),
+		"catalog.PublishProduct":  writes((*call).publishProduct, officer),
+		"catalog.ApproveTemplate": writes((*call).approveTemplate, officer),
+		"catalog.OpenEpoch":       writes((*call).openEpoch, officer, integration).with(2),
+		"catalog.GetNotice": show(func(c *call) string {
+			h, _ := record.ParseHash(c.args[0])
+			return record.NoticeKey(h)
+		}),
+		"catalog.GetProduct":  show(func(c *call) string { return record.ProductKey(record.ProductID(c.args[0])) }),
+		"catalog.GetTemplate": show(func(c *call) string { return record.TemplateKey(record.TemplateID(c.args[0])) }),
+		"catalog.GetEpoch":    show(func(c *call) string { return record.EpochKey(record.ProductID(c.args[0])) }),
+		"catalog.ListProducts": {args: 1, do: func(c *call) ([]byte, error) {
+			return must(&record.ProductList{Products: scan[record.Product](c, record.ProductPrefix())}), nil
+		}},
+		"catalog.ListTemplates": {args: 1, do: func(c *call) ([]byte, error) {
+			return must(&record.TemplateList{Templates: scan[record.Template](c, "catalog/template/")}), nil
+		}},
+
+		"consent.Create":    writes((*call).createConsent, integration),
+		"consent.Authorise": writes((*call).authorise).with(3),
+		"consent.Reject":    writes((*call).reject).with(2),
+		"consent.Revoke":    writes((*call).revoke).with(4),
+		"consent.Get":       show(func(c *call) string { return record.ConsentKey(record.ConsentID(c.args[0])) }),
+		"consent.ListByParty": {args: 4, do: func(c *call) ([]byte, error) {
+			return listConsents(c, func(v *record.Consent) bool {
+				party := record.OrgID(c.args[0])
+				return (v.Consumer() == party || v.Provider() == party) && (c.args[1] == "" || v.Status == record.Status(c.args[1]))
+			}, c.args[2], c.args[3])
+		}},
+		"consent.ListByPrincipal": {args: 1, do: func(c *call) ([]byte, error) {
+			return listConsents(c, func(v *record.Consent) bool { return record.FormatAddress(v.PrincipalKey) == c.args[0] }, "100", "")
+		}},
+
+		"access.Request":       writes((*call).request, integration),
+		"access.Receipt":       writes((*call).receipt, integration),
+		"access.GetRequest":    show(func(c *call) string { return record.RequestKey(record.RequestID(c.args[0])) }),
+		"access.GetReceipt":    show(func(c *call) string { return record.ReceiptKey(record.RequestID(c.args[0])) }),
+		"access.Usage":         show(func(c *call) string { return record.UsageKey(record.ConsentID(c.args[0])) }),
+		"access.ListByConsent": {args: 3, do: (*call).listRequests},
+	}
+}
+
+func parse[T any, P interface {
+	*T
+	record.Checked
+}](c *call) (*T, error) {
+	v, err := record.Parse[T, P](c.args[0])
+	if err != nil {
+		return nil, refuse(record.CodeBadRequest, "%v", err)
+	}
+	return v, nil
+}
+
+func (c *call) registerClient() ([]byte, error) {
+	spec, err := parse[record.ClientSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("client", record.ClientKey(c.org, spec.Address), &record.Client{
+		Address: spec.Address, Label: spec.Label, OrgID: c.org, RegisteredAt: c.now, Roles: spec.Roles, ValidUntil: spec.ValidUntil,
+	})
+}
+
+func (c *call) revokeClient() ([]byte, error) {
+	key, err := record.ParseAddress(c.args[0])
+	if err != nil {
+		return nil, refuse(record.CodeBadRequest, "%v", err)
+	}
+	v, err := load[record.Client](c, record.ClientKey(c.org, key))
+	if err != nil {
+		return nil, err
+	}
+	v.RevokedAt, v.RevokeReason = c.now, record.KeyReason(c.args[2])
+	return c.publish("client", record.ClientKey(c.org, key), v)
+}
+
+func (c *call) setNode() ([]byte, error) {
+	spec, err := parse[record.NodeSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("node", record.NodeKey(c.org, spec.NodeID), &record.Node{NodeSpec: *spec, OrgID: c.org, UpdatedAt: c.now})
+}
+
+func (c *call) setDataKey() ([]byte, error) {
+	spec, err := parse[record.DataKeySpec](c)
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("datakey", record.DataKeyKey(c.org, spec.KeyID), &record.DataKey{DataKeySpec: *spec, OrgID: c.org, SetAt: c.now})
+}
+
+func (c *call) publishNotice() ([]byte, error) {
+	spec, err := parse[record.NoticeSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	h, err := spec.Hash()
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("notice", record.NoticeKey(h), &record.Notice{NoticeSpec: *spec, NoticeHash: h, OrgID: c.org, PublishedAt: c.now})
+}
+
+func (c *call) publishProduct() ([]byte, error) {
+	spec, err := parse[record.ProductSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("product", record.ProductKey(spec.ProductID), &record.Product{ProductSpec: *spec, Provider: c.org, PublishedAt: c.now, PublishedBy: c.key})
+}
+
+func (c *call) approveTemplate() ([]byte, error) {
+	spec, err := parse[record.TemplateSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	h, err := spec.CodeHash()
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("template", record.TemplateKey(spec.TemplateID), &record.Template{TemplateSpec: *spec, Provider: c.org, CodeHash: h, ApprovedAt: c.now, ApprovedBy: c.key})
+}
+
+func (c *call) openEpoch() ([]byte, error) {
+	number, err := strconv.ParseUint(c.args[1], 10, 64)
+	if err != nil {
+		return nil, refuse(record.CodeBadRequest, "epoch")
+	}
+	id := record.ProductID(c.args[0])
+	return c.publish("epoch", record.EpochKey(id), &record.Epoch{Epoch: number, OpenedAt: c.now, OpenedBy: c.key, ProductID: id, Provider: c.org})
+}
+
+func (c *call) createConsent() ([]byte, error) {
+	terms, err := parse[record.ConsentTerms](c)
+	if err != nil {
+		return nil, err
+	}
+	if terms.Consumer() != c.org {
+		return nil, refuse(record.CodeForbidden, "caller's member is not the DATA_CONSUMER party")
+	}
+	key := record.ConsentKey(terms.ConsentID)
+	if _, taken := c.n.rows[key]; taken {
+		return nil, refuse(record.CodeAlreadyExists, "consent id is taken")
+	}
+	v := &record.Consent{ConsentTerms: *terms, CreatedAt: c.now, CreatedBy: c.key}
+	return c.enter(v, record.AwaitingAuthorisation, record.ReasonCreated, record.ByParty)
+}
+
+func (c *call) enter(v *record.Consent, to record.Status, why record.Reason, by record.Initiator) ([]byte, error) {
+	v.Status, v.StatusUpdateDateTime = to, c.now
+	v.StatusReason = append(v.StatusReason, record.StatusReason{At: c.now, Code: why, Initiator: by, OrgID: c.org})
+	return c.publish("consent", record.ConsentKey(v.ConsentID), v)
+}
+
+// proven loads a consent in a state and checks the subject's signature, unless
+// the bank brings evidence of its own.
+func (c *call) proven(evidence string, in record.Status, digest func(*record.Consent) (ledger.Hash, error)) (*record.Consent, error) {
+	e, err := record.Parse[record.Evidence](evidence)
+	if err != nil {
+		return nil, refuse(record.CodeBadRequest, "%v", err)
+	}
+	v, err := load[record.Consent](c, record.ConsentKey(record.ConsentID(c.args[0])))
+	if err != nil {
+		return nil, refuse(record.CodeConsentUnknown, "no such consent")
+	}
+	if v.Status != in {
+		return nil, refuse(record.CodeWrongState, "consent is %s", v.Status)
+	}
+	if len(e.Signature) == 0 {
+		if c.org != v.Provider() {
+			return nil, refuse(record.CodeForbidden, "not the provider")
+		}
+		return v, nil
+	}
+	d, err := digest(v)
+	if err == nil {
+		err = record.Verify(d, e.Signature, v.PrincipalKey)
+	}
+	if err != nil {
+		return nil, refuse(record.CodeBadSignature, "%v", err)
+	}
+	return v, nil
+}
+
+func (c *call) authorise() ([]byte, error) {
+	v, err := c.proven(c.args[2], record.AwaitingAuthorisation, func(v *record.Consent) (ledger.Hash, error) { return v.ConsentTerms.Digest(c.n.ChainID()) })
+	if err != nil {
+		return nil, err
+	}
+	return c.enter(v, record.Authorised, record.ReasonAuthorised, record.BySubject)
+}
+
+func (c *call) reject() ([]byte, error) {
+	v, err := c.proven(c.args[1], record.AwaitingAuthorisation, func(v *record.Consent) (ledger.Hash, error) {
+		return record.RevocationOf(&v.ConsentTerms, record.ReasonRefused).Digest(c.n.ChainID())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.enter(v, record.Rejected, record.ReasonRefused, record.BySubject)
+}
+
+func (c *call) revoke() ([]byte, error) {
+	why := record.Reason(c.args[2])
+	v, err := c.proven(c.args[3], record.Authorised, func(v *record.Consent) (ledger.Hash, error) {
+		return record.RevocationOf(&v.ConsentTerms, why).Digest(c.n.ChainID())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.enter(v, record.Revoked, why, record.BySubject)
+}
+
+// page cuts items by a bookmark that is an index.
+func page[T any](items []T, size, bookmark string) ([]T, string) {
+	n, _ := strconv.Atoi(size)
+	from, _ := strconv.Atoi(bookmark)
+	items = items[min(from, len(items)):]
+	if len(items) <= n {
+		return items, ""
+	}
+	return items[:n], strconv.Itoa(from + n)
+}
+
+func listConsents(c *call, match func(*record.Consent) bool, size, bookmark string) ([]byte, error) {
+	var found []record.Consent
+	for _, v := range scan[record.Consent](c, "consent/rec/") {
+		if match(&v) {
+			found = append(found, v)
+		}
+	}
+	out, next := page(found, size, bookmark)
+	return must(&record.ConsentPage{Bookmark: next, Consents: out}), nil
+}
+
+func (c *call) request() ([]byte, error) {
+	spec, err := parse[record.RequestSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	v, err := load[record.Consent](c, record.ConsentKey(spec.ConsentID))
+	if err != nil {
+		return nil, refuse(record.CodeConsentUnknown, "no such consent")
+	}
+	if v.Consumer() != c.org {
+		return nil, refuse(record.CodeForbidden, "caller's member is not the consent's DATA_CONSUMER party")
+	}
+	u, err := load[record.Usage](c, record.UsageKey(spec.ConsentID))
+	if err != nil {
+		u = &record.Usage{ConsentID: spec.ConsentID}
+	}
+	r := &record.Request{
+		AnswerKey: spec.AnswerKey, ClientKey: c.key, Code: c.decide(v, u, spec), ConsentID: v.ConsentID, ConsentVersion: v.Version,
+		Consumer: v.Consumer(), Decision: record.Deny, ProductID: v.ProductID, Provider: v.Provider(), Purpose: spec.Purpose,
+		RequestID: record.NewRequestID(c.txID), RequestedAt: c.now, Sequence: u.Requests + 1, TemplateID: spec.TemplateID,
+	}
+	if r.Code == record.CodePermit {
+		t, err := load[record.Template](c, record.TemplateKey(spec.TemplateID))
+		if err != nil {
+			return nil, err
+		}
+		r.Decision, r.CodeHash, r.Epoch, r.Deadline, r.Params = record.Permit, t.CodeHash, 1, c.now+t.AnswerTTL, spec.Params
+		u.Uses++
+		c.permitted = r
+	}
+	b, err := c.publish("request", record.RequestKey(r.RequestID), r)
+	if err != nil {
+		return nil, err
+	}
+	u.Requests, u.Head = u.Requests+1, record.NextHead(u.Head, b)
+	c.writes[record.UsageKey(u.ConsentID)] = must(u)
+	return must(&record.Decision{Code: r.Code, Deadline: r.Deadline, Decision: r.Decision, Epoch: r.Epoch, RequestID: r.RequestID}), nil
+}
+
+func (c *call) decide(v *record.Consent, u *record.Usage, spec *record.RequestSpec) record.Code {
+	switch {
+	case v.Status == record.Revoked:
+		return record.CodeConsentRevoked
+	case v.Status != record.Authorised:
+		return record.CodeConsentNotAuthorised
+	case !record.HasItem(v.Purposes, spec.Purpose):
+		return record.CodePurposeNotAllowed
+	case !record.HasItem(v.TemplateIDs, spec.TemplateID):
+		return record.CodeTemplateNotAllowed
+	case u.Uses >= v.AccessLimits.MaxUses:
+		return record.CodeUsesExhausted
+	}
+	return record.CodePermit
+}
+
+func (c *call) receipt() ([]byte, error) {
+	spec, err := parse[record.ReceiptSpec](c)
+	if err != nil {
+		return nil, err
+	}
+	r, err := load[record.Request](c, record.RequestKey(spec.RequestID))
+	if err != nil {
+		return nil, err
+	}
+	return c.publish("receipt", record.ReceiptKey(r.RequestID), &record.Receipt{
+		ClientKey: c.key, CodeHash: spec.CodeHash, ConsentID: r.ConsentID, Consumer: r.Consumer, Deadline: r.Deadline,
+		EvaluatedHeight: spec.EvaluatedHeight, OrgID: c.org, Outcome: spec.Outcome, Provider: r.Provider, RecordedAt: c.now,
+		RequestID: r.RequestID, ResultCommitment: spec.ResultCommitment,
+	})
+}
+
+func (c *call) listRequests() ([]byte, error) {
+	var found []record.Request
+	for _, r := range scan[record.Request](c, "access/log/request/") {
+		if r.ConsentID == record.ConsentID(c.args[0]) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b record.Request) int { return int(a.Sequence) - int(b.Sequence) })
+	out, next := page(found, c.args[1], c.args[2])
+	return must(&record.RequestPage{Bookmark: next, Requests: out}), nil
+}
+
+// provide is the bank: it answers a permitted request and records its receipt.
+func (n *Network) provide(r *record.Request, height uint64) {
+	n.mu.Lock()
+	t, err := record.Load[record.Template](n.rows[record.TemplateKey(r.TemplateID)])
+	n.mu.Unlock()
+	if err != nil {
+		panic(err)
+	}
+	honest := answer.Answer{Outcome: record.Answered, Body: record.AnswerBody{
+		ChainID: n.ChainID(), CodeHash: r.CodeHash, ConsentID: r.ConsentID, Epoch: r.Epoch, EvaluatedHeight: height,
+		RequestID: r.RequestID, Salt: answer.NewSalt(), TemplateID: r.TemplateID, Value: t.Outputs[0],
+	}}
+	sealed, committed, send := honest, honest, true
+	if n.Provider != nil {
+		sealed, committed, send = n.Provider(r, honest)
+	}
+	spec := &record.ReceiptSpec{Outcome: committed.Outcome, RequestID: r.RequestID}
+	if committed.Outcome != record.Overdue {
+		spec.EvaluatedHeight = committed.Body.EvaluatedHeight
+	}
+	if committed.Outcome == record.Answered {
+		spec.CodeHash = committed.Body.CodeHash
+		if spec.ResultCommitment, err = committed.Body.Commitment(); err != nil {
+			panic(err)
+		}
+	}
+	if _, err := n.Act("integration "+Bank, Bank, "access", "Receipt", string(must(spec))); err != nil {
+		panic(err)
+	}
+	if send {
+		n.send(r, sealed)
+	}
+}
+
+func (n *Network) send(r *record.Request, a answer.Answer) {
+	pub, err := answer.ParsePublicKey(r.AnswerKey)
+	if err != nil {
+		panic(err)
+	}
+	ctx := answer.Context{ChainID: n.ChainID(), RequestID: r.RequestID, Recipient: r.Consumer, KeyID: answer.KeyID(r.AnswerKey)}
+	if n.SealFor != nil {
+		ctx = n.SealFor(ctx)
+	}
+	s, err := answer.Seal(pub, ctx, a)
+	if err != nil {
+		panic(err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.answers[string(r.RequestID)] = s.Encode()
+	close(n.news)
+	n.news = make(chan struct{})
+}
+
+// Act submits a transaction of a named key, past any node.
+func (n *Network) Act(key string, org record.OrgID, contract, function string, args ...string) (ledger.Hash, error) {
+	signer := Signer(key)
+	now := n.Now()
+	p := ledger.Payload{
+		ChainID: n.ChainID(), Org: string(org), Key: signer.Address(), Contract: contract, Function: function,
+		NotBefore: uint64(now.UnixMilli()) - 30_000, ValidUntil: uint64(now.UnixMilli()) + 300_000,
+	}
+	for _, a := range args {
+		p.Args = append(p.Args, []byte(a))
+	}
+	rand.Read(p.Nonce[:])
+	txn := ledger.NewTransaction(p)
+	if err := txn.Sign(signer); err != nil {
+		return ledger.Hash{}, err
+	}
+	t, _, err := n.submit(txn.Encode())
+	if err != nil {
+		return ledger.Hash{}, err
+	}
+	if t.receipt.Code != "OK" {
+		return txn.ID(), fmt.Errorf("%s", t.message)
+	}
+	return txn.ID(), nil
+}

@@ -1,0 +1,132 @@
+package sdk_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/sdk"
+	"github.com/assent-network/assent/sdk/internal/fakenode"
+	"github.com/assent-network/assent/sdk/wallet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a furnished network, a node of the lender, and clients.
+type world struct {
+	t    *testing.T
+	net  *fakenode.Network
+	node *fakenode.Node // of the lender
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, net: fakenode.New(time.Now).Furnish()}
+	w.node = w.serve(fakenode.Lender)
+	return w
+}
+
+func (w *world) serve(member string) *fakenode.Node {
+	w.t.Helper()
+	n := fakenode.Serve(w.net, member)
+	w.t.Cleanup(n.Close)
+	return n
+}
+
+// quick are timeouts for tests in which something never comes.
+var quick = sdk.Timeouts{Call: 2 * time.Second, Commit: 2 * time.Second, Certify: 300 * time.Millisecond}
+
+// dial connects to nodes with the key of a name ("integration lender"); "" is a
+// client without identity.
+func (w *world) dial(key string, org sdk.OrgID, nodes []*fakenode.Node, opts ...sdk.Option) *sdk.Client {
+	w.t.Helper()
+	c, err := w.tryDial(key, org, nodes, opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+func (w *world) tryDial(key string, org sdk.OrgID, nodes []*fakenode.Node, opts ...sdk.Option) (*sdk.Client, error) {
+	all := []sdk.Option{sdk.WithGenesis(w.net.Genesis.Encode())}
+	if key != "" {
+		all = append(all, sdk.WithIdentity(org, fakenode.Signer(key)))
+	}
+	var urls []string
+	for _, n := range nodes {
+		urls = append(urls, n.URL()+"#sha256="+n.Pin().Hex()[2:])
+	}
+	return sdk.Dial(w.t.Context(), urls, append(all, opts...)...)
+}
+
+// lender is a client of the lender at the lender's node.
+func (w *world) lender(opts ...sdk.Option) *sdk.Client {
+	w.t.Helper()
+	return w.dial("integration lender", fakenode.Lender, []*fakenode.Node{w.node}, opts...)
+}
+
+// draft is what the lender asks for in most tests.
+func (w *world) draft() sdk.ConsentDraft {
+	w.t.Helper()
+	notice, err := fakenode.Notice.Hash()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return sdk.ConsentDraft{
+		Provider: fakenode.Bank, Product: fakenode.Product, Templates: []sdk.TemplateID{fakenode.Template},
+		Purposes: []sdk.Purpose{record.CreditChecking}, Declined: []sdk.Purpose{record.DebtManagement},
+		Expires: time.Now().Add(24 * time.Hour), MaxUses: 3, NoticeHash: notice,
+	}
+}
+
+// consent takes a consent through offer, endorsement, creation and
+// authorisation, and returns the wallet that signed it.
+func (w *world) consent(c *sdk.Client) (*sdk.Consent, *wallet.Wallet) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	wal := w.wallet()
+	terms, err := c.Consents().Draft(ctx, w.draft())
+	w.must(err)
+	offer, err := wallet.NewOffer(c.ChainID(), terms, nil, &fakenode.Notice, time.Now().Add(time.Hour).UnixMilli())
+	w.must(err)
+	e, err := wal.Endorse(offer)
+	w.must(err)
+	terms.PrincipalKey = e.PrincipalKey
+	p, err := c.Consents().Prepare(ctx, terms, sdk.SealedPart{SubjectID: "CN-1", NoticeLanguage: "en", Endorsement: e.Record()})
+	w.must(err)
+	_, err = c.Consents().Create(ctx, p)
+	w.must(err)
+	part, err := p.ForSubject(e.PartKey[:])
+	w.must(err)
+	final, err := wallet.NewTerms(c.ChainID(), &p.Terms, part)
+	w.must(err)
+	yes, err := wal.Sign(final)
+	w.must(err)
+	consent, err := c.Consents().Authorise(ctx, terms.ConsentID, sdk.MethodWallet, yes.Evidence())
+	w.must(err)
+	return consent, wal
+}
+
+func (w *world) wallet() *wallet.Wallet {
+	w.t.Helper()
+	wal, err := wallet.Create(w.t.TempDir()+"/wallet.json", "a password")
+	w.must(err)
+	return wal
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func question(id sdk.ConsentID) sdk.QueryRequest {
+	return sdk.QueryRequest{Consent: id, Template: fakenode.Template, Purpose: record.CreditChecking, Params: map[string]string{"months": "12"}}
+}
+
+func hashOf(s string) ledger.Hash { return ledger.Sum([]byte(s)) }
