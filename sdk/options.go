@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -63,6 +64,8 @@ type settings struct {
 	log      *slog.Logger
 	now      func() time.Time
 	attempts int
+
+	middleware func(http.RoundTripper) http.RoundTripper
 }
 
 // WithIdentity acts in the name of a member with one of its registered keys.
@@ -183,6 +186,15 @@ func WithAttempts(n int) Option {
 func WithLogger(l *slog.Logger) Option {
 	return func(c *settings) error {
 		c.log = l
+		return nil
+	}
+}
+
+// WithMiddleware wraps the client's HTTP transport, for tracing or recording. It
+// sees bearer tokens; pins and certificates are checked below it.
+func WithMiddleware(wrap func(http.RoundTripper) http.RoundTripper) Option {
+	return func(c *settings) error {
+		c.middleware = wrap
 		return nil
 	}
 }
