@@ -63,7 +63,7 @@ func stamp(size int) []byte {
 func BenchmarkTxPaced(b *testing.B) {
 	for _, rate := range []int{100, 1000, 2500} {
 		for _, senders := range []int{1, 4} {
-			for _, pace := range []time.Duration{-1, 2 * time.Millisecond, 5 * time.Millisecond} {
+			for _, pace := range []time.Duration{-1, network.DefaultLimits().TxPace} {
 				b.Run(fmt.Sprintf("rate=%d/senders=%d/pace=%v", rate, senders, max(0, pace)), func(b *testing.B) {
 					txPaced(b, rate, senders, pace)
 				})
