@@ -45,7 +45,6 @@ func New() (*contractapi.ContractChaincode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble chaincode: %w", err)
 	}
-	cc.Info = metadata.InfoMetadata{Title: "assent", Version: "1"}
 	cc.DefaultContract = ""
 	cc.TransactionSerializer = Serializer{}
 	return cc, nil

@@ -1,10 +1,12 @@
 package chaincode_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/assent-network/assent/chaincode"
@@ -12,6 +14,7 @@ import (
 	"github.com/assent-network/assent/chaincode/call"
 	"github.com/assent-network/assent/chaincode/catalog"
 	"github.com/assent-network/assent/chaincode/consent"
+	"github.com/assent-network/assent/chaincode/internal/memledger"
 	"github.com/assent-network/assent/chaincode/membership"
 	"github.com/assent-network/assent/chaincode/record"
 )
@@ -154,6 +157,31 @@ func TestASuccessfulCallEmitsWhatItWrote(t *testing.T) {
 	if got := string(w.State[record.ConsentKey(consentOf("c1"))]); got != r.Payload {
 		t.Error("the result is not the record in the state")
 	}
+}
+
+// TestOneChaincodeServesManyGoroutines is for the race detector: read calls run
+// beside the executor, each with a stub of its own.
+func TestOneChaincodeServesManyGoroutines(t *testing.T) {
+	first := newWorld(t)
+	first.found()
+	first.consent(terms("c1"), "c1")
+	var wg sync.WaitGroup
+	for range 4 {
+		beside := &memledger.Ledger{Chaincode: first.Chaincode, State: maps.Clone(first.State), Now: first.Now}
+		request := first.callAs("lender-a", "lender-a-app", "access:Request", encode(t, request("c1")))
+		wg.Go(func() {
+			for range 20 {
+				if r, err := beside.Try(request); err != nil || r.Code != record.OK {
+					t.Error(r.Message, err)
+				}
+				read := memledger.Call{Creator: request.Creator, Function: "consent:Get", Args: []string{string(consentOf("c1"))}}
+				if r, err := beside.Evaluate(read); err != nil || r.Code != record.OK {
+					t.Error(r.Message, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestRequestAllocatesLittle keeps the hot path from growing unnoticed: time
