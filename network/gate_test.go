@@ -131,7 +131,7 @@ func TestNewConnectionReplacesASettledOne(t *testing.T) {
 	until(t, "the link", func() bool { return v.Status()[0].Connected })
 	r, _ := v.lookup(p.id())
 	r.mu.Lock()
-	r.links[0].opened = r.links[0].opened.Add(-settled) // as if time had passed
+	r.links[0].opened = r.links[0].opened.Add(-v.settled()) // as if time had passed
 	r.mu.Unlock()
 	second := rawPeerOf(t, p.key).mustDial(t, v.Host)
 	until(t, "the old connection to be closed", first.IsClosed)

@@ -22,10 +22,6 @@ const (
 	// so that two peers that start together do not end up with two connections.
 	// Two would do no harm.
 	courtesy = 250 * time.Millisecond
-	// settled is the age from which a connection is not one of two that crossed.
-	// When a peer that had a settled connection connects again, it has lost the
-	// old one, whatever we still believe: the old one is closed.
-	settled = 2 * time.Second
 	// healthy is how long a connection must have lived for the next attempt to
 	// start again from the shortest pause.
 	healthy = time.Second
@@ -63,6 +59,12 @@ type link struct {
 	opened    time.Time
 	confirmed bool // the other side has admitted us too
 }
+
+// settled is the age from which a connection is not one of two that crossed: the
+// other attempt began before this one was up and has failed by now. When a peer
+// that had a settled connection connects again, it has lost the old one,
+// whatever we still believe: the old one is closed.
+func (h *Host) settled() time.Duration { return 2 * h.limits.DialTimeout }
 
 func newRemote(h *Host, pid peer.ID) *remote {
 	r := &remote{
@@ -120,7 +122,7 @@ func (h *Host) connected(c lnet.Conn) {
 	r.mu.Lock()
 	var lost []lnet.Conn
 	for _, l := range r.links {
-		if now.Sub(l.opened) >= settled {
+		if now.Sub(l.opened) >= h.settled() {
 			lost = append(lost, l.conn)
 		}
 	}

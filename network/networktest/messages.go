@@ -22,8 +22,7 @@ func checkAscending(t *testing.T, msgs [][]byte) {
 func ordered(t *testing.T, f Factory) {
 	o := f(t, network.Limits{})
 	a, b, c := start(t, o, 0, nil), start(t, o, 1, nil), start(t, o, 2, nil)
-	introduce(a, b, c)
-	eventually(t, "connections", func() bool { return connected(a, c)() && connected(b, c)() })
+	introduce(t, a, b, c)
 	const count = 500
 	for i := range count {
 		for _, from := range []*node{a, b} {
@@ -74,7 +73,7 @@ func sizes(t *testing.T, f Factory) {
 func broadcast(t *testing.T, f Factory) {
 	o := f(t, network.Limits{})
 	nodes := []*node{start(t, o, 0, nil), start(t, o, 1, nil), start(t, o, 2, nil), start(t, o, 3, nil)}
-	introduce(nodes...)
+	introduce(t, nodes...)
 	ids := []network.PeerID{nodes[1].ID(), nodes[2].ID(), nodes[3].ID(), "nobody"}
 	nodes[0].Broadcast(ids, network.ClassTx, []byte("tx"))
 	for _, n := range nodes[1:] {
@@ -106,6 +105,7 @@ func admittedOnly(t *testing.T, f Factory) {
 	if statusOf(a, c.ID()).Connected {
 		t.Fatal("a counts a connection that c refuses")
 	}
+	eventually(t, "b and c to be connected", connected(b, c))
 	// What b says after all that arrives, and nothing from a came before it.
 	if err := b.Send(c.ID(), network.ClassTx, []byte("y")); err != nil {
 		t.Fatal(err)
@@ -119,8 +119,7 @@ func admittedOnly(t *testing.T, f Factory) {
 func removed(t *testing.T, f Factory) {
 	o := f(t, network.Limits{})
 	a, b, c := start(t, o, 0, nil), start(t, o, 1, nil), start(t, o, 2, nil)
-	introduce(a, b, c)
-	eventually(t, "connections", func() bool { return connected(a, b)() && connected(a, c)() && connected(b, c)() })
+	introduce(t, a, b, c)
 	if err := b.Send(a.ID(), network.ClassConsensus, numbered(1, 8)); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +227,6 @@ func consensusOverflow(t *testing.T, f Factory) {
 
 func txOverflow(t *testing.T, f Factory) {
 	a, b := pairOf(t, f, network.Limits{Tx: network.ClassLimits{Message: 64 << 10, QueueMessages: 50, QueueBytes: 1 << 20}})
-	eventually(t, "a connection", connected(a, b))
 	release := b.block(t, a.ID())
 	accepted := fill(t, a, b.ID(), network.ClassTx, 60<<10)
 	if s := statusOf(a, b.ID()).Class(network.ClassTx); s.Dropped != 1 || s.QueuedMessages == 0 {
@@ -246,8 +244,7 @@ func txOverflow(t *testing.T, f Factory) {
 func slowReader(t *testing.T, f Factory) {
 	o := f(t, network.Limits{})
 	a, slow, quick := start(t, o, 0, nil), start(t, o, 1, nil), start(t, o, 2, nil)
-	introduce(a, slow, quick)
-	eventually(t, "connections", func() bool { return connected(a, slow)() && connected(a, quick)() })
+	introduce(t, a, slow, quick)
 	slow.block(t, a.ID())
 	both := []network.PeerID{slow.ID(), quick.ID()}
 	msg := make([]byte, 64<<10)
@@ -269,7 +266,6 @@ func slowReader(t *testing.T, f Factory) {
 
 func throttled(t *testing.T, f Factory) {
 	a, b := pairOf(t, f, network.Limits{TxRate: 20, TxBurst: 10, TxWait: 200 * time.Millisecond, TxPace: -1})
-	eventually(t, "a connection", connected(a, b))
 	began := time.Now()
 	const small = 14 // 10 pass at once, 4 wait for 1/20 s each
 	for i := range small {

@@ -212,10 +212,17 @@ func echo(_ context.Context, from network.PeerID, req []byte) ([]byte, error) {
 	return append([]byte(from+":"), req...), nil
 }
 
-// introduce makes every node admit and dial every other.
-func introduce(nodes ...*node) {
+// introduce makes every node admit and dial every other, and waits until they
+// are connected.
+func introduce(t testing.TB, nodes ...*node) {
+	t.Helper()
 	for _, n := range nodes {
 		n.SetPeers(peersOf(nodes...))
+	}
+	for i, a := range nodes {
+		for _, b := range nodes[:i] {
+			eventually(t, "connections", connected(a, b))
+		}
 	}
 }
 
@@ -230,7 +237,7 @@ func peersOf(nodes ...*node) []network.Peer {
 func pairOf(t *testing.T, f Factory, l network.Limits) (a, b *node) {
 	o := f(t, l)
 	a, b = start(t, o, 0, nil), start(t, o, 1, nil)
-	introduce(a, b)
+	introduce(t, a, b)
 	return a, b
 }
 
