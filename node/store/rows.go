@@ -11,28 +11,28 @@ import (
 
 // Every key of blocks/:
 //
+//	'a' ‖ "format"          → RLP [version, chain id, genesis config]
 //	'c' ‖ seq:8             → height:8 of the block that brought config seq; none for genesis
 //	'h' ‖ height:8 ‖ 1      → header hash:32 ‖ header
 //	'h' ‖ height:8 ‖ 2      → the elements of the block's RLP list after the header
 //	'h' ‖ height:8 ‖ 3      → certificate; none for genesis
-//	'm' ‖ "format"          → RLP [version, chain id, genesis config]
 //
-// Integers are big-endian. Rows of one height are neighbours, and nothing but
-// heights changes from block to block: tables never overlap, so that compaction
-// moves them instead of writing every block again.
+// Integers are big-endian. Rows of one height are neighbours, and an ordinary
+// block adds rows behind all others and changes none: tables do not overlap, so
+// that compaction moves them instead of writing every block again.
 const (
 	formatVersion = 1
 
+	prefixAbout  = 'a'
 	prefixConfig = 'c'
 	prefixHeight = 'h'
-	prefixMeta   = 'm'
 
 	rowHeader      = 1
 	rowBody        = 2
 	rowCertificate = 3
 )
 
-var keyFormat = []byte{prefixMeta, 'f', 'o', 'r', 'm', 'a', 't'}
+var keyFormat = []byte{prefixAbout, 'f', 'o', 'r', 'm', 'a', 't'}
 
 type format struct {
 	Version uint64
