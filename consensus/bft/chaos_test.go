@@ -10,20 +10,27 @@ import (
 )
 
 var (
-	chaosSeed  = flag.Uint64("chaos.seed", 1, "first seed of TestChaos")
-	chaosRuns  = flag.Int("chaos.runs", 2, "number of seeds of TestChaos")
-	chaosSteps = flag.Int("chaos.steps", 40, "steps per seed of TestChaos")
-	chaosDebug = flag.Bool("chaos.debug", false, "write the engines' debug lines")
+	chaosSeed   = flag.Uint64("chaos.seed", 1, "first seed of TestChaos")
+	chaosRuns   = flag.Int("chaos.runs", 2, "number of seeds of TestChaos")
+	chaosSteps  = flag.Int("chaos.steps", 40, "steps per seed of TestChaos")
+	engineDebug = flag.Bool("engine.debug", false, "write the engines' debug lines")
 )
 
-func TestChaos(t *testing.T) {
-	if *chaosDebug {
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *engineDebug {
 		consensustest.LogLevel.Set(slog.LevelDebug)
 	}
+	m.Run()
+}
+
+func TestChaos(t *testing.T) {
 	for i := range *chaosRuns {
 		seed := *chaosSeed + uint64(i)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			consensustest.Chaos(t, consensustest.Options{Open: open, Replicas: 4, BatchMaxCount: quick().BatchMaxCount}, seed, *chaosSteps)
+			w := &witness{t: t}
+			o := consensustest.Options{Open: open, Replicas: 4, BatchMaxCount: quick().BatchMaxCount}
+			consensustest.Chaos(t, o, seed, *chaosSteps, w.watch)
 		})
 	}
 }

@@ -26,13 +26,16 @@ func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
 	if e.muted() {
 		return
 	}
-	raw, err := e.encoded.bytes(m, len(e.membership().Replicas)-1)
+	sends := len(e.membership().Replicas) - 1
+	if h := m.GetHeartBeat(); h != nil {
+		m, sends = e.heartbeat(h), 1
+	}
+	raw, err := e.encoded.bytes(m, sends)
 	if err != nil {
 		e.fail(fmt.Errorf("encode consensus message: %w", err))
 		return
 	}
-	e.counters.sent.Add(1)
-	e.cfg.Transport.Send(consensus.ReplicaID(target), raw)
+	e.send(consensus.ReplicaID(target), raw)
 }
 
 // SendTransaction implements the library's Comm: a request that a follower

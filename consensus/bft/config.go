@@ -84,6 +84,9 @@ type Settings struct {
 	CollectTimeout time.Duration
 	// CatchUpTimeout ends the context of App.CatchUp (5 s).
 	CatchUpTimeout time.Duration
+	// RepeatTimeout is how long a proposal stays undecided before this replica
+	// repeats what it said about it; then twice as long, and so on (500 ms).
+	RepeatTimeout time.Duration
 	// Tick is the period of heartbeat and view-change clocks (100 ms).
 	Tick time.Duration
 
@@ -122,6 +125,7 @@ func (s Settings) withDefaults() Settings {
 	def(&s.ViewChangeTimeout, 8*time.Second)
 	def(&s.CollectTimeout, 300*time.Millisecond)
 	def(&s.CatchUpTimeout, 5*time.Second)
+	def(&s.RepeatTimeout, 500*time.Millisecond)
 	def(&s.Tick, 100*time.Millisecond)
 	def(&s.IncomingBuffer, 1000)
 	def(&s.MessageMaxBytes, 16<<20)
@@ -168,6 +172,7 @@ func (c Config) check() error {
 	complain(s.SubmitTimeout > maxSubmitTimeout, "SubmitTimeout %v exceeds %v", s.SubmitTimeout, maxSubmitTimeout)
 	complain(s.PoolSize < 2*s.BatchMaxCount, "PoolSize %d is below twice BatchMaxCount %d", s.PoolSize, s.BatchMaxCount)
 	complain(s.Tick <= 0, "Tick %v is not positive", s.Tick)
+	complain(s.RepeatTimeout <= 0, "RepeatTimeout %v is not positive", s.RepeatTimeout)
 	complain(s.CatchUpTimeout <= 0, "CatchUpTimeout %v is not positive", s.CatchUpTimeout)
 	complain(s.StopTimeout <= 0, "StopTimeout %v is not positive", s.StopTimeout)
 	complain(s.HeartbeatTimeout < 2*s.Tick, "HeartbeatTimeout %v is below two ticks of %v", s.HeartbeatTimeout, s.Tick)

@@ -24,6 +24,7 @@ func quick() Settings {
 		ViewChangeTimeout: time.Second,
 		CollectTimeout:    100 * time.Millisecond,
 		CatchUpTimeout:    time.Second,
+		RepeatTimeout:     50 * time.Millisecond,
 		Tick:              20 * time.Millisecond,
 	}
 }

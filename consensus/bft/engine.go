@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/assent-network/assent/consensus"
 )
@@ -38,6 +39,7 @@ type Engine struct {
 	garbage  limiter
 	meter    viewMeter
 	encoded  encodeCache
+	behind   lag
 
 	members atomic.Pointer[consensus.Membership] // never nil
 	voted   atomic.Uint64                        // highest height voted for
@@ -78,7 +80,7 @@ const (
 
 // counters are monotonic.
 type counters struct {
-	sent, received, refused, decided, catchUps, restarts, records, bytes atomic.Uint64
+	sent, received, refused, decided, catchUps, restarts, repeats, records, bytes atomic.Uint64
 }
 
 // Counters are totals since Open, for metrics.
@@ -92,6 +94,8 @@ type Counters struct {
 	// Restarts counts how often the library was stopped and started again from
 	// its log because its memory and the log had come apart.
 	Restarts uint64
+	// Repeats counts how often messages on an undecided proposal were sent again.
+	Repeats uint64
 	// LogRecords and LogBytes count what was synced to the write-ahead log.
 	LogRecords, LogBytes uint64
 }
@@ -228,6 +232,10 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		}
 		return
 	}
+	if h := m.GetHeartBeat(); h != nil && from == leaderOf(h.GetView(), e.membership()) {
+		s := e.cfg.Settings
+		h.Seq = e.behind.hear(h.GetSeq(), e.height.Load(), time.Now(), time.Duration(s.TicksBehind)*s.Tick)
+	}
 	in.cons.HandleMessage(uint64(from), m)
 }
 
@@ -261,6 +269,7 @@ func (e *Engine) Counters() Counters {
 		CatchUps:         e.counters.catchUps.Load(),
 		ViewChanges:      e.meter.changes.Load(),
 		Restarts:         e.counters.restarts.Load(),
+		Repeats:          e.counters.repeats.Load(),
 		LogRecords:       e.counters.records.Load(),
 		LogBytes:         e.counters.bytes.Load(),
 	}

@@ -34,8 +34,9 @@ type promises struct {
 	accepted claim
 	// vote is the proposal last voted for, zero if a new view made it void.
 	vote claim
-	// logged: the vote is in the log.
-	logged bool
+	// logged: the vote is in the log, with signature.
+	logged    bool
+	signature *pb.Signature
 	// floor is the lowest view this replica may take part in.
 	floor uint64
 }
@@ -177,9 +178,6 @@ func (p *promises) append(entry []byte, truncate bool, write func([]byte, bool) 
 		if p.logged {
 			return nil
 		}
-		err := write(entry, truncate)
-		p.logged = err == nil
-		return err
 	}
 	if err := write(entry, truncate); err != nil {
 		return err
@@ -189,6 +187,8 @@ func (p *promises) append(entry []byte, truncate bool, write func([]byte, bool) 
 		return fmt.Errorf("decode own log record: %w", err)
 	}
 	switch entry[0] {
+	case recordCommit:
+		p.logged, p.signature = true, m.GetCommit().GetCommit().GetSignature()
 	case recordNewView:
 		p.enterLocked(m.GetNewView().GetViewId())
 	case recordViewChange:
@@ -216,17 +216,14 @@ func (p *promises) takeOver(c claim, sig *smart.Signature, write func([]byte, bo
 		return nil
 	}
 	digest := c.proposal.Digest()
+	signature := &pb.Signature{Signer: sig.ID, Value: sig.Value}
 	records := []*pb.SavedMessage{
 		{Content: &pb.SavedMessage_ProposedRecord{ProposedRecord: &pb.ProposedRecord{
-			PrePrepare: &pb.PrePrepare{View: c.meta.view, Seq: c.meta.height, Proposal: &pb.Proposal{
-				Header: c.proposal.Header, Payload: c.proposal.Payload, Metadata: c.proposal.Metadata,
-				VerificationSequence: uint64(c.proposal.VerificationSequence),
-			}},
-			Prepare: &pb.Prepare{View: c.meta.view, Seq: c.meta.height, Digest: digest},
+			PrePrepare: &pb.PrePrepare{View: c.meta.view, Seq: c.meta.height, Proposal: c.message()},
+			Prepare:    &pb.Prepare{View: c.meta.view, Seq: c.meta.height, Digest: digest},
 		}}},
 		{Content: &pb.SavedMessage_Commit{Commit: &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{
-			View: c.meta.view, Seq: c.meta.height, Digest: digest,
-			Signature: &pb.Signature{Signer: sig.ID, Value: sig.Value},
+			View: c.meta.view, Seq: c.meta.height, Digest: digest, Signature: signature,
 		}}}}},
 	}
 	for _, r := range records {
@@ -239,6 +236,6 @@ func (p *promises) takeOver(c claim, sig *smart.Signature, write func([]byte, bo
 			return err
 		}
 	}
-	p.accepted, p.vote, p.logged = c, c, true
+	p.accepted, p.vote, p.logged, p.signature = c, c, true, signature
 	return nil
 }

@@ -110,12 +110,7 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	if e.resume.leave {
 		in.cons.Complain(e.resume.meta.view, true)
 	}
-	select {
-	case <-ctx.Done():
-	case <-e.failedCh:
-	case <-e.removed:
-	case <-e.restartCh:
-		again = true
+	if again = e.wait(ctx); again {
 		pooled, _ = in.cons.Pool.NextRequests(e.cfg.Settings.PoolSize, math.MaxUint64, false)
 	}
 	e.current.Store(nil)
@@ -132,6 +127,27 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	default:
 	}
 	return pooled, again && parent.Err() == nil, nil
+}
+
+// wait returns when the instance must stop, and whether another must follow.
+func (e *Engine) wait(ctx context.Context) (again bool) {
+	tick := time.NewTicker(e.cfg.Settings.RepeatTimeout)
+	defer tick.Stop()
+	r := &repeater{after: e.cfg.Settings.RepeatTimeout}
+	for {
+		select {
+		case now := <-tick.C:
+			e.repeat(r, now)
+		case <-ctx.Done():
+			return false
+		case <-e.failedCh:
+			return false
+		case <-e.removed:
+			return false
+		case <-e.restartCh:
+			return true
+		}
+	}
 }
 
 // reopen reads the log again after the library has stopped.

@@ -74,7 +74,7 @@ func (t *tail) read(i int, raw []byte) error {
 			return errors.New("a vote without content")
 		}
 		t.committed, t.commitAt, t.hasNewView = commit.GetSeq(), i, false
-		t.promises.vote, t.promises.logged = t.promises.accepted, true
+		t.promises.vote, t.promises.logged, t.promises.signature = t.promises.accepted, true, commit.GetSignature()
 	case *pb.SavedMessage_NewView:
 		t.newView, t.newViewAt = c.NewView.GetViewId(), c.NewView.GetLatestSequence()
 		t.hasNewView, t.isLeaving = true, false

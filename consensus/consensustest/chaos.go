@@ -13,11 +13,13 @@ import (
 // are not heard, then heals everything and expects new requests to be delivered
 // everywhere and all pools to drain. At most f replicas are in trouble at a
 // time, except that now and then all stop at once. The steps depend on the
-// seed; their timing does not.
-func Chaos(t *testing.T, o Options, seed uint64, steps int) {
+// seed; their timing does not. All messages pass through watch, if not nil (see
+// Net.Filter).
+func Chaos(t *testing.T, o Options, seed uint64, steps int, watch func(Message) []Message) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := NewCluster(t, o.Replicas, o.Open)
+	c.Net.Filter(watch)
 	c.Start()
 	ch := &chaos{c: c, rng: rng, cut: make(map[consensus.ReplicaID]bool), down: make(map[consensus.ReplicaID]bool)}
 	for i := range steps {
