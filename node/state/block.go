@@ -351,6 +351,7 @@ func (b *Block) Commit() error {
 		l.bytes += len(row) + 2*entryOverhead
 	}
 	l.outcome = append(l.outcome, b.outcomes...)
+	l.heads = append(l.heads, headRow{b.height, b.time, b.roots})
 	for id, tile := range db.log.done { //archtest:order-free into a map
 		l.tiles[id] = tile
 		l.bytes += len(tile) + entryOverhead

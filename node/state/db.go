@@ -11,15 +11,22 @@ import (
 	"sync/atomic"
 
 	"github.com/syndtr/goleveldb/leveldb"
+	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/filter"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/assent-network/assent/node/ledger"
 )
 
-// rootsKept is how many heights RootsAt remembers, at least; also after a restart.
-const rootsKept = 256
+const (
+	// rootsKept is how many heights RootsAt remembers; also after a restart.
+	rootsKept = 256
+	// rootsStored is how many heights have a roots row. No journal holds the
+	// flushes of more, so a gap in them tells that a flush was lost.
+	rootsStored = 1 << 15
+)
 
 // Config tells where a state lives and how much memory it may take. Zero means
 // the default.
@@ -164,7 +171,7 @@ func options(cfg Config) *opt.Options {
 		CompactionTotalSize:    32 << 20,
 		Filter:                 filter.NewBloomFilter(10),
 		DisableSeeksCompaction: true,
-		Strict:                 opt.DefaultStrict | opt.StrictJournal,
+		Strict:                 opt.DefaultStrict | opt.StrictJournal | opt.StrictManifest,
 	}
 }
 
@@ -186,10 +193,59 @@ func open(cfg Config, files storage.Storage) (*DB, error) {
 	o := options(cfg)
 	o.ErrorIfMissing = true
 	ldb, err := leveldb.Open(files, o)
-	if err != nil {
+	if err == nil {
+		return start(cfg, ldb)
+	}
+	var damage *lerrors.ErrCorrupted
+	if !errors.As(err, &damage) || damage.Fd.Type&(storage.TypeJournal|storage.TypeManifest) == 0 {
 		return nil, storageError("open database", err)
 	}
-	return start(cfg, ldb)
+	// A crash in the midst of a flush leaves a torn end, which is as if the
+	// flush had not begun; but damage anywhere else looks the same. So read on
+	// past it, and then look whether anything is missing.
+	o.Strict = opt.DefaultStrict
+	if ldb, err = leveldb.Open(files, o); err != nil {
+		return nil, storageError("open database", err)
+	}
+	db, err := start(cfg, ldb)
+	if err != nil {
+		return nil, err
+	}
+	if damage.Fd.Type == storage.TypeManifest {
+		_, err = db.Verify(context.Background(), nil)
+	} else {
+		err = db.checkNoGap()
+	}
+	if err != nil {
+		return nil, errors.Join(err, ldb.Close())
+	}
+	return db, nil
+}
+
+// checkNoGap reports a flush that is missing between others.
+func (db *DB) checkNoGap() error {
+	v := db.View()
+	it := v.snap.NewIterator(util.BytesPrefix([]byte{prefixRoots}), nil)
+	defer it.Release()
+	var last ledger.Height
+	n := 0
+	for ; it.Next(); n++ {
+		h, err := parseNumbered(prefixRoots, it.Key())
+		if err != nil {
+			return corrupt("roots", err)
+		}
+		if n > 0 && ledger.Height(h) != last+1 {
+			return corrupt("journal", fmt.Errorf("what height %d to %d wrote is missing", last+1, h-1))
+		}
+		last = ledger.Height(h)
+	}
+	if err := it.Error(); err != nil {
+		return storageError("read roots", err)
+	}
+	if v.executed != (n > 0) || n > 0 && last != v.height {
+		return corrupt("journal", fmt.Errorf("roots end at height %d, the head row says %d", last, v.height))
+	}
+	return nil
 }
 
 // start reads the head and builds what is kept in memory. It closes ldb if it

@@ -161,18 +161,13 @@ func (db *DB) changes(v *View) []change {
 	for id, tile := range l.tiles { //archtest:order-free sorted below
 		cs = append(cs, change{keyTile(id), tile, false})
 	}
-	db.mu.Lock()
-	for h := l.from; h <= v.height; h++ {
-		r, ok := db.recent[h]
-		if !ok {
-			continue // more blocks than rootsKept since the last flush
-		}
-		cs = append(cs, change{keyRoots(h), encodeRow(&r), false})
-		if h >= rootsKept {
-			cs = append(cs, change{keyRoots(h - rootsKept), nil, true})
+	for i := range l.heads {
+		h := &l.heads[i]
+		cs = append(cs, change{keyRoots(h.Height), encodeRow(h), false})
+		if h.Height >= rootsStored {
+			cs = append(cs, change{keyRoots(h.Height - rootsStored), nil, true})
 		}
 	}
-	db.mu.Unlock()
 	cs = append(cs, change{keyHead, encodeRow(&headRow{v.height, v.time, v.roots}), false})
 	slices.SortFunc(cs, func(a, b change) int { return bytes.Compare(a.key, b.key) })
 	return cs

@@ -59,6 +59,7 @@ type layer struct {
 	tiles   map[tileID][]byte       // complete tiles of the receipt log
 	first   uint64                  // log position of outcomes[0]
 	outcome [][]byte                // encoded outcome rows
+	heads   []headRow               // of its heights
 	bytes   int                     // estimate of all of it
 	history int                     // estimate of records and nodes alone
 

@@ -104,3 +104,37 @@ func proveLeaf(root ledger.Hash, read nodeReader, key ledger.Hash) ([][]byte, er
 	}
 	return nodes, nil
 }
+
+// rebuildTrie computes the trie over all leaves, which walk yields in any order
+// as often as asked. To bound memory it works in so many passes. visit sees
+// every node; the number of nodes is returned with the root.
+func rebuildTrie(walk func(func(leaf)) error, passes uint64, visit func(path string, blob []byte) error) (ledger.Hash, uint64, error) {
+	nodes := uint64(0)
+	var failed error
+	t := trie.NewStackTrie(func(path []byte, _ common.Hash, blob []byte) {
+		nodes++
+		if failed == nil {
+			failed = visit(string(path), blob)
+		}
+	})
+	passes = min(passes, 1<<16)
+	for pass := range passes {
+		var leaves []leaf
+		err := walk(func(l leaf) {
+			if (uint64(l.key[0])<<8|uint64(l.key[1]))*passes>>16 == pass {
+				leaves = append(leaves, l)
+			}
+		})
+		if err != nil {
+			return ledger.Hash{}, 0, err
+		}
+		slices.SortFunc(leaves, func(a, b leaf) int { return bytes.Compare(a.key[:], b.key[:]) })
+		for i := range leaves {
+			if err := t.Update(leaves[i].key[:], leaves[i].value); err != nil {
+				return ledger.Hash{}, 0, fmt.Errorf("rebuild trie: %w", err)
+			}
+		}
+	}
+	root := t.Hash()
+	return root, nodes, failed
+}
