@@ -3,7 +3,7 @@
 // every request.
 //
 // It promises that codes are only appended, that each has a sentence on what to
-// do, and that every failed call carries its code, whatever the protocol:
+// do, and that FromConnect finds the code of every failed call, whatever the protocol:
 // Connect, gRPC, gRPC-Web or JSON. Ledger objects travel as their exact bytes;
 // what they mean is for node/ledger to say. Sub-package token holds the format
 // of the bearer tokens that clients sign.

@@ -86,8 +86,8 @@ type Limits struct {
 	VerifyWorkers  int           `conf:"verifyWorkers" doc:"Goroutines that check signatures; 0: one per processor."`
 	ClientRate     float64       `conf:"clientRate" doc:"API calls per second and client key."`
 	ClientBurst    int           `conf:"clientBurst" doc:"API calls a client may make at once."`
-	AnonymousRate  float64       `conf:"anonymousRate" doc:"Calls per second and network address without a valid token."`
-	ClientStreams  int           `conf:"clientStreams" doc:"Event streams and waiting calls per client key at once."`
+	AnonymousRate  float64       `conf:"anonymousRate" doc:"Calls per second and network address without a token, with a new one, or by subjects."`
+	ClientStreams  int           `conf:"clientStreams" doc:"Open calls and event streams per client key at once."`
 	Connections    int           `conf:"connections" doc:"API connections at once."`
 	PeerTxRate     float64       `conf:"peerTxRate" doc:"Transactions per second taken from one other node."`
 	RequestTimeout time.Duration `conf:"requestTimeout" doc:"Longest time of one API call that does not wait for anything."`
@@ -126,8 +126,8 @@ func Default() Config {
 			PoolRequests:   20_000,
 			ClientRate:     5_000,
 			ClientBurst:    10_000,
-			AnonymousRate:  20,
-			ClientStreams:  1_024,
+			AnonymousRate:  50,
+			ClientStreams:  4_096,
 			Connections:    1_024,
 			PeerTxRate:     5_000,
 			RequestTimeout: 10 * time.Second,

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/assent-network/assent/chaincode/record"
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
@@ -32,6 +33,7 @@ const (
 	loadToken = "ASSENT_GATEWAY_LOAD_TOKEN"
 	loadRoots = "ASSENT_GATEWAY_LOAD_ROOTS"
 	loadCalls = "ASSENT_GATEWAY_LOAD_CALLS"
+	loadHTTP1 = "ASSENT_GATEWAY_LOAD_HTTP1"
 	loadJobs  = "ASSENT_GATEWAY_LOAD_JOBS"
 )
 
@@ -40,7 +42,11 @@ func runLoad() {
 	roots.AppendCertsFromPEM([]byte(os.Getenv(loadRoots)))
 	calls, _ := strconv.Atoi(os.Getenv(loadCalls))
 	jobs, _ := strconv.Atoi(os.Getenv(loadJobs))
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: jobs}
+	if os.Getenv(loadHTTP1) != "" {
+		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	}
+	client := &http.Client{Transport: transport}
 	c := assentv1connect.NewLedgerServiceClient(client, os.Getenv(loadURL), connect.WithAcceptCompression("gzip", nil, nil))
 	var wg sync.WaitGroup
 	for j := range jobs {
@@ -85,34 +91,78 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkEvaluate is an authenticated read over TLS and HTTP/2. cpu-s/1000 is
-// the server's CPU time per 1,000 calls, without what the backend costs.
+// BenchmarkEvaluate is an authenticated read over TLS. cpu-s/1000 is the server's
+// CPU time per 1,000 calls, without what the backend costs.
 func BenchmarkEvaluate(b *testing.B) {
-	for _, jobs := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("callers=%d", jobs), func(b *testing.B) {
-			var cert tls.Certificate
+	for _, x := range []load{{1, false}, {16, false}, {64, false}, {16, true}} {
+		b.Run(x.String(), func(b *testing.B) {
 			r := newRig(b, func(c *Config) {
 				f := fixed{world: c.Reads.(*world), payload: make([]byte, 900)}
 				f.client = f.register("bank-a", "clerk", record.RoleIntegration)
 				c.Reads, c.Clients = f, f
 				c.Limits.ClientRate, c.Limits.ClientBurst = 1e6, 1_000_000
 				c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) // level info, as in operation
-				cert = c.Certificate
 			})
-			load := exec.CommandContext(b.Context(), os.Args[0])
-			load.Env = append(os.Environ(), loadURL+"="+r.url, loadToken+"="+r.token("clerk", "bank-a"),
-				loadRoots+"="+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})),
-				loadCalls+"="+strconv.Itoa(b.N), loadJobs+"="+strconv.Itoa(jobs))
-			load.Stderr = os.Stderr
-			before := cpu(b)
-			b.ResetTimer()
-			if err := load.Run(); err != nil {
-				b.Fatal(err)
-			}
-			b.StopTimer()
-			b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N), "cpu-s/1000")
+			x.run(b, r, r.url)
 		})
 	}
+}
+
+// BenchmarkBareHTTP is what Go's HTTP server costs that does nothing but send an
+// answer of the same size: the floor under BenchmarkEvaluate.
+func BenchmarkBareHTTP(b *testing.B) {
+	for _, x := range []load{{16, false}, {16, true}} {
+		b.Run(x.String(), func(b *testing.B) {
+			r := newRig(b)
+			answer, err := proto.Marshal(&assentv1.EvaluateResponse{Payload: make([]byte, 900)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := &http.Server{
+				TLSConfig: &tls.Config{Certificates: []tls.Certificate{r.srv.cfg.Certificate}},
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					_, _ = io.Copy(io.Discard, req.Body)
+					w.Header().Set("Content-Type", "application/proto")
+					_, _ = w.Write(answer)
+				}),
+			}
+			done := make(chan error, 1)
+			go func() { done <- s.ServeTLS(l, "", "") }()
+			x.run(b, r, "https://"+l.Addr().String())
+			_ = s.Close()
+			<-done
+		})
+	}
+}
+
+// load is how a benchmark's client calls.
+type load struct {
+	jobs  int
+	http1 bool
+}
+
+func (x load) String() string { return fmt.Sprintf("callers=%d,http1=%t", x.jobs, x.http1) }
+
+func (x load) run(b *testing.B, r *rig, url string) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), loadURL+"="+url, loadToken+"="+r.token("clerk", "bank-a"), loadRoots+"="+string(PEM(r.srv.cfg.Certificate)),
+		loadCalls+"="+strconv.Itoa(b.N), loadJobs+"="+strconv.Itoa(x.jobs))
+	if x.http1 {
+		cmd.Env = append(cmd.Env, loadHTTP1+"=1")
+	}
+	cmd.Stderr = os.Stderr
+	before := cpu(b)
+	b.ResetTimer()
+	if err := cmd.Run(); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N), "cpu-s/1000")
 }
 
 // BenchmarkAuthorise is what the gate costs once a token is known.

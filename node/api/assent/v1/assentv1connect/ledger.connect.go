@@ -65,13 +65,14 @@ const (
 // LedgerServiceClient is a client for the assent.v1.LedgerService service.
 type LedgerServiceClient interface {
 	// Submit hands a signed transaction to the network. Submitting the same bytes
-	// again is safe. Roles: admin, operator, officer, integration.
+	// again is safe. For clients of the node's own member and its guests. Roles:
+	// admin, operator, officer, integration, node.
 	Submit(context.Context, *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error)
 	// GetOutcome tells what became of a transaction, or waits for it.
 	// NOT_COMMITTED: not in a block yet.
 	GetOutcome(context.Context, *connect.Request[v1.GetOutcomeRequest]) (*connect.Response[v1.GetOutcomeResponse], error)
 	// Evaluate runs a read function of a contract on this node's newest executed
-	// state.
+	// state. A subject reads what concerns its own consent, and the directory.
 	Evaluate(context.Context, *connect.Request[v1.EvaluateRequest]) (*connect.Response[v1.EvaluateResponse], error)
 	// GetStatus tells who the node is and how far it is. Without a token only
 	// what a client needs to make one is filled.
@@ -92,8 +93,10 @@ type LedgerServiceClient interface {
 	// GetConfigProofs returns the config blocks a light client walks.
 	GetConfigProofs(context.Context, *connect.Request[v1.GetConfigProofsRequest]) (*connect.Response[v1.GetConfigProofsResponse], error)
 	// Events streams contract events in ledger order, each once per stream. The
-	// stream ends with SLOW_CONSUMER if it is not read, with NOT_READY when the
-	// node stops; resume with the last checkpoint seen.
+	// first message holds no event; a message follows at least every 5 s. The
+	// stream is cut if a message cannot leave for 30 s, ends with NOT_READY when
+	// the node stops and with KEY_REVOKED when the caller's key is; resume with
+	// the last checkpoint seen. A subject names its consent.
 	Events(context.Context, *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.EventsResponse], error)
 }
 
@@ -259,13 +262,14 @@ func (c *ledgerServiceClient) Events(ctx context.Context, req *connect.Request[v
 // LedgerServiceHandler is an implementation of the assent.v1.LedgerService service.
 type LedgerServiceHandler interface {
 	// Submit hands a signed transaction to the network. Submitting the same bytes
-	// again is safe. Roles: admin, operator, officer, integration.
+	// again is safe. For clients of the node's own member and its guests. Roles:
+	// admin, operator, officer, integration, node.
 	Submit(context.Context, *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error)
 	// GetOutcome tells what became of a transaction, or waits for it.
 	// NOT_COMMITTED: not in a block yet.
 	GetOutcome(context.Context, *connect.Request[v1.GetOutcomeRequest]) (*connect.Response[v1.GetOutcomeResponse], error)
 	// Evaluate runs a read function of a contract on this node's newest executed
-	// state.
+	// state. A subject reads what concerns its own consent, and the directory.
 	Evaluate(context.Context, *connect.Request[v1.EvaluateRequest]) (*connect.Response[v1.EvaluateResponse], error)
 	// GetStatus tells who the node is and how far it is. Without a token only
 	// what a client needs to make one is filled.
@@ -286,8 +290,10 @@ type LedgerServiceHandler interface {
 	// GetConfigProofs returns the config blocks a light client walks.
 	GetConfigProofs(context.Context, *connect.Request[v1.GetConfigProofsRequest]) (*connect.Response[v1.GetConfigProofsResponse], error)
 	// Events streams contract events in ledger order, each once per stream. The
-	// stream ends with SLOW_CONSUMER if it is not read, with NOT_READY when the
-	// node stops; resume with the last checkpoint seen.
+	// first message holds no event; a message follows at least every 5 s. The
+	// stream is cut if a message cannot leave for 30 s, ends with NOT_READY when
+	// the node stops and with KEY_REVOKED when the caller's key is; resume with
+	// the last checkpoint seen. A subject names its consent.
 	Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.EventsResponse]) error
 }
 
