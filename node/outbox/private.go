@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -44,10 +45,17 @@ const maxBatch = 128
 
 // OpenPrivate opens or creates private.db at path: WAL, synchronous=FULL (a
 // commit is on disk when it returns), secure_delete (what is deleted is
-// overwritten). The directory must exist.
+// overwritten), readable by its owner alone. The directory must exist.
 func OpenPrivate(ctx context.Context, path string) (*Private, error) {
+	// SQLite gives its log the database's permissions, so these hold for both.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open private.db: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open private.db: %w", err)
+	}
 	p := &Private{}
-	var err error
 	if p.write, err = openSQLite(ctx, path, "secure_delete(1)", "cache_size(-8000)"); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

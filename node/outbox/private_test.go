@@ -28,12 +28,24 @@ func private(t testing.TB, path string) *Private {
 }
 
 func TestPrivateIsDurableAndOverwrites(t *testing.T) {
-	p := private(t, filepath.Join(t.TempDir(), "private.db"))
+	dir := t.TempDir()
+	p := private(t, filepath.Join(dir, "private.db"))
+	must(t, p.Do(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(`CREATE TABLE made (x)`); return err }))
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "secure_delete": "1"} {
 		var got string
 		if err := p.write.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q, want %q: %v", pragma, got, want, err)
 		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	must(t, err)
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v: %v", filepath.Base(f), info.Mode(), err)
+		}
+	}
+	if len(files) < 2 {
+		t.Errorf("no log beside the database: %v", files)
 	}
 	if _, err := p.Reader().Exec(`CREATE TABLE t (x)`); err == nil {
 		t.Error("the reader can write")

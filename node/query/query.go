@@ -39,7 +39,7 @@ type Permit struct {
 	Product  record.Product
 	Height   uint64 // of the block that carries the request
 	// ExecutedAt is when this node executed that block: the answer's release grid
-	// counts from it.
+	// counts from it. Zero means the block's own time.
 	ExecutedAt time.Time
 }
 
@@ -190,6 +190,9 @@ func Open(ctx context.Context, cfg Config) (*Answerer, error) {
 func (a *Answerer) HandlePermit(ctx context.Context, p Permit) error {
 	if p.Request.Decision != record.Permit || p.Request.Provider != a.cfg.Member {
 		return fmt.Errorf("request %s: %w", p.Request.RequestID, ErrNotOurs)
+	}
+	if p.ExecutedAt.IsZero() {
+		p.ExecutedAt = time.UnixMilli(p.Request.RequestedAt)
 	}
 	known, err := a.known(ctx, p.Request.RequestID)
 	if err != nil || known {

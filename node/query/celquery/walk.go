@@ -34,6 +34,13 @@ type scope struct {
 	outer *scope
 }
 
+func (s *scope) depth() (n int) {
+	for ; s != nil; s = s.outer {
+		n++
+	}
+	return n
+}
+
 func (s *scope) has(name string) bool {
 	for ; s != nil; s = s.outer {
 		if s.name == name {
@@ -63,6 +70,10 @@ func (c *compiler) walk(e ast.Expr, bound *scope) {
 		b := e.AsComprehension()
 		if name := b.AccuVar(); reserved[name] || bound.has(name) || c.isColumn(name) {
 			c.at(e.ID(), "cel.bind: the name %q is taken; choose another", name)
+		}
+		if bound.depth() >= maxBinds {
+			c.at(e.ID(), "cel.bind: at most %d inside one another", maxBinds)
+			return
 		}
 		c.walk(b.AccuInit(), bound)
 		c.walk(b.Result(), &scope{b.AccuVar(), bound})

@@ -81,22 +81,29 @@ func Import(ctx context.Context, cfg ImportConfig, r io.Reader) (Progress, error
 	if err := cfg.Mapping().check(); err != nil {
 		return Progress{}, err
 	}
-	_, statErr := os.Stat(cfg.Path)
-	created := errors.Is(statErr, os.ErrNotExist)
+	created, err := createFile(cfg.Path)
+	if err != nil {
+		return Progress{}, fmt.Errorf("vault import: %w", err)
+	}
 	in := &importer{cfg: cfg, input: &recordLimit{r: bufio.NewReaderSize(r, 64<<10), max: cfg.MaxRecord}}
-	err := in.run(ctx)
-	if err != nil && created {
+	if err = in.run(ctx); err != nil && created {
 		// Otherwise a later OpenSQLite would find a vault without a table.
-		err = errors.Join(err, ignoreMissing(os.Remove(cfg.Path)))
+		err = errors.Join(err, os.Remove(cfg.Path))
 	}
 	return in.progress, err
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// createFile makes the database file readable by its owner alone, before SQLite
+// would make it readable by all. It reports whether the file is new.
+func createFile(path string) (bool, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return false, nil
 	}
-	return err
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
 }
 
 // importer is one import under way.

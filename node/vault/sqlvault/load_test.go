@@ -41,6 +41,9 @@ func TestImportReadsWhatSpreadsheetsWrite(t *testing.T) {
 			t.Errorf("%+v, want 4 rows of %d bytes", got, len(input))
 		}
 	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v: %v", info.Mode(), err)
+	}
 	v, err := OpenSQLite(SQLiteConfig{Path: path, Mapping: config(path).Mapping()})
 	if err != nil {
 		t.Fatal(err)
