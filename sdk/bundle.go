@@ -103,7 +103,7 @@ func (b *bundle) verify(genesis *ledger.Config) (*Proven, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.check(h); err != nil {
+	if h, err = t.check(h); err != nil {
 		return nil, err
 	}
 	switch {

@@ -53,7 +53,7 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 // Close drops idle connections. Calls under way end by their contexts.
 func (c *Client) Close() {
 	for _, e := range c.nodes {
-		e.http.CloseIdleConnections()
+		e.base.CloseIdleConnections()
 	}
 }
 

@@ -36,7 +36,8 @@ var ErrPin = errors.New("the node's TLS key is not the pinned one")
 
 // endpoint is one node of the client: its connection, its identity, its token.
 type endpoint struct {
-	url      string // without fragment
+	url      string          // without fragment
+	base     *http.Transport // its connections; below any middleware
 	http     *http.Client
 	ledger   assentv1connect.LedgerServiceClient
 	delivery assentv1connect.DeliveryServiceClient
@@ -75,9 +76,10 @@ func openEndpoint(raw string, s *settings) (*endpoint, error) {
 		}
 	}
 	e := &endpoint{url: strings.TrimSuffix(u.String(), "/")}
-	e.http = &http.Client{Transport: transport(s, pins)}
+	e.base = transport(s, pins)
+	e.http = &http.Client{Transport: e.base}
 	if s.middleware != nil {
-		e.http.Transport = s.middleware(e.http.Transport)
+		e.http.Transport = s.middleware(e.base)
 	}
 	opts := []connect.ClientOption{
 		connect.WithReadMaxBytes(api.MaxResponseBytes),

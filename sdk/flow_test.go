@@ -168,12 +168,10 @@ func TestListsReachEveryPage(t *testing.T) {
 func TestSubjectReadsItsOwnConsentAndUses(t *testing.T) {
 	w := newWorld(t)
 	c := w.lender()
-	consent, wal := w.consent(c)
+	consent := w.authorised(c)
 	_, err := c.Query(t.Context(), question(consent.ConsentID))
 	w.must(err)
-	signer, err := wal.Principal(consent.ConsentID)
-	w.must(err)
-	s := w.dial("", "", []*fakenode.Node{w.node}, sdk.WithSubject(signer))
+	s := w.dial("", "", []*fakenode.Node{w.node}, sdk.WithSubject(principal))
 	found := 0
 	for v, err := range s.Consents().OfSubject(t.Context(), sdk.Address{}) {
 		w.must(err)

@@ -84,7 +84,10 @@ func (r *ProvenRecord) fill() error {
 	if err := r.Proof.Verify(r.Header.Header.StateRoot); err != nil {
 		return err
 	}
-	r.Present, r.Value, r.Height = r.Proof.Present, r.Proof.Value, uint64(r.Header.Header.ExecHeight)
+	r.Present, r.Height = r.Proof.Present, uint64(r.Header.Header.ExecHeight)
+	if r.Present {
+		r.Value = r.Proof.Value
+	}
 	return nil
 }
 

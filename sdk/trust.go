@@ -28,11 +28,11 @@ type trust struct {
 
 	mu       sync.Mutex // guards the fields below; held during checks, never during a call
 	light    *ledger.LightClient
-	walked   [][]byte                // config proofs since genesis, encoded
-	heights  map[Hash]ledger.Height  // headers that a quorum signed
-	byHeight map[ledger.Height]Hash  // the inverse: two at one height are a fork
-	ring     [rememberedHeaders]Hash // the same, in order of arrival
-	next     int                     // index into ring
+	walked   [][]byte                         // config proofs since genesis, encoded
+	final    map[Hash]*ledger.CertifiedHeader // headers that a quorum signed, with the votes that were checked
+	byHeight map[ledger.Height]Hash           // the same by height: two at one height are a fork
+	ring     [rememberedHeaders]Hash          // the same in order of arrival
+	next     int                              // index into ring
 }
 
 // ErrFork means that a quorum of validators signed two different blocks of one
@@ -46,7 +46,7 @@ func newTrust(s *settings) (*trust, error) {
 	}
 	t := &trust{
 		genesis: s.genesis, pinFile: s.pinFile, light: light,
-		byHeight: map[ledger.Height]Hash{}, heights: map[Hash]ledger.Height{},
+		byHeight: map[ledger.Height]Hash{}, final: map[Hash]*ledger.CertifiedHeader{},
 	}
 	if err := t.load(); err != nil {
 		return nil, err
@@ -148,36 +148,38 @@ func (t *trust) config() *ledger.Config {
 	return t.light.Config()
 }
 
-// check reports why c is not final. It knows the headers it has checked before.
-func (t *trust) check(c *ledger.CertifiedHeader) error {
+// check returns c if it is final, or why it is not. A header that was checked
+// before is returned with the votes that were checked then, whatever votes it
+// carries now.
+func (t *trust) check(c *ledger.CertifiedHeader) (*ledger.CertifiedHeader, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	hash := c.Header.Hash()
-	if _, known := t.heights[hash]; known {
-		return nil
+	if known := t.final[hash]; known != nil {
+		return known, nil
 	}
 	if c.Header.Height == 0 {
 		if g := ledger.Genesis(t.genesis); g.Header.Hash() != hash {
-			return fmt.Errorf("header 0 is %s, the genesis config founds %s", hash, g.Header.Hash())
+			return nil, fmt.Errorf("header 0 is %s, the genesis config founds %s", hash, g.Header.Hash())
 		}
 	} else if err := t.light.Verify(c); err != nil {
-		return err
+		return nil, err
 	}
 	if other, ok := t.byHeight[c.Header.Height]; ok && other != hash {
-		return fmt.Errorf("%w: height %d, headers %s and %s", ErrFork, c.Header.Height, other, hash)
+		return nil, fmt.Errorf("%w: height %d, headers %s and %s", ErrFork, c.Header.Height, other, hash)
 	}
-	t.rememberLocked(hash, c.Header.Height)
-	return nil
+	t.rememberLocked(hash, c)
+	return c, nil
 }
 
-func (t *trust) rememberLocked(hash Hash, h ledger.Height) {
-	if old := t.ring[t.next]; old != (Hash{}) {
-		delete(t.byHeight, t.heights[old])
-		delete(t.heights, old)
+func (t *trust) rememberLocked(hash Hash, c *ledger.CertifiedHeader) {
+	if old := t.final[t.ring[t.next]]; old != nil {
+		delete(t.byHeight, old.Header.Height)
+		delete(t.final, t.ring[t.next])
 	}
 	t.ring[t.next] = hash
 	t.next = (t.next + 1) % len(t.ring)
-	t.byHeight[h], t.heights[hash] = hash, h
+	t.final[hash], t.byHeight[c.Header.Height] = c, hash
 }
 
 // header decodes and checks a certified header that node e gave, fetching from
@@ -190,7 +192,7 @@ func (c *Client) header(ctx context.Context, e *endpoint, what string, b []byte)
 	if err := c.walk(ctx, e, ch.Header.ConfigSeq); err != nil {
 		return nil, err
 	}
-	if err := c.trust.check(ch); err != nil {
+	if ch, err = c.trust.check(ch); err != nil {
 		return nil, &Untrusted{Node: e.url, What: what, Cause: err}
 	}
 	return ch, nil

@@ -22,12 +22,18 @@ type UseList struct {
 
 // Uses returns the complete list of requests under a consent. The ledger keeps
 // the head of a hash chain over all of them; the list is held against it, so a
-// node that leaves out, adds or alters one request is found out.
+// node that leaves out, adds or alters one request is found out. The list is
+// complete as of its Height, the newest that the node has a certificate for.
 func (c *Client) Uses(ctx context.Context, id ConsentID) (*UseList, error) {
+	return c.UsesSince(ctx, id, 0)
+}
+
+// UsesSince is Uses as of height or later; it waits for the certificate.
+func (c *Client) UsesSince(ctx context.Context, id ConsentID, height uint64) (*UseList, error) {
 	if err := id.Check(); err != nil {
 		return nil, &ConfigError{What: "consent id", Cause: err, Remedy: "Give the consent's 0x-hex id."}
 	}
-	p, err := c.Proofs().Record(ctx, record.UsageKey(id))
+	p, err := c.Proofs().RecordSince(ctx, record.UsageKey(id), height)
 	if err != nil {
 		return nil, err
 	}

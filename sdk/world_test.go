@@ -1,6 +1,7 @@
 package sdk_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -83,6 +84,37 @@ func (w *world) draft() sdk.ConsentDraft {
 	}
 }
 
+// principal is the principal key of consents made by authorised.
+var principal = fakenode.Signer("principal")
+
+// authorised makes an authorised consent with keys at hand instead of a wallet
+// file.
+func (w *world) authorised(c *sdk.Client) *sdk.Consent {
+	w.t.Helper()
+	ctx := w.t.Context()
+	terms, err := c.Consents().Draft(ctx, w.draft())
+	w.must(err)
+	terms.PrincipalKey = principal.Address()
+	vouch := fakenode.Signer("wallet")
+	e := &sdk.WalletEndorsement{Wallet: vouch.Address(), Signature: w.sign(vouch, record.EndorsementOf(terms).Digest)}
+	p, err := c.Consents().Prepare(ctx, terms, sdk.SealedPart{SubjectID: "CN-1", Endorsement: e})
+	w.must(err)
+	_, err = c.Consents().Create(ctx, p)
+	w.must(err)
+	consent, err := c.Consents().Authorise(ctx, terms.ConsentID, sdk.MethodWallet, sdk.Evidence{Signature: w.sign(principal, p.Terms.Digest)})
+	w.must(err)
+	return consent
+}
+
+func (w *world) sign(key sdk.Signer, digest func(sdk.Hash) (sdk.Hash, error)) sdk.Bytes {
+	w.t.Helper()
+	d, err := digest(w.net.ChainID())
+	w.must(err)
+	sig, err := key.Sign(d)
+	w.must(err)
+	return sig[:]
+}
+
 // consent takes a consent through offer, endorsement, creation and
 // authorisation, and returns the wallet that signed it.
 func (w *world) consent(c *sdk.Client) (*sdk.Consent, *wallet.Wallet) {
@@ -130,3 +162,7 @@ func question(id sdk.ConsentID) sdk.QueryRequest {
 }
 
 func hashOf(s string) ledger.Hash { return ledger.Sum([]byte(s)) }
+
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}
