@@ -358,7 +358,7 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 	for i := range o.Events {
 		e := &o.Events[i]
 		switch e.Contract + "/" + e.Name {
-		case "membership/node", "membership/member":
+		case "membership/node", "membership/config":
 			if err := n.refreshDirectory(); err != nil {
 				return err
 			}

@@ -1,3 +1,157 @@
+// Command story is what scripts/demo runs: a borrower agrees, a lender gets an
+// answer it can verify but data it never sees, the borrower revokes, and the next
+// question is refused; on four validator processes and an observer.
+//
+//	go run ./scripts/story [--data FILE.csv] [--json] [--keep]
 package main
 
-func main() {}
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/assent-network/assent/scripts/testnet"
+)
+
+// result is the one JSON object that --json prints.
+type result struct {
+	Validators              int      `json:"validators"`
+	Observers               int      `json:"observers"`
+	RowsLoaded              int      `json:"rowsLoaded"` // over both banks; a customer of both counts twice
+	Answer                  answered `json:"answer"`
+	AfterRevocation         decision `json:"afterRevocation"`
+	SameHashOnAllNodes      bool     `json:"sameHashOnAllNodes"`
+	SameStateRootOnAllNodes bool     `json:"sameStateRootOnAllNodes"`
+	PersonalDataFound       int      `json:"personalDataFound"`
+	PlantedValueFound       bool     `json:"plantedValueFound"`
+}
+
+type answered struct {
+	Template        string  `json:"template"`
+	Value           string  `json:"value"`
+	RequestID       string  `json:"requestId"`
+	ReceiptVerified bool    `json:"receiptVerified"`
+	ProofVerified   bool    `json:"proofVerified"`
+	OpenedMs        float64 `json:"openedMs"`
+	VerifiedMs      float64 `json:"verifiedMs"`
+}
+
+type decision struct {
+	Decision string `json:"decision"`
+	Code     string `json:"code"`
+}
+
+type options struct {
+	data    string
+	json    bool
+	keep    bool
+	rows    int
+	seed    uint64
+	program string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
+	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
+	flag.BoolVar(&o.keep, "keep", false, "leave the network running and print its addresses")
+	flag.IntVar(&o.rows, "rows", 3000, "customers in the generated sample")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of everything invented")
+	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --data FILE, --json, --keep, --rows N and --seed N are known\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := tell(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// tell runs the whole story in a directory of its own.
+func tell(ctx context.Context, o options) (err error) {
+	base, err := filepath.Abs(".assent")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(base, "demo-")
+	if err != nil {
+		return err
+	}
+	t := &teller{out: os.Stdout, began: time.Now(), opts: o, dir: dir}
+	if o.json {
+		t.out = os.Stderr
+	}
+	defer func() {
+		if o.keep && err == nil {
+			return
+		}
+		if t.net != nil {
+			if serr := t.net.Stop(); err == nil {
+				err = serr
+			}
+		}
+		if rerr := os.RemoveAll(dir); err == nil {
+			err = rerr
+		}
+	}()
+	if err := t.run(ctx); err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(os.Stdout).Encode(t.result)
+	}
+	return nil
+}
+
+// teller tells the story and collects its figures.
+type teller struct {
+	out    io.Writer
+	began  time.Time
+	opts   options
+	dir    string
+	people []customer
+	net    *testnet.Net
+	result result
+
+	replies recorder // what the nodes' APIs answered
+	cast    cast
+	partKey []byte // of the wallet, for its copy of the sealed part
+}
+
+func (t *teller) chapter(format string, args ...any) {
+	fmt.Fprintf(t.out, "\n%5.1fs  %s\n", time.Since(t.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (t *teller) say(format string, args ...any) {
+	fmt.Fprintf(t.out, "        %s\n", fmt.Sprintf(format, args...))
+}
+
+func (t *teller) run(ctx context.Context) error {
+	for _, chapter := range []func(context.Context) error{
+		t.makeNetwork, t.loadVaults, t.start, t.publish, t.agree, t.ask, t.revoke, t.compare, t.search,
+	} {
+		if err := chapter(ctx); err != nil {
+			return err
+		}
+	}
+	if t.opts.keep {
+		return t.leaveRunning(ctx)
+	}
+	t.chapter("Done. Everything was stopped and removed; --keep leaves the network running.")
+	return nil
+}

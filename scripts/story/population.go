@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,12 @@ var figureColumns = []string{
 
 // vaultColumns is the header of the CSV file that a bank imports.
 var vaultColumns = append([]string{"identity_number", "phone", "name"}, lower(figureColumns)...)
+
+func sorted(in []string) []string {
+	out := slices.Clone(in)
+	slices.Sort(out)
+	return out
+}
 
 func lower(in []string) []string {
 	out := make([]string, len(in))

@@ -52,11 +52,7 @@ func (x *Node) StopByPID(grace time.Duration) error {
 
 // StatusOf asks a node how it is, as its member's auditor.
 func (n *Net) StatusOf(ctx context.Context, x *Node) (*sdk.NodeStatus, error) {
-	s, err := n.signer(x.Member, "auditor")
-	if err != nil {
-		return nil, err
-	}
-	c, err := n.Dial(ctx, x, sdk.WithIdentity(sdk.OrgID(x.Member), s))
+	c, err := n.DialAs(ctx, x, "auditor")
 	if err != nil {
 		return nil, err
 	}

@@ -153,11 +153,7 @@ func ready(ctx context.Context, client *http.Client, addr string) error {
 
 // Client dials a member's first node as one of its people.
 func (n *Net) Client(ctx context.Context, member string, role sdk.ClientRole, opts ...sdk.Option) (*sdk.Client, error) {
-	s, err := n.signer(member, role)
-	if err != nil {
-		return nil, err
-	}
-	return n.Dial(ctx, n.First(member), append([]sdk.Option{sdk.WithIdentity(sdk.OrgID(member), s)}, opts...)...)
+	return n.DialAs(ctx, n.First(member), role, opts...)
 }
 
 // Dial dials one node.
@@ -214,4 +210,13 @@ func (n *Net) enrolMember(ctx context.Context, m *ManifestMember) error {
 		return fmt.Errorf("data key: %w", err)
 	}
 	return nil
+}
+
+// DialAs dials a node as one of its own member's people.
+func (n *Net) DialAs(ctx context.Context, x *Node, role sdk.ClientRole, opts ...sdk.Option) (*sdk.Client, error) {
+	s, err := n.signer(x.Member, role)
+	if err != nil {
+		return nil, err
+	}
+	return n.Dial(ctx, x, append([]sdk.Option{sdk.WithIdentity(sdk.OrgID(x.Member), s)}, opts...)...)
 }
