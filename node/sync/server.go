@@ -20,7 +20,10 @@ type ServerConfig struct {
 	// vote.
 	Vote ledger.Signer
 	// Voted returns the highest height this validator has signed a vote for,
-	// restarts included; needed with Vote.
+	// restarts included; needed with Vote. 0 means that it is not known, as
+	// before the ordering engine has read its log: then statuses are unsigned
+	// (but at genesis), because one that names too low a height would make
+	// others believe that their view is fresh.
 	Voted func() ledger.Height
 
 	MaxBytes int           // of blocks in one response, default 2 MiB; one block may exceed it
@@ -147,7 +150,7 @@ func (s *Server) status(req []byte) ([]byte, error) {
 		ChainID: s.cfg.Store.ChainID(), Nonce: r.Nonce,
 		Height: tip.Height, Header: tip.Hash, Voted: max(voted, tip.Height),
 	}
-	if s.cfg.Vote != nil {
+	if s.cfg.Vote != nil && votedKnown(voted, tip.Height) {
 		if err := st.Sign(s.cfg.Vote); err != nil {
 			return nil, errors.New("the vote key is not available") // the cause is no peer's business
 		}
@@ -162,6 +165,9 @@ func (s *Server) status(req []byte) ([]byte, error) {
 	}
 	return encode(a), nil
 }
+
+// votedKnown reports whether a validator at height tip knows what it voted for.
+func votedKnown(voted, tip ledger.Height) bool { return voted > 0 || tip == 0 }
 
 // unreadable tells a peer what failed, without this node's details: those are in
 // its own log, where reads of its own fail too.

@@ -178,11 +178,12 @@ func TestStatusIsSignedByValidatorsAndProvesItsHeight(t *testing.T) {
 		{"validator that voted for the tip", 3, 3, 3, true, true},
 		{"validator that caught up since its last vote", 3, 1, 3, true, true},
 		{"validator at genesis", 0, 0, 0, true, true},
+		{"validator that does not know its votes yet", 3, 0, 3, false, true},
 		{"observer", 3, 0, 3, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newServer(t, newStore(t, c, tt.tip), func(cfg *ServerConfig) {
-				if tt.signed {
+				if tt.name != "observer" {
 					cfg.Vote, cfg.Voted = ledgertest.VoteKey(2), func() ledger.Height { return tt.voted }
 				}
 			})

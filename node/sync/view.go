@@ -21,8 +21,9 @@ type ViewConfig struct {
 	Peers   func() []Peer // the other nodes; only validators are asked
 	// WaitExecuted returns nil when this node has executed h, or ctx's error.
 	WaitExecuted func(ctx context.Context, h ledger.Height) error
-	// Self is this node's validator id, 0 on an observer. Voted is then the
-	// highest height it has signed a vote for.
+	// Self is this node's validator id, 0 on an observer. Voted belongs to it, as
+	// in ServerConfig; while it returns 0, this node's own vote does not count
+	// (but at genesis).
 	Self  uint64
 	Voted func() ledger.Height
 
@@ -154,7 +155,10 @@ func (v *View) askUnder(ctx context.Context, config *ledger.Config) error {
 	n := len(config.Validators)
 	t := tally{need: ledger.Quorum(n)}
 	if config.Validator(v.cfg.Self) != nil {
-		t.add(max(v.cfg.Voted(), v.cfg.Store.Tip().Height))
+		voted := v.cfg.Voted() // before the tip, as in Server.status
+		if tip := v.cfg.Store.Tip().Height; votedKnown(voted, tip) {
+			t.add(max(voted, tip))
+		}
 	}
 	answers := make(chan *ledger.Height, n)
 	asked := v.send(ctx, &wg, config, answers)

@@ -112,6 +112,8 @@ func TestViewIsFreshWhenAQuorumAnsweredAndItsVotesAreExecuted(t *testing.T) {
 		{"answers of another key", 1, 10, 10, map[uint64]handler{2: up(3), 3: up(2), 4: up(4)}, false},
 		{"one is on a fork", 1, 10, 10, map[uint64]handler{2: serve(t, fork, 2, at(10)), 3: up(3), 4: nil}, false},
 		{"one lags", 1, 10, 10, map[uint64]handler{2: serve(t, behind, 2, at(9)), 3: up(3), 4: nil}, true},
+		{"this node does not know its votes", 1, 0, 10, map[uint64]handler{2: up(2), 3: up(3), 4: nil}, false},
+		{"another does not know its votes", 1, 10, 10, map[uint64]handler{2: serve(t, full, 2, at(0)), 3: up(3), 4: nil}, false},
 		{"foreign nodes", 1, 10, 10, map[uint64]handler{2: up(2), 7: up(7), 8: up(8)}, false},
 		{"itself as a peer", 1, 10, 10, map[uint64]handler{1: up(1), 2: up(2)}, false},
 	}
