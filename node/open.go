@@ -37,7 +37,28 @@ type Options struct {
 	Password keys.Password
 	Version  string       // of the program, for people
 	Logger   *slog.Logger // default slog.Default
+
+	// Network opens the network; default network.Open. Tests of several nodes in
+	// one process give memnet's.
+	Network func(context.Context, network.Config) (Host, error)
 }
+
+// Host moves bytes between nodes; *network.Host is one, and says what each
+// method promises.
+type Host interface {
+	ID() network.PeerID
+	SetPeers(peers []network.Peer)
+	Handle(c network.Class, h func(from network.PeerID, msg []byte))
+	Serve(p network.Protocol, h func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error))
+	Send(to network.PeerID, c network.Class, msg []byte) error
+	Broadcast(to []network.PeerID, c network.Class, msg []byte)
+	Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error)
+	Status() []network.PeerStatus
+	Run(ctx context.Context) error
+	Close() error
+}
+
+func openHost(ctx context.Context, cfg network.Config) (Host, error) { return network.Open(ctx, cfg) }
 
 // Node is one member's node. Open makes it, Run runs it.
 type Node struct {
@@ -63,7 +84,7 @@ type Node struct {
 	vaults   vaults
 	permits  *permits
 
-	host     *network.Host
+	host     Host
 	dir      directory
 	view     *sync.View
 	server   *sync.Server
@@ -97,7 +118,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		{"keys", func(context.Context) error { return n.openKeys(opts.Password) }},
 		{"ledger", n.openLedger},
 		{"private database", n.openPrivate},
-		{"network", n.openNetwork},
+		{"network", func(ctx context.Context) error { return n.openNetwork(ctx, opts.Network) }},
 		{"chain", n.openChain},
 		{"answering", n.openAnswering},
 		{"api", n.openAPI},
@@ -170,11 +191,14 @@ func (n *Node) openPrivate(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) openNetwork(ctx context.Context) error {
+func (n *Node) openNetwork(ctx context.Context, open func(context.Context, network.Config) (Host, error)) error {
+	if open == nil {
+		open = openHost
+	}
 	limits := network.DefaultLimits()
 	limits.TxRate = n.cfg.Limits.PeerTxRate
 	limits.TxBurst = int(2 * n.cfg.Limits.PeerTxRate)
-	host, err := network.Open(ctx, network.Config{HostKey: n.secrets.host, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
+	host, err := open(ctx, network.Config{HostKey: n.secrets.host, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
 	if err != nil {
 		return err
 	}

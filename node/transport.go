@@ -12,7 +12,7 @@ import (
 // What cannot be sent is dropped: the engine is built for loss, and the host
 // counts it.
 type transport struct {
-	host *network.Host
+	host Host
 	dir  *directory
 }
 
@@ -35,7 +35,7 @@ func (t transport) spread(req []byte) {
 
 // syncPeers is how node/sync reaches other nodes.
 type syncPeers struct {
-	host *network.Host
+	host Host
 }
 
 func (s syncPeers) Request(ctx context.Context, peer string, req []byte) ([]byte, error) {
