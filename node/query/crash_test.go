@@ -22,9 +22,9 @@ func TestExactlyOneAnswerWhereverTheProcessDies(t *testing.T) {
 		},
 		"vault down first": func(w *world, k consent) []func() error {
 			return []func() error{w.storePart(k), func() error {
-				w.vault.err = vault.ErrUnavailable
+				w.vault.set(func() { w.vault.err = vault.ErrUnavailable })
 				err := w.handleAsked()
-				w.vault.err = nil
+				w.vault.set(func() { w.vault.err = nil })
 				return err
 			}}
 		},
