@@ -60,8 +60,14 @@ type App struct {
 	live        int // proposals checked
 }
 
-func newApp(self consensus.ReplicaID, m consensus.Membership) *App {
-	return &App{self: self, members: m, known: make(map[string]bool), changed: make(chan struct{})}
+// NewApp makes the application of one replica at genesis, outside a Cluster: it
+// finds nobody to catch up with.
+func NewApp(self consensus.ReplicaID, m consensus.Membership) *App {
+	return &App{
+		self: self, members: m, known: make(map[string]bool), changed: make(chan struct{}),
+		fetch:  func(uint64) (consensus.Decision, bool) { return consensus.Decision{}, false },
+		engine: func() consensus.Engine { return nil },
+	}
 }
 
 // FailDeliver makes Deliver fail when f returns an error.

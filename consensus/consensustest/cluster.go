@@ -90,7 +90,7 @@ func NewCluster(t testing.TB, n int, open OpenFunc) *Cluster {
 
 // Add makes one more replica, which knows the first membership only.
 func (c *Cluster) Add(id consensus.ReplicaID) *Replica {
-	r := &Replica{ID: id, App: newApp(id, c.genesis), cluster: c}
+	r := &Replica{ID: id, App: NewApp(id, c.genesis), cluster: c}
 	r.App.engine = r.Engine
 	r.App.fetch = func(height uint64) (consensus.Decision, bool) { return c.fetch(id, height) }
 	c.replicas[id] = r

@@ -1,0 +1,525 @@
+package bft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+
+	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/consensus/consensustest"
+)
+
+// recorder is a transport that goes nowhere.
+type recorder struct {
+	mu        sync.Mutex
+	sent      map[consensus.ReplicaID][][]byte
+	forwarded map[consensus.ReplicaID]int
+}
+
+func (r *recorder) Send(to consensus.ReplicaID, msg []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sent == nil {
+		r.sent = make(map[consensus.ReplicaID][][]byte)
+	}
+	r.sent[to] = append(r.sent[to], msg)
+}
+
+func (r *recorder) Forward(to consensus.ReplicaID, _ []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.forwarded == nil {
+		r.forwarded = make(map[consensus.ReplicaID]int)
+	}
+	r.forwarded[to]++
+}
+
+// base is a configuration on a fresh directory.
+func base(t testing.TB) Config {
+	t.Helper()
+	return Config{Self: 1, Membership: four(), WALDir: t.TempDir(), App: consensustest.NewApp(1, four()), Transport: &recorder{}, Settings: quick()}
+}
+
+func TestBadConfigurationsAreRefused(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"no application":      func(c *Config) { c.App = nil },
+		"no transport":        func(c *Config) { c.Transport = nil },
+		"no directory":        func(c *Config) { c.WALDir = "" },
+		"not a member":        func(c *Config) { c.Self = 9 },
+		"empty membership":    func(c *Config) { c.Membership = consensus.Membership{} },
+		"long submit timeout": func(c *Config) { c.Settings.SubmitTimeout = time.Second },
+		"long batch interval": func(c *Config) { c.Settings.BatchInterval = time.Second },
+		"request over batch":  func(c *Config) { c.Settings.RequestMaxBytes = 4 << 20 },
+		"batch over message":  func(c *Config) { c.Settings.BatchMaxBytes = 12 << 20 },
+		"tiny pool":           func(c *Config) { c.Settings.PoolSize = 10 },
+		"negative tick":       func(c *Config) { c.Settings.Tick = -1 },
+		"forward over complaint": func(c *Config) {
+			c.Settings.ForwardTimeout, c.Settings.ComplainTimeout = 2*time.Second, time.Second
+		},
+		"last decision without metadata": func(c *Config) { c.Last.Proposal.Height = 3; c.NewReplica = true },
+		"last decision at another height": func(c *Config) {
+			c.Last.Proposal.Height, c.Last.Proposal.Meta, c.NewReplica = 3, metaBytes(0, 4, 0), true
+		},
+	} {
+		cfg := base(t)
+		change(&cfg)
+		if e, err := Open(cfg); err == nil {
+			t.Errorf("%s: accepted", name)
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A field that a later version of the library adds would silently be zero.
+func TestEverySettingOfTheLibraryIsDecided(t *testing.T) {
+	off := []string{"SyncOnStart", "SpeedUpViewChange", "LeaderRotation", "DecisionsPerLeader"}
+	cfg := reflect.ValueOf(Config{Self: 1}.withDefaults().library())
+	for i := range cfg.NumField() {
+		name := cfg.Type().Field(i).Name
+		if zero := cfg.Field(i).IsZero(); zero != slices.Contains(off, name) {
+			t.Errorf("library setting %s is %v", name, cfg.Field(i))
+		}
+	}
+	if err := (Config{Self: 1}).withDefaults().library().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAMissingLogIsRefusedUnlessTheReplicaIsNew(t *testing.T) {
+	cfg := base(t)
+	cfg.Last = decided(3, 2, 3, 4)
+	if _, err := Open(cfg); !errors.Is(err, ErrLogMismatch) {
+		t.Errorf("open: %v, want %v", err, ErrLogMismatch)
+	}
+	cfg.NewReplica = true
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	cfg.NewReplica = false // it has a log now
+	if e, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := e.Run(t.Context()); err == nil {
+		t.Error("a closed engine ran")
+	}
+}
+
+func TestOldCopiesOfDiskAreRefused(t *testing.T) {
+	c := started(t)
+	r := c.Replica(4)
+	// A copy of the log at height 1.
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	backup := t.TempDir()
+	if err := os.CopyFS(filepath.Join(backup, "wal"), os.DirFS(r.Dir())); err != nil {
+		t.Fatal(err)
+	}
+	c.Start(4)
+	for _, id := range []string{"second", "third"} {
+		c.Submit(1, consensustest.Req(id, 50))
+		c.WaitApplied(c.IDs(), id)
+	}
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	newest := filepath.Join(t.TempDir(), "newest")
+	if err := os.Rename(r.Dir(), newest); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(); !errors.Is(err, ErrLogMismatch) {
+		t.Errorf("without a log: %v", err)
+	}
+	if err := os.RemoveAll(r.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(r.Dir(), os.DirFS(filepath.Join(backup, "wal"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(); !errors.Is(err, ErrLogMismatch) {
+		t.Errorf("with an old log: %v", err)
+	}
+	if err := os.RemoveAll(r.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(newest, r.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	r.App.Truncate(1)
+	if err := r.Start(); !errors.Is(err, ErrLogMismatch) {
+		t.Errorf("with an old block store: %v", err)
+	}
+	if _, err := r.App.CatchUp(t.Context()); err != nil { // the remedy
+		t.Fatal(err)
+	}
+	c.Start(4)
+	c.Submit(4, consensustest.Req("fourth", 50))
+	c.WaitApplied(c.IDs(), "fourth")
+}
+
+func TestBeforeAndAfterRunNothingIsTaken(t *testing.T) {
+	e, err := Open(base(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		if err := e.Submit(t.Context(), consensustest.Req("x", 10)); !errors.Is(err, consensus.ErrNotRunning) {
+			t.Errorf("submit %s: %v", when, err)
+		}
+		if err := e.Accept(t.Context(), consensustest.Req("x", 10)); !errors.Is(err, consensus.ErrNotRunning) {
+			t.Errorf("accept %s: %v", when, err)
+		}
+		e.Step(2, []byte("x"))
+		e.Forget([]consensus.RequestInfo{{ID: "x"}})
+		if s := e.Status(); s.Running || s.Pool != 0 {
+			t.Errorf("status %s: %+v", when, s)
+		}
+	}
+	check("before Run")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	check("after Run")
+}
+
+func TestSubmitPassesARequestToAllAndAcceptToNone(t *testing.T) {
+	cfg := base(t)
+	tr := &recorder{}
+	cfg.Transport = tr
+	cfg.Settings.PoolSize, cfg.Settings.BatchMaxCount = 4, 2
+	cfg.Settings.ForwardTimeout, cfg.Settings.ComplainTimeout, cfg.Settings.RemoveTimeout = time.Hour, time.Hour, time.Hour
+	cfg.Self = 2 // a follower: nothing leaves the pool
+	e := running(t, cfg)
+	for range 2 { // the second time it is known, and not spread again
+		if err := e.Submit(t.Context(), consensustest.Req("a", 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Accept(t.Context(), consensustest.Req("b", 10)); err != nil {
+		t.Fatal(err)
+	}
+	tr.mu.Lock()
+	if got := tr.forwarded; len(got) != 3 || got[1] != 1 || got[3] != 1 || got[4] != 1 {
+		t.Errorf("forwarded to %v, want once to 1, 3 and 4", got)
+	}
+	tr.mu.Unlock()
+	for i := range 2 {
+		if err := e.Accept(t.Context(), consensustest.Req(fmt.Sprint("c", i), 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	if err := e.Submit(t.Context(), consensustest.Req("d", 10)); !errors.Is(err, consensus.ErrBusy) {
+		t.Errorf("submit to a full pool: %v", err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("refusal took %v", took)
+	}
+	e.Forget([]consensus.RequestInfo{{Client: "client", ID: "a"}, {Client: "client", ID: "never seen"}})
+	if n := e.Status().Pool; n != 3 {
+		t.Errorf("%d requests pooled, want 3", n)
+	}
+	if err := e.Submit(t.Context(), consensustest.Req("a", 10)); err != nil || e.Status().Pool != 3 {
+		t.Errorf("a forgotten request came back: %v, %d pooled", err, e.Status().Pool)
+	}
+}
+
+// running runs one engine until the test ends.
+func running(t *testing.T, cfg Config) *Engine {
+	t.Helper()
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !e.Status().Running {
+		select {
+		case <-tick.C:
+		case err := <-done:
+			t.Fatalf("engine ended: %v", err)
+		}
+	}
+	return e
+}
+
+// broken fails one method of an application.
+type broken struct {
+	consensus.App
+	method string
+	height uint64
+}
+
+var errBroken = errors.New("broken on purpose")
+
+func (b *broken) fails(method string, height uint64) bool {
+	return b.method == method && height >= b.height
+}
+
+func (b *broken) Assemble(height uint64, meta []byte, reqs [][]byte) (consensus.Proposal, error) {
+	if b.fails("Assemble", height) {
+		return consensus.Proposal{}, errBroken
+	}
+	return b.App.Assemble(height, meta, reqs)
+}
+
+func (b *broken) SignVote(p consensus.Proposal) ([]byte, error) {
+	if b.fails("SignVote", p.Height) {
+		return nil, errBroken
+	}
+	return b.App.SignVote(p)
+}
+
+func (b *broken) Deliver(d consensus.Decision) (*consensus.Membership, error) {
+	if b.fails("Deliver", d.Proposal.Height) {
+		return nil, errBroken
+	}
+	return b.App.Deliver(d)
+}
+
+func (b *broken) Sign(msg []byte) ([]byte, error) {
+	if b.method == "Sign" {
+		return nil, errBroken
+	}
+	return b.App.Sign(msg)
+}
+
+func (b *broken) CatchUp(ctx context.Context) (consensus.Tip, error) {
+	if b.method == "CatchUp" {
+		return consensus.Tip{}, errBroken
+	}
+	return b.App.CatchUp(ctx)
+}
+
+// TestAFailingReplicaFallsSilentAndEnds breaks replica 1, the leader, or 4.
+func TestAFailingReplicaFallsSilentAndEnds(t *testing.T) {
+	for _, test := range []struct {
+		method string
+		victim consensus.ReplicaID
+	}{{"Assemble", 1}, {"SignVote", 1}, {"SignVote", 4}, {"Deliver", 1}, {"Deliver", 4}, {"Sign", 3}, {"CatchUp", 4}, {"log", 4}} {
+		t.Run(fmt.Sprint(test.method, " of ", test.victim), func(t *testing.T) {
+			c := consensustest.NewCluster(t, 4, func(s consensustest.Spec) (consensus.Engine, error) {
+				cfg := config(s)
+				if s.Self == test.victim {
+					cfg.App = &broken{App: s.App, method: test.method, height: 2}
+				}
+				return Open(cfg)
+			})
+			c.Start()
+			c.Submit(2, consensustest.Req("first", 50))
+			c.WaitApplied(c.IDs(), "first")
+			victim := engineOf(c, test.victim)
+			want := errBroken
+			switch test.method {
+			case "log":
+				want = os.ErrClosed
+				victim.log.mu.Lock()
+				if err := victim.log.file.Close(); err != nil {
+					t.Fatal(err)
+				}
+				victim.log.mu.Unlock()
+			case "Sign", "CatchUp": // needs a view change
+				c.Isolate(1)
+			}
+			for i := range 3 {
+				if e := c.Replica(2).Engine(); e != nil {
+					c.Submit(2, consensustest.Req(fmt.Sprint("more-", i), 50))
+				}
+			}
+			if test.method == "CatchUp" {
+				c.Rejoin(1)
+				victim.Sync()
+			}
+			if err := c.Replica(test.victim).Ended(); !errors.Is(err, want) {
+				t.Errorf("run returned %v, want %v", err, want)
+			}
+			sent := victim.Counters().MessagesSent
+			c.Rejoin(1)
+			rest := slices.DeleteFunc(c.IDs(), func(id consensus.ReplicaID) bool { return id == test.victim })
+			c.Submit(2, consensustest.Req("after", 50))
+			c.WaitApplied(rest, "after", "more-0")
+			if now := victim.Counters().MessagesSent; now != sent {
+				t.Errorf("%d messages were sent after the failure", now-sent)
+			}
+			if victim.Status().Running {
+				t.Error("a failed engine says it runs")
+			}
+		})
+	}
+}
+
+func TestABroadcastIsEncodedOnce(t *testing.T) {
+	cfg := base(t)
+	tr := &recorder{}
+	cfg.Transport = tr
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	m := messages()["prepare"]
+	for range 2 { // said twice, as the library does
+		for to := uint64(2); to <= 4; to++ {
+			e.SendConsensus(to, m)
+		}
+	}
+	if &tr.sent[2][0][0] != &tr.sent[3][0][0] || &tr.sent[2][0][0] != &tr.sent[4][0][0] {
+		t.Error("replicas got different encodings of one broadcast")
+	}
+	if &tr.sent[2][0][0] == &tr.sent[2][1][0] {
+		t.Error("the encoding outlived its broadcast")
+	}
+	for i := range e.encoded.ring {
+		if e.encoded.ring[i].message != nil {
+			t.Error("the cache retains a message that was sent to all")
+		}
+	}
+}
+
+func TestDecisionsCarryAQuorumOfDistinctVotes(t *testing.T) {
+	votes := votesOf([]smart.Signature{{ID: 1}, {ID: 2}, {ID: 1}, {ID: 3}, {ID: 2}})
+	if len(votes) != 3 {
+		t.Errorf("%d votes of three replicas", len(votes))
+	}
+	cfg := base(t)
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	e.starting.Store(e.newInstance())
+	defer e.starting.Load().stopTicks()
+	e.Deliver(proposalAt(0, 1, "x"), []smart.Signature{{ID: 1}, {ID: 1}, {ID: 2}})
+	if !e.muted() {
+		t.Error("two votes decided in a network of four")
+	}
+}
+
+func TestRepetitionsGrowRare(t *testing.T) {
+	now := time.Unix(0, 0)
+	r := &repeater{after: time.Second}
+	var at []int
+	for s := range 60 {
+		if r.due(5, now.Add(time.Duration(s)*time.Second)) {
+			at = append(at, s)
+		}
+	}
+	if want := []int{1, 3, 7, 15, 23, 31, 39, 47, 55}; !slices.Equal(at, want) {
+		t.Errorf("repeated at %v s, want %v", at, want)
+	}
+	if r.due(6, now.Add(time.Hour)) || r.due(0, now.Add(2*time.Hour)) {
+		t.Error("repeated at once at a new height, or with nothing to repeat")
+	}
+}
+
+func TestLagIsNoticedAfterPatience(t *testing.T) {
+	var l lag
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	for _, step := range []struct {
+		second      int
+		leader, own uint64
+		want        uint64
+	}{
+		{0, 5, 5, 5},  // level
+		{1, 6, 5, 6},  // just behind
+		{2, 6, 5, 6},  // patience
+		{3, 6, 5, 8},  // long enough
+		{4, 6, 5, 6},  // said once
+		{5, 6, 6, 6},  // caught up
+		{9, 7, 6, 7},  // behind anew
+		{10, 8, 7, 8}, // moving on
+		{11, 8, 7, 8},
+		{12, 20, 7, 20},
+	} {
+		if got := l.hear(step.leader, step.own, at(step.second), 2*time.Second); got != step.want {
+			t.Errorf("second %d: leader %d, own %d shows %d, want %d", step.second, step.leader, step.own, got, step.want)
+		}
+	}
+}
+
+func TestLeaderOfView(t *testing.T) {
+	m := consensus.Membership{Replicas: []consensus.ReplicaID{9, 3, 7}}
+	for view, want := range []consensus.ReplicaID{3, 7, 9, 3} {
+		if got := leaderOf(uint64(view), m); got != want {
+			t.Errorf("leader of view %d is %d, want %d", view, got, want)
+		}
+	}
+}
+
+// The pool's errors are told apart by text.
+func TestTextsOfThePoolAreThoseOfTheLibrary(t *testing.T) {
+	e := running(t, func() Config { c := base(t); c.Self = 2; return c }())
+	in := e.current.Load()
+	if err := in.cons.Pool.Submit(consensustest.Req("a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.cons.Pool.Submit(consensustest.Req("a", 10)); err == nil || err.Error() != poolHasRequest {
+		t.Errorf("pooled twice: %v", err)
+	}
+	in.forget([]consensus.RequestInfo{{Client: "client", ID: "a"}})
+	if err := in.cons.Pool.Submit(consensustest.Req("a", 10)); err == nil || err.Error() != poolHadRequest {
+		t.Errorf("forgotten and pooled: %v", err)
+	}
+	in.cons.Pool.Close()
+	if _, err := in.submit(consensustest.Req("b", 10)); !errors.Is(err, consensus.ErrNotRunning) {
+		t.Errorf("closed pool: %v", err)
+	}
+}
+
+func TestPanicOfTheLibraryEndsTheEngineNotTheProcess(t *testing.T) {
+	cfg := base(t)
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- e.Run(context.Background()) }()
+	go e.logger.Panicf("in flight proposal of %v", &pb.Message{})
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("run returned nil")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("engine goes on after a panic of the library")
+	}
+}
