@@ -88,7 +88,7 @@ func benchmarkRequest(b *testing.B, consents, perBlock int) {
 func fill(n *network, consents int) {
 	for done := 0; done < consents; done += 500 {
 		for i := done; i < min(done+500, consents); i++ {
-			n.addCreate(strconv.Itoa(i), record.MaxUses)
+			n.addCreate(strconv.Itoa(i), record.MaxUses, record.MaxUses)
 		}
 		for _, o := range n.commit().Outcomes {
 			if o.Code != "OK" {
@@ -96,7 +96,7 @@ func fill(n *network, consents int) {
 			}
 		}
 		for i := done; i < min(done+500, consents); i++ {
-			n.addAuthorise(strconv.Itoa(i), record.MaxUses)
+			n.addAuthorise(strconv.Itoa(i), record.MaxUses, record.MaxUses)
 		}
 		for _, o := range n.commit().Outcomes {
 			if o.Code != "OK" {

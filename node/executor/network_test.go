@@ -3,7 +3,6 @@ package executor
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"sync"
 	"testing"
 
@@ -72,8 +71,13 @@ type network struct {
 // newNetwork makes a ledger with genesis executed. contracts may be zero.
 func newNetwork(t testing.TB, contracts Contracts) *network {
 	t.Helper()
+	return newNetworkInto(t, new(network), contracts)
+}
+
+func newNetworkInto(t testing.TB, n *network, contracts Contracts) *network {
+	t.Helper()
 	g := genesis()
-	n := &network{t: t, time: genesisTime, config: state.Config{Dir: t.TempDir(), ChainID: g.Hash()}}
+	*n = network{t: t, time: genesisTime, config: state.Config{Dir: t.TempDir(), ChainID: g.Hash()}}
 	db, err := state.Create(t.Context(), n.config)
 	if err != nil {
 		t.Fatal(err)
@@ -138,14 +142,8 @@ func (n *network) block() *ledger.Block {
 // commit executes the block of what was added.
 func (n *network) commit() *Result {
 	n.t.Helper()
-	txs := n.txs
+	b, txs := n.block(), n.txs
 	n.txs = nil
-	b := &ledger.Block{}
-	func() {
-		n.txs = txs
-		b = n.block()
-		n.txs = nil
-	}()
 	return n.execute(b, txs)
 }
 
@@ -209,12 +207,12 @@ func template() *record.TemplateSpec {
 func (n *network) found() {
 	n.t.Helper()
 	for _, org := range []string{"bank-a", "bank-b", "lender-a", "lender-b"} {
-		for suffix, role := range map[string]record.ClientRole{"-app": record.RoleIntegration, "-officer": record.RoleOfficer} {
+		for _, r := range []record.ClientRole{record.RoleIntegration, record.RoleOfficer} {
+			suffix := map[record.ClientRole]string{record.RoleIntegration: "-app", record.RoleOfficer: "-officer"}[r]
 			n.add(org, org+"-admin", "membership", "RegisterClient",
-				encode(n.t, &record.ClientSpec{Address: signer(org + suffix).Address(), Roles: []record.ClientRole{role}}))
+				encode(n.t, &record.ClientSpec{Address: signer(org + suffix).Address(), Roles: []record.ClientRole{r}}))
 		}
 	}
-	slices.SortFunc(n.txs, func(a, b *ledger.Transaction) int { return a.ID().Cmp(b.ID()) })
 	n.commit()
 	n.must("bank-a", "bank-a-officer", "catalog", "PublishNotice", encode(n.t, notice()))
 	n.must("bank-a", "bank-a-officer", "catalog", "PublishProduct", encode(n.t, &record.ProductSpec{
@@ -231,14 +229,14 @@ func consentID(name string) record.ConsentID {
 	return record.NewConsentID([16]byte(crypto.Keccak256([]byte("consent " + name))))
 }
 
-func terms(t testing.TB, name string, uses uint64) *record.ConsentTerms {
+func terms(t testing.TB, name string, uses, perDay uint64) *record.ConsentTerms {
 	t.Helper()
 	hash, err := notice().Hash()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &record.ConsentTerms{
-		AccessLimits: record.AccessLimits{FrequencyPerDay: uses, MaxUses: uses},
+		AccessLimits: record.AccessLimits{FrequencyPerDay: perDay, MaxUses: uses},
 		ConsentID:    consentID(name), ConsentType: record.Separate, DataClasses: []record.DataClass{record.C2},
 		ExpirationDateTime: genesisTime + 30*day, NoticeHash: hash,
 		Parties:           []record.Party{{PartyID: "lender-a", Role: record.DataConsumer}, {PartyID: "bank-a", Role: record.DataProvider}},
@@ -251,13 +249,13 @@ func terms(t testing.TB, name string, uses uint64) *record.ConsentTerms {
 	}
 }
 
-// addConsent adds creation and authorisation, which need two blocks.
-func (n *network) addCreate(name string, uses uint64) {
-	n.add("lender-a", "lender-a-app", "consent", "Create", encode(n.t, terms(n.t, name, uses)))
+// addCreate and addAuthorise add what makes a consent; they need two blocks.
+func (n *network) addCreate(name string, uses, perDay uint64) {
+	n.add("lender-a", "lender-a-app", "consent", "Create", encode(n.t, terms(n.t, name, uses, perDay)))
 }
 
-func (n *network) addAuthorise(name string, uses uint64) {
-	digest, err := terms(n.t, name, uses).Digest(n.exec.chain)
+func (n *network) addAuthorise(name string, uses, perDay uint64) {
+	digest, err := terms(n.t, name, uses, perDay).Digest(n.exec.chain)
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -141,14 +141,6 @@ func (s *stub) GetMultipleStates(keys ...string) ([][]byte, error) {
 
 // PutState writes a row of the contract's own.
 func (s *stub) PutState(key string, value []byte) error {
-	if len(value) == 0 {
-		s.count()
-		return s.refuse(record.CodeBadRequest, "an empty value cannot be written: delete the row instead")
-	}
-	if len(value) > s.limits.value {
-		s.count()
-		return s.refuse(record.CodeLimitExceeded, "a value has %d bytes, at most %d are allowed", len(value), s.limits.value)
-	}
 	return s.write(ledger.Write{Key: key, Value: slices.Clone(value)})
 }
 
@@ -159,6 +151,12 @@ func (s *stub) write(w ledger.Write) error {
 	s.count()
 	if s.inv.reading != nil {
 		return s.refuse(record.CodeReadOnlyFunction, "a read call cannot write")
+	}
+	if !w.Delete && len(w.Value) == 0 {
+		return s.refuse(record.CodeBadRequest, "an empty value cannot be written: delete the row instead")
+	}
+	if len(w.Value) > s.limits.value {
+		return s.refuse(record.CodeLimitExceeded, "a value has %d bytes, at most %d are allowed", len(w.Value), s.limits.value)
 	}
 	key, err := s.stateKey(w.Key)
 	if err != nil {
