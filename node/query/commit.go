@@ -145,11 +145,16 @@ func (a *Answerer) commitOverdue(ctx context.Context, p *Permit) error {
 	return nil
 }
 
+// hasOutcome reports whether another delivery of the permit was quicker; then the
+// request waits no longer.
 func (a *Answerer) hasOutcome(tx *sql.Tx, id record.RequestID) (bool, error) {
 	var one int
 	err := tx.Stmt(a.sql.request).QueryRow(string(id)).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
+	}
+	if err == nil {
+		_, err = tx.Stmt(a.sql.unwait).Exec(string(id))
 	}
 	return err == nil, err
 }

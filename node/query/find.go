@@ -3,7 +3,9 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/vault"
@@ -29,6 +31,10 @@ func (a *Answerer) find(ctx context.Context, p *Permit, who person) (f finding, 
 		a.alarm(p, "no vault is mapped for the product; map it in the node's configuration", nil)
 		return finding{}, false, nil
 	}
+	if err := CheckMapping(&p.Product.ProductSpec, p.Template.Columns, conn.Describe()); err != nil {
+		a.alarm(p, "the vault mapping does not fit the product; trying again until the deadline", err)
+		return finding{}, false, nil
+	}
 	row, found, ok, err := a.lookup(ctx, p, conn, who)
 	if err != nil || !ok {
 		return finding{}, false, err
@@ -48,6 +54,31 @@ func (a *Answerer) find(ctx context.Context, p *Permit, who person) (f finding, 
 		value = record.NoRecord
 	}
 	return finding{value: value}, true, nil
+}
+
+// CheckMapping reports whether a vault maps the named columns of a product in the
+// types that templates see. A wrong type would otherwise answer NO_RECORD for
+// everybody. The error is a *vault.SchemaError for the first column that differs.
+func CheckMapping(p *record.ProductSpec, columns []string, mapped []vault.Column) error {
+	for _, name := range columns {
+		col, ok := p.Column(name)
+		if !ok {
+			continue // the engine says so, with the template's place
+		}
+		want, err := VaultType(col.Type)
+		if err != nil {
+			continue // as above
+		}
+		i := slices.IndexFunc(mapped, func(c vault.Column) bool { return c.Name == name })
+		switch {
+		case i < 0:
+			return &vault.SchemaError{Column: name, Detail: fmt.Sprintf("of product %s is not mapped", p.ProductID), Remedy: "add it to the vault mapping of the node's configuration"}
+		case mapped[i].Type != want:
+			return &vault.SchemaError{Column: name, Detail: fmt.Sprintf("of product %s is published as %s but mapped as %s", p.ProductID, col.Type, mapped[i].Type),
+				Remedy: fmt.Sprintf("map it as %s", want)}
+		}
+	}
+	return nil
 }
 
 // lookup reads the row, or one of nulls where there is none. ok is false when the

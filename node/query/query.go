@@ -185,8 +185,9 @@ func Open(ctx context.Context, cfg Config) (*Answerer, error) {
 // Delivering a permit again changes nothing. The caller may run many at once.
 //
 // What stands in the way of an answer for good (a wrong endorsement, a template
-// that cannot run) is an answer too; errors are this node's own: its database, or
-// ErrBusy. Deliver the permit again.
+// that cannot run) is an answer too, and what stands in the way for now makes the
+// request wait. Errors mean that not even that could be recorded: private.db failed,
+// ErrBusy, or ctx ended. Deliver the permit again.
 func (a *Answerer) HandlePermit(ctx context.Context, p Permit) error {
 	if p.Request.Decision != record.Permit || p.Request.Provider != a.cfg.Member {
 		return fmt.Errorf("request %s: %w", p.Request.RequestID, ErrNotOurs)
@@ -199,14 +200,18 @@ func (a *Answerer) HandlePermit(ctx context.Context, p Permit) error {
 		return err
 	}
 	result, err := a.work(ctx, &p)
-	if err != nil {
-		return fmt.Errorf("answer request %s: %w", p.Request.RequestID, err)
-	}
-	if result == finished {
+	if err == nil && result == finished {
 		return nil
 	}
-	if err := a.suspend(ctx, &p, result); err != nil {
-		return fmt.Errorf("keep request %s: %w", p.Request.RequestID, err)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("answer request %s: %w", p.Request.RequestID, err)
+		}
+		a.cfg.Logger.Error("query: cannot answer now; the request waits", "request", string(p.Request.RequestID), "err", err)
+		result = needsData
+	}
+	if stop := a.suspend(ctx, &p, result); stop != nil {
+		return fmt.Errorf("keep request %s: %w", p.Request.RequestID, errors.Join(stop, err))
 	}
 	return nil
 }

@@ -402,6 +402,7 @@ func TestDeadlinePassedIsOverdue(t *testing.T) {
 		"no part":     func(w *world, k *consent) {},
 		"vault down":  func(w *world, k *consent) { w.deliver(*k); w.vault.err = vault.ErrUnavailable },
 		"bad mapping": func(w *world, k *consent) { w.deliver(*k); w.vault.err = &vault.SchemaError{Column: "income"} },
+		"other type":  func(w *world, k *consent) { w.deliver(*k); w.vault.income = vault.String },
 		"no data key": func(w *world, k *consent) { w.deliver(*k); w.noKey = true },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -419,7 +420,7 @@ func TestDeadlinePassedIsOverdue(t *testing.T) {
 			}
 			must(t, d.Receipt.Check())
 			w.stop()
-			w.vault.err, w.noKey = nil, false
+			w.vault.err, w.noKey, w.vault.income = nil, false, vault.Int
 			w.deliver(k)
 			w.handle(p) // too late for good
 			if outcome, _, _, _ := w.a.Outcome(t.Context(), p.Request.RequestID); outcome != record.Overdue || w.count(`SELECT count(*) FROM departures`) != 1 {
@@ -579,6 +580,40 @@ func TestNothingPersonalIsLogged(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("%q in the log:\n%s", secret, text)
 		}
+	}
+}
+
+func TestMappingIsHeldAgainstTheProduct(t *testing.T) {
+	w := newWorld(t)
+	columns := []string{"income", "region"}
+	if err := query.CheckMapping(&w.product.ProductSpec, columns, w.vault.Describe()); err != nil {
+		t.Error(err)
+	}
+	for want, mapped := range map[string][]vault.Column{
+		`column "income": of product credit is not mapped`:                        {{Name: "region", Type: vault.String}},
+		`column "region": of product credit is published as STRING but mapped as`: {{Name: "income", Type: vault.Int}, {Name: "region", Type: vault.Bool}},
+	} {
+		if err := query.CheckMapping(&w.product.ProductSpec, columns, mapped); !errors.Is(err, vault.ErrSchema) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestFullDeparturesMakeTheRequestWait(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	k := w.consent(w.customer("cn:1", income(1500)), "lender")
+	w.deliver(k)
+	w.out.setFail(errors.New("outbox full"))
+	p := w.permit(k, w.incomeBand())
+	w.handle(p)
+	if w.a.Waiting() != 1 || w.count(`SELECT count(*) FROM query_frozen`) != 0 {
+		t.Fatalf("%d waiting, or something is left of the transaction", w.a.Waiting())
+	}
+	w.out.setFail(nil)
+	w.wait(p.Request.RequestID)
+	if v := w.read(p).Body.Value; v != "MID" {
+		t.Errorf("answer %s", v)
 	}
 }
 
