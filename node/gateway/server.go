@@ -228,8 +228,10 @@ func (s *Server) routes() http.Handler {
 		switch {
 		case r.URL.Path == api.HealthPath || r.URL.Path == api.ReadyPath:
 			s.health(w, r)
-		case served(r.URL.Path):
+		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure:
 			mux.ServeHTTP(w, r)
+		case served(r.URL.Path):
+			mux.ServeHTTP(unflushed{w}, r)
 		default:
 			s.unknown(writer, w, r)
 		}
@@ -240,6 +242,11 @@ func served(path string) bool {
 	_, ok := rules[path]
 	return ok
 }
+
+// unflushed hides that w can flush. The protocol layer would flush every answer
+// before it ends, which under HTTP/2 costs two writes more than the one that an
+// answer in one piece needs.
+type unflushed struct{ http.ResponseWriter }
 
 func (s *Server) unknown(writer *connect.ErrorWriter, w http.ResponseWriter, r *http.Request) {
 	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {

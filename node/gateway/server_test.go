@@ -55,6 +55,9 @@ func TestJSONByAPlainClient(t *testing.T) {
 		if header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: the answer may be cached", name)
 		}
+		if header.Get("Content-Length") == "" {
+			t.Errorf("%s: the answer was not sent in one piece", name)
+		}
 	}
 	if got := r.w.calls[0]; got.MinHeight != 3 || got.Caller.Org != "bank-a" || got.Caller.Address != signerOf("clerk").Address() {
 		t.Errorf("the backend saw %+v", got)
