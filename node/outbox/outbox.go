@@ -62,15 +62,17 @@ type Item struct {
 	Grid time.Duration
 	// Deadline ends the attempts; zero: none.
 	Deadline time.Time
-	// After holds the item back until the named one was acknowledged or may have
-	// left. If that one ends before, this item is dropped with it.
+	// After holds the item back until the named one was acknowledged, rejected or
+	// may have left. If that one ends before, this item is dropped with it.
 	After string
 
 	// Set by the outbox for Guard, Send and Ended.
 	Attempts int // sends tried since this process started
-	// MayHaveLeft reports that a send was tried whose outcome is not known. It is
-	// written to disk within the linger time of acknowledgements; what a crash in
-	// that moment loses is this flag, never the item.
+	// MayHaveLeft reports that the recipient may have the item: a send was tried
+	// whose outcome is not known, or the recipient read and rejected it. Its
+	// followers were released, so Ended has no receipt to add. The flag is written
+	// to disk within the linger time of acknowledgements; what a crash in that
+	// moment loses is this flag, never the item.
 	MayHaveLeft bool
 }
 

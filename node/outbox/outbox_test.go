@@ -360,8 +360,34 @@ func TestRejectedForGoodIsDropped(t *testing.T) {
 	o, _ := start(t, config(store, p))
 	must(t, o.Enqueue(t.Context(), Item{ID: "part", Kind: SealedPart, Recipient: "bank"}))
 	p.untilEmpty(t, store)
-	if len(p.sent) != 1 || !slices.Equal(p.ended, []string{"part rejected left=false"}) {
+	if len(p.sent) != 1 || !slices.Equal(p.ended, []string{"part rejected left=true"}) {
 		t.Errorf("%d sends, ended %v", len(p.sent), p.ended)
+	}
+}
+
+func TestWhoRejectsAnAnswerHasReadIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store, p := private(t, path), newPost()
+	p.answers["lender"] = func() error { return fmt.Errorf("no, thanks: %w", ErrRejected) }
+	p.answers["ledger"] = func() error { return ErrNotSent }
+	cfg := config(store, p)
+	cfg.Ended = func(_ *sql.Tx, it Item, why Ending) ([]Item, error) { // as a node that adds a receipt of the same id
+		p.note()
+		return []Item{{ID: "receipt", Kind: Receipt, Recipient: "ledger", Payload: []byte("OVERDUE")}}, nil
+	}
+	o, stop := start(t, cfg)
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "a"), Item{ID: "receipt", Kind: Receipt, Recipient: "ledger", After: "a", Payload: []byte("ANSWERED")}))
+	p.until(t, "the receipt", func() bool { return slices.Contains(p.ids(), "receipt") })
+	stop()
+	p.set(func() { p.answers = map[string]func() error{} })
+	store.Close()
+	store = private(t, path)
+	start(t, config(store, p))
+	p.untilEmpty(t, store)
+	for _, it := range p.sent {
+		if it.ID == "receipt" && string(it.Payload) != "ANSWERED" {
+			t.Errorf("receipt %s", it.Payload)
+		}
 	}
 }
 

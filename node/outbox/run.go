@@ -127,6 +127,14 @@ func (o *Outbox) conclude(ctx context.Context, e *entry, err error) {
 		})
 	case errors.Is(err, ErrRejected):
 		o.cfg.Logger.Warn("outbox: rejected for good", "kind", e.item.Kind.String(), "item", e.item.ID, "recipient", e.item.Recipient, "err", err)
+		// Whoever rejects has read: a lender must not get an answer and, by refusing
+		// it, a ledger without its receipt.
+		o.mu.Lock()
+		if !e.item.MayHaveLeft {
+			e.item.MayHaveLeft = true
+			o.releaseFollowersLocked(e)
+		}
+		o.mu.Unlock()
 		o.end(ctx, e, Rejected)
 	default:
 		if ctx.Err() == nil {

@@ -284,6 +284,12 @@ func TestBindings(t *testing.T) {
 	if v := w.ask(w.permit(k, w.incomeBand())).Body.Value; v != record.NoRecord {
 		t.Errorf("after unbinding: %s", v)
 	}
+	must(t, w.a.UnbindAll(t.Context(), c.subject))
+	must(t, w.a.UnbindAll(t.Context(), "cn:never-seen"))
+	if n := w.count(`SELECT count(*) FROM query_wallets`); n != 0 {
+		t.Errorf("%d wallets left", n)
+	}
+	must(t, w.a.Bind(t.Context(), c.subject, address))
 	var text string
 	must(t, w.store.db.QueryRow(`SELECT group_concat(hex(tag) || hex(wallet)) FROM query_wallets`).Scan(&text))
 	if strings.Contains(text, fmt.Sprintf("%X", "cn:1")) {
