@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -152,7 +153,7 @@ func (n *Node) openLedger(ctx context.Context) error {
 		return err
 	}
 	n.closeLater(n.store.Close)
-	if n.state, err = state.Open(ctx, state.Config{Dir: filepath.Join(n.cfg.DataDir, stateDir), ChainID: n.chainID}); err != nil {
+	if n.state, err = n.openState(ctx, state.Config{Dir: filepath.Join(n.cfg.DataDir, stateDir), ChainID: n.chainID}); err != nil {
 		return err
 	}
 	n.closeLater(n.state.Close)
@@ -162,6 +163,17 @@ func (n *Node) openLedger(ctx context.Context) error {
 	}
 	n.executor, err = executor.New(executor.Config{DB: n.state, Genesis: genesis, Contracts: contracts, Logger: n.log})
 	return err
+}
+
+// openState opens the state. One that is gone is begun anew and filled by
+// executing the blocks again: that is how a damaged one is repaired, and the
+// block store has shown that this is the right data directory.
+func (n *Node) openState(ctx context.Context, cfg state.Config) (*state.DB, error) {
+	if _, err := os.Stat(cfg.Dir); errors.Is(err, os.ErrNotExist) {
+		n.log.Warn("the state is missing, executing all blocks again", "dir", cfg.Dir, "blocks", n.store.Tip().Height)
+		return state.Create(ctx, cfg)
+	}
+	return state.Open(ctx, cfg)
 }
 
 // Contracts assembles the contracts as the executor wants them.

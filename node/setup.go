@@ -83,10 +83,23 @@ func (c *Card) Validator(id uint64) ledger.Validator {
 	return ledger.Validator{ID: id, Member: c.Member, VoteKey: c.VoteKey, HostKey: c.HostKey, Addrs: c.Addrs}
 }
 
-// Init makes a node's home: its keys, its configuration file and its card. The
-// paths in cfg may be relative to home. It refuses a home that has a
-// configuration.
+// Reach is where others find a node, as its card tells them. What is empty is
+// taken from the configuration, where a node may also listen on every address of
+// its machine, which nobody can dial.
+type Reach struct {
+	Addrs   []string // multiaddresses, for other nodes
+	APIURLs []string // for clients
+}
+
+// Init makes a node's home: its keys, its configuration file and its card, which
+// names the addresses that the node listens on. The paths in cfg may be relative
+// to home. It refuses a home that has a configuration.
 func Init(home string, cfg config.Config, password []byte) (*Card, error) {
+	return InitAt(home, cfg, Reach{}, password)
+}
+
+// InitAt is Init for a node that others reach elsewhere than it listens.
+func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card, error) {
 	path := filepath.Join(home, ConfigFile)
 	if _, err := os.Stat(path); err == nil {
 		return nil, fmt.Errorf("init: %s exists: a node is set up here already; choose an empty directory, or edit that file", path)
@@ -112,6 +125,12 @@ func Init(home string, cfg config.Config, password []byte) (*Card, error) {
 	card, err := makeCard(&cfg, store, password)
 	if err != nil {
 		return nil, fmt.Errorf("init: %w", err)
+	}
+	if len(reach.Addrs) > 0 {
+		card.Addrs = reach.Addrs
+	}
+	if len(reach.APIURLs) > 0 {
+		card.APIURLs = reach.APIURLs
 	}
 	b, err := json.MarshalIndent(card, "", "  ")
 	if err != nil {
@@ -234,6 +253,12 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 	if genesis.Member(cfg.Identity.Member) == nil {
 		return fmt.Errorf("create ledger: member %q is not in %s: correct identity.member or the genesis file", cfg.Identity.Member, cfg.Genesis)
 	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); err == nil {
+		return fmt.Errorf("create ledger: %s holds a ledger already: start the node, or choose another dataDir; nothing was changed", cfg.DataDir)
+	}
+	if err := inGenesis(genesis, &cfg.Identity); err != nil {
+		return fmt.Errorf("create ledger: %w", err)
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
@@ -257,6 +282,36 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 		return fmt.Errorf("create ledger: %w", err)
 	}
 	return blocks.Close()
+}
+
+// inGenesis reports a validator that the genesis config does not know: it was
+// made without this node's card, or keys were made anew since.
+func inGenesis(genesis *ledger.Config, id *config.Identity) error {
+	if id.Node != "validator" {
+		return nil
+	}
+	store, err := keys.Open(id.KeysDir)
+	if err != nil {
+		return err
+	}
+	vote, err := store.Info(id.VoteKey)
+	if err != nil {
+		return err
+	}
+	host, err := store.Info(id.HostKey)
+	if err != nil {
+		return err
+	}
+	v := genesis.ValidatorByVoteKey(vote.Address)
+	switch {
+	case v == nil:
+		return fmt.Errorf("no validator of network %s has this node's vote key %s: make the genesis file with this node's %s, or set identity.node to observer", genesis.Network, vote.Address, CardFile)
+	case v.Member != id.Member:
+		return fmt.Errorf("validator %d of network %s has this node's vote key and is member %q, not %q: correct identity.member", v.ID, genesis.Network, v.Member, id.Member)
+	case fmt.Sprintf("0x%x", v.HostKey[:]) != host.PublicKey:
+		return fmt.Errorf("validator %d of network %s has this node's vote key and another host key: make the genesis file with this node's %s", v.ID, genesis.Network, CardFile)
+	}
+	return nil
 }
 
 func under(home, path string) string {
