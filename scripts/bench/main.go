@@ -1,0 +1,233 @@
+// Command bench measures a network of four validator processes with real fsync
+// and encrypted links, driven through the SDK by this process beside them.
+//
+//	go run ./scripts/bench [--json] [--consents 10000] [--seconds 10] [--repeats 3]
+//
+// What is measured, and how:
+//
+//   - tps, cpuPer1k, bytesPerRequest: committed access requests (each a PERMIT on
+//     a consent of its own, spread over all consents) at saturation, submitted to
+//     the two lenders' nodes. Their provider runs no answering node, so that the
+//     figures are those of the ledger. CPU and bytes are those of the four node
+//     processes (/proc), not of this client.
+//   - commitMs: one client, one request after the other, until the outcome is
+//     known at the node it asked.
+//   - openedMs, verifiedMs: consented queries with a real answer out of a bank's
+//     SQLite vault, one after the other: until the sealed answer is opened, and
+//     until receipt and request are proven against the votes of a quorum.
+//   - readsPerSec, readCpuPer1k: consent records read from one node.
+//   - rssMB: sum of the nodes' peak resident memory over the whole run.
+//   - idleCores: CPU of the four nodes while nobody asks anything.
+//
+// Every phase is warmed up; figures are medians of --repeats runs of --seconds.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/assent-network/assent/scripts/testnet"
+)
+
+// report is the JSON object.
+type report struct {
+	Validators int `json:"validators"`
+	Cores      int `json:"cores"`
+	Consents   int `json:"consents"`
+
+	TPS             float64 `json:"tps"`
+	CPUPer1k        float64 `json:"cpuPer1k"` // seconds, all nodes
+	ClientCPUPer1k  float64 `json:"clientCpuPer1k"`
+	BytesPerRequest float64 `json:"bytesPerRequest"` // per node
+
+	CommitMs   spread `json:"commitMs"`
+	OpenedMs   spread `json:"openedMs"`
+	VerifiedMs spread `json:"verifiedMs"`
+
+	ReadsPerSec  float64 `json:"readsPerSec"`
+	ReadCPUPer1k float64 `json:"readCpuPer1k"` // seconds, the node asked
+
+	RSSMB     float64 `json:"rssMB"`
+	IdleCores float64 `json:"idleCores"`
+
+	SetupSeconds float64 `json:"setupSeconds"` // creating and authorising the consents
+}
+
+// spread is a distribution in milliseconds.
+type spread struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	N   int     `json:"n"`
+}
+
+type options struct {
+	json     bool
+	consents int
+	seconds  int
+	repeats  int
+	clients  int
+	keep     string
+	program  string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
+	flag.IntVar(&o.consents, "consents", 10_000, "consents on the ledger")
+	flag.IntVar(&o.seconds, "seconds", 10, "length of one measurement")
+	flag.IntVar(&o.repeats, "repeats", 3, "measurements of which the median counts")
+	flag.IntVar(&o.clients, "clients", 512, "requests in flight at saturation")
+	flag.StringVar(&o.keep, "keep", "", "directory for the network, kept afterwards; default: a temporary one")
+	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if o.consents < 1 || o.seconds < 1 || o.repeats < 1 || o.clients < 1 {
+		return errors.New("--consents, --seconds, --repeats and --clients must be at least 1")
+	}
+	dir := o.keep
+	if dir == "" {
+		if err := os.MkdirAll(".assent", 0o700); err != nil {
+			return err
+		}
+		if dir, err = os.MkdirTemp(".assent", "bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	b, err := open(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(os.Stdout).Encode(b.report)
+	}
+	b.print()
+	return nil
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	for _, phase := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"consents", b.makeConsents},
+		{"one client", b.oneClient},
+		{"consented queries", b.queries},
+		{"saturation", b.saturation},
+		{"reads", b.reads},
+		{"idle", b.idle},
+	} {
+		b.progress("%s …", phase.name)
+		if err := phase.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", phase.name, err)
+		}
+	}
+	for _, x := range b.net.Nodes {
+		kb, err := peakRSS(x.PID)
+		if err != nil {
+			return err
+		}
+		b.report.RSSMB += float64(kb) / 1024
+	}
+	return nil
+}
+
+func (b *bench) progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (b *bench) print() {
+	r := &b.report
+	fmt.Printf(`Four validators on %d cores, %d consents, the client beside them.
+
+committed access requests   %8.0f /s
+CPU of all nodes            %8.2f s per 1,000 requests (client: %.2f)
+written to disk             %8.1f KB per request and node
+commit, one client          %8.1f ms p50, %.1f p95, %.1f p99 (%d requests)
+answer opened               %8.1f ms p50, %.1f p95, %.1f p99 (%d queries)
+answer verified             %8.1f ms p50, %.1f p95, %.1f p99
+reads from one node         %8.0f /s at %.3f CPU-s per 1,000
+memory of all nodes         %8.0f MB at the peak
+idle                        %8.3f cores
+`, r.Cores, r.Consents, r.TPS, r.CPUPer1k, r.ClientCPUPer1k, r.BytesPerRequest/1024,
+		r.CommitMs.P50, r.CommitMs.P95, r.CommitMs.P99, r.CommitMs.N,
+		r.OpenedMs.P50, r.OpenedMs.P95, r.OpenedMs.P99, r.OpenedMs.N, r.VerifiedMs.P50, r.VerifiedMs.P95, r.VerifiedMs.P99,
+		r.ReadsPerSec, r.ReadCPUPer1k, r.RSSMB, r.IdleCores)
+}
+
+func distribution(samples []time.Duration) spread {
+	slices.Sort(samples)
+	at := func(p float64) float64 {
+		if len(samples) == 0 {
+			return 0
+		}
+		i := min(int(p*float64(len(samples))), len(samples)-1)
+		return float64(samples[i].Microseconds()) / 1000
+	}
+	return spread{P50: at(0.50), P95: at(0.95), P99: at(0.99), N: len(samples)}
+}
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	if len(v)%2 == 1 {
+		return v[len(v)/2]
+	}
+	return (v[len(v)/2-1] + v[len(v)/2]) / 2
+}
+
+// open makes and starts the network.
+func open(ctx context.Context, dir string, o options) (*bench, error) {
+	b := &bench{opts: o, began: time.Now()}
+	b.report.Cores = runtime.NumCPU()
+	b.report.Consents = o.consents
+	program := o.program
+	if program == "" {
+		var err error
+		if program, err = testnet.Build(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if b.vault, err = makeVault(ctx, filepath.Join(abs, "vault.db")); err != nil {
+		return nil, err
+	}
+	if b.net, err = testnet.Create(ctx, filepath.Join(abs, "net"), program, manifest(b.vault)); err != nil {
+		return nil, err
+	}
+	b.report.Validators = len(b.net.Nodes)
+	if err := b.net.Up(ctx); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	if err := b.dial(ctx); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
