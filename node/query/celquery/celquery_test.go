@@ -247,7 +247,7 @@ func TestNoSourceTakesLong(t *testing.T) {
 		start := time.Now()
 		e := New()
 		out, err := e.Evaluate(querytest.Product(), tpl, record.ParamValues{{Name: "min", Value: "100"}}, vault.Row{vault.BoolValue(true), vault.IntValue(3), vault.StringValue("x")})
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 10*time.Second { // generous: what it guards against is exponential
 			t.Errorf("%s: %v, %v", name, took, err)
 		}
 		if err == nil && !slices.Contains(tpl.Outputs, out) {
@@ -274,7 +274,7 @@ func FuzzTemplate(f *testing.F) {
 		tpl.CodeHash = hash
 		start := time.Now()
 		_, checkErr := e.Check(querytest.Product(), &tpl.TemplateSpec)
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 10*time.Second {
 			t.Fatalf("checking took %v", took)
 		}
 		out, err := e.Evaluate(querytest.Product(), tpl, record.ParamValues{{Name: "min", Value: "200"}}, vault.Row{vault.BoolValue(n%2 == 0), vault.IntValue(n), vault.StringValue(s)})
