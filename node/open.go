@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,6 +93,7 @@ type Node struct {
 	follower *follower
 	receipts receiptTxs
 	gateway  *gateway.Server
+	ops      net.Listener // nil when metrics.listen is off
 
 	closers []func() error // of what is open, in the order of opening
 }
@@ -123,6 +125,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		{"chain", n.openChain},
 		{"answering", n.openAnswering},
 		{"api", n.openAPI},
+		{"operators' address", n.openOps},
 	} {
 		if err := step.open(ctx); err != nil {
 			return n, fmt.Errorf("open %s: %w", step.name, err)

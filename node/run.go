@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	parts := []part{
 		// … and the network last: until here peers are served with blocks.
 		{"network", n.host.Run},
+		{"operators' address", n.runOps},
 		// … then ordering and execution, which end with a flush;
 		{"chain", n.chain.Run},
 		// … then what is on its way to others, so that nothing more leaves;
@@ -33,7 +35,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"api", n.runAPI},
 	}
 	if n.answerer != nil {
-		parts = append(parts[:3:3], append([]part{{"answerer", n.answerer.Run}}, parts[3:]...)...)
+		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "follower" }), part{"answerer", n.answerer.Run})
 	}
 	return runParts(ctx, parts, func(name string, err error) {
 		n.log.Error("a part of the node failed: the node stops", "part", name, "error", err)

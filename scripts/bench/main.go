@@ -79,6 +79,7 @@ type options struct {
 	clients  int
 	keep     string
 	program  string
+	profile  string
 }
 
 func main() {
@@ -90,6 +91,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 512, "requests in flight at saturation")
 	flag.StringVar(&o.keep, "keep", "", "directory for the network, kept afterwards; default: a temporary one")
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
+	flag.StringVar(&o.profile, "profile", "", "directory for CPU and heap profiles of every node, taken at saturation")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -219,7 +221,7 @@ func open(ctx context.Context, dir string, o options) (*bench, error) {
 	if b.vault, err = makeVault(ctx, filepath.Join(abs, "vault.db")); err != nil {
 		return nil, err
 	}
-	if b.net, err = testnet.Create(ctx, filepath.Join(abs, "net"), program, manifest(b.vault)); err != nil {
+	if b.net, err = testnet.Create(ctx, filepath.Join(abs, "net"), program, manifest(b.vault, o.profile != "")); err != nil {
 		return nil, err
 	}
 	b.report.Validators = len(b.net.Nodes)

@@ -90,6 +90,7 @@ func (b *bench) saturation(ctx context.Context) error {
 	if _, err := b.load(ctx, 3*time.Second); err != nil { // warm up
 		return err
 	}
+	profiled := b.takeProfiles(ctx)
 	for range b.opts.repeats {
 		m, err := b.load(ctx, time.Duration(b.opts.seconds)*time.Second)
 		if err != nil {
@@ -101,6 +102,9 @@ func (b *bench) saturation(ctx context.Context) error {
 		client = append(client, m.client.Seconds()/thousands)
 		written = append(written, float64(m.nodes.written)/m.requests/float64(len(b.net.Nodes)))
 		b.progress("%.0f requests/s at %.2f CPU-s per 1,000", tps[len(tps)-1], cpu[len(cpu)-1])
+	}
+	if err := <-profiled; err != nil {
+		return err
 	}
 	b.report.TPS, b.report.CPUPer1k, b.report.ClientCPUPer1k, b.report.BytesPerRequest = median(tps), median(cpu), median(client), median(written)
 	return nil

@@ -44,8 +44,8 @@ type bench struct {
 	queried  []sdk.ConsentID           // of the first lender, with an answer behind each
 }
 
-func manifest(v config.Vault) testnet.Manifest {
-	return testnet.Manifest{Network: "bench", Members: []testnet.ManifestMember{
+func manifest(v config.Vault, profiles bool) testnet.Manifest {
+	return testnet.Manifest{Network: "bench", Profiles: profiles, Members: []testnet.ManifestMember{
 		{ID: answering, Name: "Bank A", Roles: []string{"DATA_PROVIDER"}, Validators: 1, Vaults: []config.Vault{v}},
 		{ID: silent, Name: "Bank B", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
 		{ID: lenders[0], Name: "Lender 1", Roles: []string{"DATA_CONSUMER"}, Validators: 1},

@@ -12,6 +12,8 @@ import (
 type Manifest struct {
 	Network string           `json:"network"`
 	Members []ManifestMember `json:"members"`
+	// Profiles makes every node serve /debug/pprof on a loopback port of its own.
+	Profiles bool `json:"profiles,omitempty"`
 }
 
 // ManifestMember is one member with its nodes.

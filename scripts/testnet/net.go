@@ -25,8 +25,9 @@ type Node struct {
 	Name   string    `json:"name"`
 	Home   string    `json:"home"`
 	Member string    `json:"member"`
-	API    string    `json:"api"` // host:port
-	P2P    string    `json:"p2p"` // multiaddress
+	API    string    `json:"api"`           // host:port
+	P2P    string    `json:"p2p"`           // multiaddress
+	Ops    string    `json:"ops,omitempty"` // host:port of /debug/pprof
 	PID    int       `json:"pid,omitempty"`
 	Card   node.Card `json:"card"`
 
@@ -204,6 +205,14 @@ func (n *Net) makeNode(m *ManifestMember, kind string, number int, password []by
 	cfg.Network.Listen = []string{x.P2P}
 	cfg.API.Listen, cfg.API.Names = x.API, []string{"127.0.0.1", "localhost"}
 	cfg.Metrics.Listen = config.Off
+	if n.Manifest.Profiles {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		x.Ops = fmt.Sprintf("127.0.0.1:%d", port)
+		cfg.Metrics.Listen = x.Ops
+	}
 	if number == 1 && kind == "validator" && len(m.Vaults) > 0 {
 		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}
 	}
