@@ -9,6 +9,7 @@ import (
 
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/ledger/ledgertest"
+	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
 // flip inverts one byte of a file.
@@ -123,6 +124,45 @@ func damagedReads(t *testing.T, s *Store, c *ledgertest.Chain) (failed bool) {
 		}
 	}
 	return failed
+}
+
+// TestGapIsFoundWhenTheStoreIsOpened: a lost record in the middle of the journal
+// must not wait until somebody reads that block.
+func TestGapIsFoundWhenTheStoreIsOpened(t *testing.T) {
+	c := crashChain(10)
+	for _, key := range [][]byte{keyOf(0, rowBody), keyOf(5, rowHeader), keyOf(5, rowBody), keyOf(5, rowCertificate), keyOf(9, rowHeader), keyOf(10, rowBody), keyOf(0, rowHeader)} {
+		s, dir := stored(t, c)
+		if err := s.db.Delete(key, synced); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if _, err := Open(dir, c.ChainID()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("without %x: %v", key, err)
+		}
+	}
+	for _, c := range []*ledgertest.Chain{crashChain(7), crashChain(10), crashChain(14)} {
+		s, dir := stored(t, c)
+		if err := s.db.Delete(keyOfConfig(1), synced); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if _, err := Open(dir, c.ChainID()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("without a config height, at %d: %v", c.Tip().Header.Height, err)
+		}
+	}
+}
+
+func TestNewFileIsNamedOnDiskBeforeItIsUsed(t *testing.T) {
+	dir := t.TempDir()
+	fd := storage.FileDesc{Type: storage.TypeJournal, Num: 1}
+	w, err := dirSyncer{storage.NewMemStorage(), dir}.Create(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if _, err := (dirSyncer{storage.NewMemStorage(), filepath.Join(dir, "absent")}).Create(fd); err == nil {
+		t.Error("a file whose directory cannot be synced was created")
+	}
 }
 
 func TestTornJournalTailIsNoDamage(t *testing.T) {

@@ -62,10 +62,29 @@ func (s *Store) loadTip() error {
 	if err != nil {
 		return err
 	}
-	if vh := config.ValidatorsHash(); vh != e.header.NextValidatorsHash {
-		return damaged(fmt.Errorf("config %d has validators %s, the tip announces %s", config.Seq, vh, e.header.NextValidatorsHash), fmt.Sprintf("read block %d", height))
-	}
 	s.recent.put(e)
 	s.tip.Store(&Tip{Height: height, Hash: e.hash, Header: e.header, Config: config})
+	return s.checkTip()
+}
+
+// checkTip compares the tip's body and the listed configs with its header.
+func (s *Store) checkTip() error {
+	tip := s.tip.Load()
+	b, err := s.Block(tip.Height)
+	if err != nil {
+		return err
+	}
+	u, err := b.Update()
+	if err != nil {
+		return damaged(err, fmt.Sprintf("read block %d", tip.Height))
+	}
+	seq := tip.Header.ConfigSeq
+	if u != nil {
+		seq = u.Config.Seq
+	}
+	if vh := tip.Config.ValidatorsHash(); seq != tip.Config.Seq || vh != tip.Header.NextValidatorsHash {
+		return damaged(fmt.Errorf("config %d with validators %s is in force after block %d, the newest that is listed is %d with %s",
+			seq, tip.Header.NextValidatorsHash, tip.Height, tip.Config.Seq, vh), "read the config heights")
+	}
 	return nil
 }

@@ -374,6 +374,29 @@ func TestVerifyNamesTheHeightOfAForgedRow(t *testing.T) {
 	}
 }
 
+func TestHeaderThatIsNotItsHashIsNotServed(t *testing.T) {
+	c := crashChain(3)
+	s, dir := stored(t, c)
+	row, err := s.get(2, rowHeader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row[len(row)-1] ^= 1 // the number of receipts: still a header
+	if err := s.db.Put(keyOf(2, rowHeader), row, synced); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s, dir)
+	_, _, errHeader := s.Header(2)
+	_, _, errEncoded := s.Encoded(2)
+	_, errBlock := s.Block(2)
+	_, errCert := s.Certificate(2)
+	for _, err := range []error{errHeader, errEncoded, errBlock, errCert} {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "block 2") || !strings.Contains(err.Error(), "was written") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestVerifyReportsProgressAndStops(t *testing.T) {
 	s, _ := stored(t, crashChain(20))
 	var last, total ledger.Height

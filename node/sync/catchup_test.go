@@ -159,6 +159,9 @@ func TestCatchUpLeavesLiarsAndFinishesWithTheHonest(t *testing.T) {
 			if err := newClient(t, lost, alone).CatchUp(t.Context(), lost.Append); err != nil {
 				t.Errorf("alone with the liar: %v", err)
 			}
+			if got := alone.askedOf(name(1)); got > 3 {
+				t.Errorf("alone, the liar was asked %d times", got)
+			}
 			if tip := lost.Tip().Height; tip != 0 {
 				t.Errorf("the liar's blocks were taken up to %d", tip)
 			}
@@ -222,6 +225,33 @@ func TestCatchUpEndsAfterItsTime(t *testing.T) {
 		}
 		if tip := mine.Tip().Height; tip < 25 || tip > 31 {
 			t.Errorf("tip is %d", tip)
+		}
+	})
+}
+
+func TestFetchingAndAppendingOverlap(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := ledgertest.NewChain(ledgertest.Config(1)).Grow(10)
+		full := newStore(t, c, 10)
+		defer full.Close()
+		honest := serve(t, full, 1, tipOf(full))
+		n := newNet()
+		n.add(1, only(tagBlocks, func(ctx context.Context, req []byte) ([]byte, error) {
+			time.Sleep(time.Second)
+			return changed(honest, func(a *blocksAnswer) { a.Blocks = a.Blocks[:min(1, len(a.Blocks))] })(ctx, req)
+		}, honest))
+		mine := newStore(t, c, 0)
+		defer mine.Close()
+		start := time.Now()
+		if err := newClient(t, mine, n).CatchUp(t.Context(), func(b *ledger.Block, cert *ledger.Certificate) error {
+			time.Sleep(time.Second)
+			return mine.Append(b, cert)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		wantTip(t, mine, c, 10)
+		if took := time.Since(start); took > 12*time.Second {
+			t.Errorf("ten blocks took %s, one second each to fetch and to append", took)
 		}
 	})
 }

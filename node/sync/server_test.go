@@ -86,7 +86,7 @@ func TestARequestIsHeldUntilTheBlockComes(t *testing.T) {
 		c := ledgertest.NewChain(ledgertest.Config(1)).Grow(3)
 		blocks := newStore(t, c, 2)
 		defer blocks.Close()
-		s := newServer(t, blocks, func(c *ServerConfig) { c.MaxWaits = 2 })
+		s := newServer(t, blocks, func(c *ServerConfig) { c.MaxWaits = 3 })
 		wait := blocksRequest{From: 3, MaxBytes: 1, WaitMillis: 60_000}
 
 		start := time.Now()
@@ -98,18 +98,24 @@ func TestARequestIsHeldUntilTheBlockComes(t *testing.T) {
 			t.Errorf("a height further up was waited for")
 		}
 
-		results := make(chan *blocksAnswer, 2)
-		for i := range 2 {
-			go func() { results <- askBlocks(t, s, fmt.Sprint("waiter ", i), wait) }()
+		results := make(chan *blocksAnswer, 3)
+		hold := func(peer string) {
+			go func() { results <- askBlocks(t, s, peer, wait) }()
+			synctest.Wait()
 		}
-		synctest.Wait()
-		for _, peer := range []string{"waiter 0", "another"} { // one a peer, two in all
+		refused := func(peer string) {
+			t.Helper()
 			if a := askBlocks(t, s, peer, wait); len(a.Blocks) != 0 || time.Since(start) != 0 {
 				t.Errorf("%s was held although enough are", peer)
 			}
 		}
+		hold("first")
+		hold("second")
+		refused("first") // one a peer
+		hold("third")
+		refused("fourth") // three in all
 		grow(t, blocks, c, 3)
-		for range 2 {
+		for range 3 {
 			if a := <-results; len(a.Blocks) != 1 || a.Tip != 3 {
 				t.Errorf("%d blocks, tip %d", len(a.Blocks), a.Tip)
 			}
