@@ -50,6 +50,9 @@ type stub struct {
 
 	refusal *record.Refusal
 	fatal   error
+
+	name string // contract:Function
+	args []string
 }
 
 func newStub(r reader, inv invocation, l limits) *stub {
@@ -240,7 +243,13 @@ func (s *stub) GetTxTimestamp() (*timestamppb.Timestamp, error) {
 // GetCreator returns the canonical JSON of record.Creator.
 func (s *stub) GetCreator() ([]byte, error) { return s.inv.creator, nil }
 
-func (s *stub) function() string { return s.inv.call.Contract + ":" + s.inv.call.Function }
+// function is asked for several times a call.
+func (s *stub) function() string {
+	if s.name == "" {
+		s.name = s.inv.call.Contract + ":" + s.inv.call.Function
+	}
+	return s.name
+}
 
 // GetArgs returns "contract:function" and the arguments.
 func (s *stub) GetArgs() [][]byte {
@@ -256,11 +265,13 @@ func (s *stub) GetStringArgs() []string {
 
 // GetFunctionAndParameters is GetStringArgs taken apart.
 func (s *stub) GetFunctionAndParameters() (string, []string) {
-	args := make([]string, len(s.inv.args))
-	for i, a := range s.inv.args {
-		args[i] = string(a)
+	if s.args == nil {
+		s.args = make([]string, len(s.inv.args))
+		for i, a := range s.inv.args {
+			s.args[i] = string(a)
+		}
 	}
-	return s.function(), args
+	return s.function(), s.args
 }
 
 // GetArgsSlice returns all of GetArgs in one piece.

@@ -41,9 +41,9 @@ type Config struct {
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
 	ProofBytes  int    // memory for that; default 8 MiB. The last certified height is always kept
 
-	RowCacheBytes  int // rows read by the executor; default 12 MiB
+	RowCacheBytes  int // rows read by the executor; default 20 MiB
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
-	BlockCache     int // of the database, shared by all readers; default 8 MiB
+	BlockCache     int // of the database, shared by all readers; default 6 MiB
 }
 
 func (c *Config) fill() error {
@@ -60,8 +60,8 @@ func (c *Config) fill() error {
 		value int
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
-		{"ProofBytes", &c.ProofBytes, 8 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
-		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 8 << 20},
+		{"ProofBytes", &c.ProofBytes, 8 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
+		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 6 << 20},
 	} {
 		if *d.v < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d", d.name, *d.v))

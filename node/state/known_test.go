@@ -116,21 +116,54 @@ func TestFilter(t *testing.T) {
 
 func TestCacheKeepsItsBudget(t *testing.T) {
 	c := newCache(10_000, func(b []byte) int { return len(b) })
+	c.put("hot", []byte("used all the time"))
 	for i := range 1000 {
-		c.put(fmt.Sprint(i), make([]byte, 100))
-		if v, ok := c.get(fmt.Sprint(i)); !ok || len(v) != 100 {
-			t.Fatal("what was just put is gone")
-		}
-		if _, ok := c.get("0"); !ok {
+		key := fmt.Sprint(i)
+		c.put(key, make([]byte, 100))
+		if _, ok := c.get("hot"); !ok {
 			t.Fatal("what is used all the time is gone")
 		}
-		if n := len(c.young) + len(c.old); n > 100 {
-			t.Fatalf("%d entries of 220 bytes in 10,000", n)
+		if c.used > c.budget || len(c.index) != len(c.entries) {
+			t.Fatalf("%d bytes of %d in %d entries, %d in the index", c.used, c.budget, len(c.entries), len(c.index))
+		}
+		used := 0
+		for n := range c.entries {
+			e := &c.entries[n]
+			used += c.bytes(e)
+			if c.index[e.key] != n {
+				t.Fatalf("entry %d is indexed at %d", n, c.index[e.key])
+			}
+		}
+		if used != c.used {
+			t.Fatalf("counts %d bytes, holds %d", c.used, used)
 		}
 	}
-	c.put("a", []byte("old"))
-	c.put("a", []byte("new"))
-	if v, ok := c.get("a"); !ok || string(v) != "new" {
+	c.put("hot", []byte("new"))
+	if v, ok := c.get("hot"); !ok || string(v) != "new" {
 		t.Fatalf("got %q", v)
+	}
+	c.put("huge", make([]byte, 20_000))
+	if _, ok := c.get("huge"); ok || c.used > c.budget {
+		t.Fatalf("%d bytes after one entry larger than the budget", c.used)
+	}
+}
+
+// Of twice as many values as fit, used at random, nearly half are found.
+func TestCacheHits(t *testing.T) {
+	for _, tc := range []struct{ values, atLeast int }{{40, 950}, {90, 400}} {
+		c := newCache(10_000, func(b []byte) int { return len(b) }) // 45 of them
+		hits, seed := 0, uint32(1)
+		for range 1000 {
+			seed = seed*1664525 + 1013904223
+			key := fmt.Sprint(int(seed>>8) % tc.values)
+			if _, ok := c.get(key); ok {
+				hits++
+				continue
+			}
+			c.put(key, make([]byte, 100))
+		}
+		if hits < tc.atLeast {
+			t.Errorf("%d of 1000 hits with %d values, want %d", hits, tc.values, tc.atLeast)
+		}
 	}
 }
