@@ -151,6 +151,17 @@ func (m Templates) List(ctx context.Context, product ProductID) iter.Seq2[*Templ
 	})
 }
 
+// BindConsent records on the bank's own node for which customer the bank
+// authorised a consent itself (method PROVIDER_AUTHENTICATED): without it such a
+// consent answers NO_RECORD. A consent is bound once. Roles: officer, operator,
+// integration of the provider.
+func (c *Client) BindConsent(ctx context.Context, id ConsentID, subject string) error {
+	_, err := round(ctx, c, "bind consent", ownNode, func(ctx context.Context, e *endpoint) (*assentv1.BindConsentResponse, error) {
+		return try(ctx, c, e, c.set.timeouts.Call, &assentv1.BindConsentRequest{ConsentId: string(id), Subject: subject}, e.provider.BindConsent)
+	})
+	return err
+}
+
 // Bind records on the bank's own node, in a session in which the bank
 // authenticated its customer, that a wallet is this customer's. Nothing of it
 // goes on the ledger. Roles: officer, operator, integration.

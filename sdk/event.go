@@ -152,7 +152,7 @@ func (s *stream) read(ctx context.Context, e *endpoint, yield func(Event, error)
 	}
 	st, err := e.ledger.Events(ctx, req)
 	if err != nil {
-		return err
+		return silentOr(ctx, e, err)
 	}
 	defer st.Close()
 	for st.Receive() {
@@ -163,13 +163,22 @@ func (s *stream) read(ctx context.Context, e *endpoint, yield func(Event, error)
 		}
 		silence.Reset(s.c.set.timeouts.Silence) // the reader's own time does not count
 	}
-	if context.Cause(ctx) == errSilent {
-		return &Error{Code: "NOT_READY", What: errSilent.Error(), Where: "events at " + e.url, Remedy: "Nothing to do: the stream is opened again.", retryable: true}
-	}
 	if err := st.Err(); err != nil {
-		return err
+		return silentOr(ctx, e, err)
 	}
-	return &Error{Code: "NOT_READY", What: "the node ended the event stream", Where: "events at " + e.url, Remedy: "Nothing to do: the stream is opened again.", retryable: true}
+	return streamEnded(e, "the node ended the event stream")
+}
+
+// silentOr tells a stream that this client gave up from one that failed.
+func silentOr(ctx context.Context, e *endpoint, err error) error {
+	if context.Cause(ctx) == errSilent {
+		return streamEnded(e, errSilent.Error())
+	}
+	return err
+}
+
+func streamEnded(e *endpoint, what string) error {
+	return &Error{Code: "NOT_READY", What: what, Where: "events at " + e.url, Remedy: "Nothing to do: the stream is opened again.", retryable: true}
 }
 
 // take yields one message. Events before the place reached are repetitions of a

@@ -210,7 +210,7 @@ func (h handler) GetConfigProofs(_ context.Context, req *connect.Request[v1.GetC
 	}
 	rest := net.configs[req.Msg.FromSeq-1:]
 	n := min(len(rest), api.MaxConfigProofs)
-	return connect.NewResponse(&v1.GetConfigProofsResponse{ConfigProofs: rest[:n], More: n < len(rest)}), nil
+	return connect.NewResponse(&v1.GetConfigProofsResponse{ConfigProofs: slices.Clone(rest[:n]), More: n < len(rest)}), nil
 }
 
 func (h handler) Events(ctx context.Context, req *connect.Request[v1.EventsRequest], st *connect.ServerStream[v1.EventsResponse]) error {
@@ -306,6 +306,11 @@ func (h handler) Unbind(_ context.Context, req *connect.Request[v1.UnbindRequest
 	defer h.n.Net.mu.Unlock()
 	delete(h.n.Net.bound, req.Msg.Subject)
 	return connect.NewResponse(&v1.UnbindResponse{}), nil
+}
+
+// BindConsent takes any consent: the fake answers nothing by itself.
+func (h handler) BindConsent(context.Context, *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error) {
+	return connect.NewResponse(&v1.BindConsentResponse{}), nil
 }
 
 func (h handler) CheckTemplate(_ context.Context, req *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error) {

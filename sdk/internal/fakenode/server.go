@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -37,7 +36,6 @@ type Node struct {
 	calls  map[string]int                 // by method
 	stream func(sent int) error           // ends an event stream
 	rewind uint64                         // an event stream starts that many blocks early
-	now    func() time.Time               // for tokens
 	seen   map[string]struct{}            // tokens
 }
 
@@ -45,7 +43,7 @@ type Node struct {
 func Serve(net *Network, member string) *Node {
 	n := &Node{
 		Net: net, Member: member, ID: "node-of-" + member, tamper: map[string]func(proto.Message){}, fail: map[string]func() error{},
-		lose: map[string]int{}, calls: map[string]int{}, seen: map[string]struct{}{}, now: net.Now,
+		lose: map[string]int{}, calls: map[string]int{}, seen: map[string]struct{}{},
 	}
 	mux := http.NewServeMux()
 	opts := []connect.HandlerOption{connect.WithInterceptors(guard{n}), connect.WithReadMaxBytes(api.MaxMessageBytes)}
@@ -158,7 +156,7 @@ func (g guard) authenticate(method string, h http.Header) error {
 	id := g.n.ID
 	g.n.seen[raw] = struct{}{}
 	g.n.mu.Unlock()
-	c, err := token.Verify([]byte(raw), token.Audience(g.n.Net.ChainID(), id), g.n.now())
+	c, err := token.Verify([]byte(raw), token.Audience(g.n.Net.ChainID(), id), g.n.Net.Now())
 	switch {
 	case errors.Is(err, token.ErrExpired):
 		return wire(v1.Code_CODE_TOKEN_EXPIRED, err.Error())
