@@ -91,15 +91,19 @@ func (n *Node) guard(ctx context.Context, it outbox.Item) (outbox.Verdict, error
 	return outbox.Send, nil
 }
 
-// maxViewAge is how old a provider's view of the ledger may be when an answer
-// leaves.
-const maxViewAge = 2 * time.Second
+// maxViewAge is how old a provider's view of the ledger may be when an answer is
+// sent. With the second that one attempt to send may take, no answer leaves later
+// than two seconds after a revocation.
+const maxViewAge = time.Second
 
 // ended gives a request whose answer will never leave its receipt.
 func (n *Node) ended(tx *sql.Tx, it outbox.Item, why outbox.Ending) ([]outbox.Item, error) {
 	id, ok := strings.CutPrefix(it.ID, answerItem)
 	if !ok || n.answerer == nil {
 		return nil, nil // a sealed part or a receipt leaves nothing behind
+	}
+	if it.MayHaveLeft {
+		return nil, nil // its receipt, ANSWERED, goes out: the lender may have it
 	}
 	outcome := record.Withheld
 	if why != outbox.Withheld {

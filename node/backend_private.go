@@ -179,6 +179,26 @@ func (b *backend) Unbind(ctx context.Context, subject string) error {
 	return b.answerer.UnbindAll(ctx, s)
 }
 
+// BindConsent implements gateway.Provider.
+func (b *backend) BindConsent(ctx context.Context, consentID, subject string) error {
+	if err := b.serves(); err != nil {
+		return err
+	}
+	s, err := vault.ParseSubject(subject)
+	if err != nil {
+		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
+	}
+	id := record.ConsentID(consentID)
+	if err := id.Check(); err != nil {
+		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
+	}
+	err = b.answerer.BindConsent(ctx, id, s)
+	if errors.Is(err, query.ErrBound) {
+		return api.Refuse(pb.Code_CODE_ALREADY_EXISTS, "consent %s is bound to another customer", consentID)
+	}
+	return err
+}
+
 // CheckTemplate implements gateway.Provider.
 func (b *backend) CheckTemplate(_ context.Context, text []byte) (gateway.TemplateReport, error) {
 	t, err := record.Parse[record.TemplateSpec](string(text))
@@ -214,7 +234,16 @@ func (b *backend) judge(t *record.TemplateSpec) (query.Report, error) {
 	if err != nil {
 		return query.Report{}, err
 	}
-	return b.engine.Check(&p.ProductSpec, t)
+	report, err := b.engine.Check(&p.ProductSpec, t)
+	if err != nil {
+		return report, err
+	}
+	if c, ok := b.vaults.connector(t.ProductID); ok {
+		if err := query.CheckMapping(&p.ProductSpec, t.Columns, c.Describe()); err != nil {
+			return report, &query.TemplateError{TemplateID: t.TemplateID, Problems: []query.Problem{{Message: err.Error()}}}
+		}
+	}
+	return report, nil
 }
 
 // checkTemplateTransaction keeps a template that could never run off the ledger:

@@ -14,6 +14,7 @@ import (
 	"github.com/assent-network/assent/node/chain"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
+	"github.com/assent-network/assent/node/query"
 )
 
 // A response of the sealed and answer protocols is one byte and, after
@@ -69,7 +70,7 @@ func (n *Node) take(ctx context.Context, p network.Protocol, from string, payloa
 		return errors.New("this node does not answer for its member")
 	}
 	err := n.answerer.StorePart(ctx, record.OrgID(from), payload)
-	if errors.Is(err, answer.ErrMalformed) || errors.Is(err, answer.ErrMismatch) {
+	if errors.Is(err, query.ErrPart) {
 		return fmt.Errorf("%w: %w", outbox.ErrRejected, err)
 	}
 	return err

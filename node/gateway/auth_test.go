@@ -254,6 +254,10 @@ func TestRoles(t *testing.T) {
 			_, err := p.Bind(ctx, with(tok, &assentv1.BindRequest{Subject: "s", Wallet: "0x" + strings.Repeat("ab", 20)}))
 			return err
 		}, []string{"operator", "officer", "integration"}},
+		{"BindConsent", func(tok string) error {
+			_, err := p.BindConsent(ctx, with(tok, &assentv1.BindConsentRequest{Subject: "s", ConsentId: "c"}))
+			return err
+		}, []string{"operator", "officer", "integration"}},
 		{"Unbind", func(tok string) error {
 			_, err := p.Unbind(ctx, with(tok, &assentv1.UnbindRequest{Subject: "s"}))
 			return err

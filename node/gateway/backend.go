@@ -152,6 +152,9 @@ type Provider interface {
 	// no error may repeat it.
 	Bind(ctx context.Context, subject string, wallet ledger.Address) error
 	Unbind(ctx context.Context, subject string) error
+	// BindConsent returns nil when it is on disk for which customer the bank
+	// authorised a consent itself. Errors: ALREADY_EXISTS for another customer.
+	BindConsent(ctx context.Context, consentID, subject string) error
 	CheckTemplate(ctx context.Context, template []byte) (TemplateReport, error)
 }
 

@@ -266,6 +266,10 @@ func (w *world) AwaitAnswer(_ context.Context, by Caller, id string, _ time.Dura
 	}
 	return []byte(by.Org), nil
 }
+func (w *world) BindConsent(ctx context.Context, _, subject string) error {
+	return w.Bind(ctx, subject, ledger.Address{})
+}
+
 func (w *world) Bind(_ context.Context, subject string, _ ledger.Address) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -88,6 +88,22 @@ func (s providerService) Unbind(ctx context.Context, req *connect.Request[assent
 	return connect.NewResponse(&assentv1.UnbindResponse{}), nil
 }
 
+func (s providerService) BindConsent(ctx context.Context, req *connect.Request[assentv1.BindConsentRequest]) (*connect.Response[assentv1.BindConsentResponse], error) {
+	if s.cfg.Provider == nil {
+		return nil, notServed()
+	}
+	var f form
+	f.name("consent_id", req.Msg.ConsentId)
+	f.size("subject", len(req.Msg.Subject), 1, api.MaxSubjectBytes)
+	if f.err != nil {
+		return nil, f.err
+	}
+	if err := s.cfg.Provider.BindConsent(ctx, req.Msg.ConsentId, req.Msg.Subject); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&assentv1.BindConsentResponse{}), nil
+}
+
 func (s providerService) CheckTemplate(ctx context.Context, req *connect.Request[assentv1.CheckTemplateRequest]) (*connect.Response[assentv1.CheckTemplateResponse], error) {
 	if s.cfg.Provider == nil {
 		return nil, notServed()

@@ -43,6 +43,7 @@ var rules = map[string]rule{
 	assentv1connect.DeliveryServicePutSealedPartProcedure: {own: true, guests: true, roles: systems},
 	assentv1connect.DeliveryServiceAwaitAnswerProcedure:   {own: true, guests: true, roles: systems},
 	assentv1connect.ProviderServiceBindProcedure:          {own: true, roles: customers},
+	assentv1connect.ProviderServiceBindConsentProcedure:   {own: true, roles: customers},
 	assentv1connect.ProviderServiceUnbindProcedure:        {own: true, roles: customers},
 	assentv1connect.ProviderServiceCheckTemplateProcedure: {own: true, roles: designers},
 }

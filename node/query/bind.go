@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,6 +96,9 @@ func (a *Answerer) UnbindAll(ctx context.Context, subject vault.Subject) error {
 	return nil
 }
 
+// ErrBound refuses to bind a consent to a second customer.
+var ErrBound = errors.New("query: the consent is bound to another customer")
+
 // BindConsent records for which customer the bank authorised a consent itself
 // (PROVIDER_AUTHENTICATED). A consent is bound once; another customer is refused.
 func (a *Answerer) BindConsent(ctx context.Context, consent record.ConsentID, subject vault.Subject) error {
@@ -114,7 +118,7 @@ func (a *Answerer) BindConsent(ctx context.Context, consent record.ConsentID, su
 			return err
 		}
 		if !same {
-			return fmt.Errorf("consent %s is bound to another customer", consent)
+			return fmt.Errorf("%w: consent %s", ErrBound, consent)
 		}
 		return nil
 	})

@@ -56,7 +56,7 @@ func TestLibrariesStayInTheirRooms(t *testing.T) {
 		"cel.dev/cel-go":                                    {"node/query"},
 		"github.com/hyperledger/fabric":                     {"chaincode", "node/executor"},
 		"connectrpc.com/connect":                            {"node/api", "node/gateway", "sdk"},
-		"github.com/syndtr/goleveldb":                       {"node/state", "node/store", "node"},
+		"github.com/syndtr/goleveldb":                       {"node/state", "node/store", "scripts/story"},
 		"github.com/ethereum/go-ethereum/accounts/keystore": {"node/keys", "sdk"},
 	}
 	pkgs, err := packages.Load(&packages.Config{Mode: packages.NeedName | packages.NeedImports, Dir: root(t)}, "./...")

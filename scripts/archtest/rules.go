@@ -81,6 +81,13 @@ func ruleFor(pkg string) *rule {
 	return nil
 }
 
+// internalOf reports whether imp is internal to the folder that holds pkg, which
+// the Go tool checks by itself.
+func internalOf(pkg, imp string) bool {
+	base, _, ok := strings.Cut(imp, "/internal/")
+	return ok && (pkg == base || strings.HasPrefix(pkg, base+"/"))
+}
+
 // related reports whether one of a and b lies in the other's folder.
 func related(a, b string) bool {
 	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
@@ -101,6 +108,9 @@ func checkImports(pkg string, imports []string) []string {
 		}
 		// The root packages of node and sdk see everything below them by rule,
 		// not by being a parent; below, a room and its corners are one.
+		if !allowed && internalOf(pkg, imp) {
+			allowed = true
+		}
 		if !allowed && related(pkg, imp) && imp != "node" && pkg != "node" {
 			allowed = true
 		}

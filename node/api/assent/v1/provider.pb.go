@@ -158,6 +158,94 @@ func (*BindResponse) Descriptor() ([]byte, []int) {
 	return file_assent_v1_provider_proto_rawDescGZIP(), []int{1}
 }
 
+type BindConsentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ConsentId     string                 `protobuf:"bytes,1,opt,name=consent_id,json=consentId,proto3" json:"consent_id,omitempty"` // at most 64 bytes
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`                      // canonical subject identifier; at most 256 bytes; stays on this node
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BindConsentRequest) Reset() {
+	*x = BindConsentRequest{}
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BindConsentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BindConsentRequest) ProtoMessage() {}
+
+func (x *BindConsentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BindConsentRequest.ProtoReflect.Descriptor instead.
+func (*BindConsentRequest) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BindConsentRequest) GetConsentId() string {
+	if x != nil {
+		return x.ConsentId
+	}
+	return ""
+}
+
+func (x *BindConsentRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+type BindConsentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BindConsentResponse) Reset() {
+	*x = BindConsentResponse{}
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BindConsentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BindConsentResponse) ProtoMessage() {}
+
+func (x *BindConsentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BindConsentResponse.ProtoReflect.Descriptor instead.
+func (*BindConsentResponse) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+}
+
 type UnbindRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subject       string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"` // canonical subject identifier; at most 256 bytes
@@ -167,7 +255,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +267,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +280,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UnbindRequest) GetSubject() string {
@@ -210,7 +298,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +310,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +323,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
 }
 
 type CheckTemplateRequest struct {
@@ -247,7 +335,7 @@ type CheckTemplateRequest struct {
 
 func (x *CheckTemplateRequest) Reset() {
 	*x = CheckTemplateRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +347,7 @@ func (x *CheckTemplateRequest) String() string {
 func (*CheckTemplateRequest) ProtoMessage() {}
 
 func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +360,7 @@ func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateRequest.ProtoReflect.Descriptor instead.
 func (*CheckTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckTemplateRequest) GetTemplateJson() string {
@@ -292,7 +380,7 @@ type CheckTemplateResponse struct {
 
 func (x *CheckTemplateResponse) Reset() {
 	*x = CheckTemplateResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +392,7 @@ func (x *CheckTemplateResponse) String() string {
 func (*CheckTemplateResponse) ProtoMessage() {}
 
 func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +405,7 @@ func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateResponse.ProtoReflect.Descriptor instead.
 func (*CheckTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckTemplateResponse) GetFindings() []*Finding {
@@ -348,7 +436,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +448,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +461,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Finding) GetSeverity() Severity {
@@ -426,7 +514,12 @@ const file_assent_v1_provider_proto_rawDesc = "" +
 	"\vBindRequest\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x16\n" +
 	"\x06wallet\x18\x02 \x01(\tR\x06wallet\"\x0e\n" +
-	"\fBindResponse\")\n" +
+	"\fBindResponse\"M\n" +
+	"\x12BindConsentRequest\x12\x1d\n" +
+	"\n" +
+	"consent_id\x18\x01 \x01(\tR\tconsentId\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\"\x15\n" +
+	"\x13BindConsentResponse\")\n" +
 	"\rUnbindRequest\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\"\x10\n" +
 	"\x0eUnbindResponse\";\n" +
@@ -445,10 +538,11 @@ const file_assent_v1_provider_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x01\x12\x14\n" +
-	"\x10SEVERITY_WARNING\x10\x022\xe2\x01\n" +
+	"\x10SEVERITY_WARNING\x10\x022\xb0\x02\n" +
 	"\x0fProviderService\x127\n" +
 	"\x04Bind\x12\x16.assent.v1.BindRequest\x1a\x17.assent.v1.BindResponse\x12=\n" +
-	"\x06Unbind\x12\x18.assent.v1.UnbindRequest\x1a\x19.assent.v1.UnbindResponse\x12W\n" +
+	"\x06Unbind\x12\x18.assent.v1.UnbindRequest\x1a\x19.assent.v1.UnbindResponse\x12L\n" +
+	"\vBindConsent\x12\x1d.assent.v1.BindConsentRequest\x1a\x1e.assent.v1.BindConsentResponse\x12W\n" +
 	"\rCheckTemplate\x12\x1f.assent.v1.CheckTemplateRequest\x1a .assent.v1.CheckTemplateResponse\"\x03\x90\x02\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
@@ -464,28 +558,32 @@ func file_assent_v1_provider_proto_rawDescGZIP() []byte {
 }
 
 var file_assent_v1_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_assent_v1_provider_proto_goTypes = []any{
 	(Severity)(0),                 // 0: assent.v1.Severity
 	(*BindRequest)(nil),           // 1: assent.v1.BindRequest
 	(*BindResponse)(nil),          // 2: assent.v1.BindResponse
-	(*UnbindRequest)(nil),         // 3: assent.v1.UnbindRequest
-	(*UnbindResponse)(nil),        // 4: assent.v1.UnbindResponse
-	(*CheckTemplateRequest)(nil),  // 5: assent.v1.CheckTemplateRequest
-	(*CheckTemplateResponse)(nil), // 6: assent.v1.CheckTemplateResponse
-	(*Finding)(nil),               // 7: assent.v1.Finding
+	(*BindConsentRequest)(nil),    // 3: assent.v1.BindConsentRequest
+	(*BindConsentResponse)(nil),   // 4: assent.v1.BindConsentResponse
+	(*UnbindRequest)(nil),         // 5: assent.v1.UnbindRequest
+	(*UnbindResponse)(nil),        // 6: assent.v1.UnbindResponse
+	(*CheckTemplateRequest)(nil),  // 7: assent.v1.CheckTemplateRequest
+	(*CheckTemplateResponse)(nil), // 8: assent.v1.CheckTemplateResponse
+	(*Finding)(nil),               // 9: assent.v1.Finding
 }
 var file_assent_v1_provider_proto_depIdxs = []int32{
-	7, // 0: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
+	9, // 0: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
 	0, // 1: assent.v1.Finding.severity:type_name -> assent.v1.Severity
 	1, // 2: assent.v1.ProviderService.Bind:input_type -> assent.v1.BindRequest
-	3, // 3: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
-	5, // 4: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
-	2, // 5: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
-	4, // 6: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
-	6, // 7: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
+	5, // 3: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
+	3, // 4: assent.v1.ProviderService.BindConsent:input_type -> assent.v1.BindConsentRequest
+	7, // 5: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
+	2, // 6: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
+	6, // 7: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
+	4, // 8: assent.v1.ProviderService.BindConsent:output_type -> assent.v1.BindConsentResponse
+	8, // 9: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -502,7 +600,7 @@ func file_assent_v1_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_assent_v1_provider_proto_rawDesc), len(file_assent_v1_provider_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

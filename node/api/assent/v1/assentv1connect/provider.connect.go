@@ -37,6 +37,9 @@ const (
 	ProviderServiceBindProcedure = "/assent.v1.ProviderService/Bind"
 	// ProviderServiceUnbindProcedure is the fully-qualified name of the ProviderService's Unbind RPC.
 	ProviderServiceUnbindProcedure = "/assent.v1.ProviderService/Unbind"
+	// ProviderServiceBindConsentProcedure is the fully-qualified name of the ProviderService's
+	// BindConsent RPC.
+	ProviderServiceBindConsentProcedure = "/assent.v1.ProviderService/BindConsent"
 	// ProviderServiceCheckTemplateProcedure is the fully-qualified name of the ProviderService's
 	// CheckTemplate RPC.
 	ProviderServiceCheckTemplateProcedure = "/assent.v1.ProviderService/CheckTemplate"
@@ -51,6 +54,10 @@ type ProviderServiceClient interface {
 	// Unbind forgets a customer's wallets. Unknown subjects succeed too.
 	// Roles: officer, operator, integration.
 	Unbind(context.Context, *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error)
+	// BindConsent records for which customer the bank authorised a consent itself
+	// (method PROVIDER_AUTHENTICATED). A consent is bound once: another customer is
+	// ALREADY_EXISTS. Roles: officer, operator, integration.
+	BindConsent(context.Context, *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error)
 	// CheckTemplate compiles a query template against the product it names and
 	// reports what would keep it from being approved or answered.
 	// Roles: admin, officer, operator, integration.
@@ -80,6 +87,12 @@ func NewProviderServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(providerServiceMethods.ByName("Unbind")),
 			connect.WithClientOptions(opts...),
 		),
+		bindConsent: connect.NewClient[v1.BindConsentRequest, v1.BindConsentResponse](
+			httpClient,
+			baseURL+ProviderServiceBindConsentProcedure,
+			connect.WithSchema(providerServiceMethods.ByName("BindConsent")),
+			connect.WithClientOptions(opts...),
+		),
 		checkTemplate: connect.NewClient[v1.CheckTemplateRequest, v1.CheckTemplateResponse](
 			httpClient,
 			baseURL+ProviderServiceCheckTemplateProcedure,
@@ -94,6 +107,7 @@ func NewProviderServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 type providerServiceClient struct {
 	bind          *connect.Client[v1.BindRequest, v1.BindResponse]
 	unbind        *connect.Client[v1.UnbindRequest, v1.UnbindResponse]
+	bindConsent   *connect.Client[v1.BindConsentRequest, v1.BindConsentResponse]
 	checkTemplate *connect.Client[v1.CheckTemplateRequest, v1.CheckTemplateResponse]
 }
 
@@ -105,6 +119,11 @@ func (c *providerServiceClient) Bind(ctx context.Context, req *connect.Request[v
 // Unbind calls assent.v1.ProviderService.Unbind.
 func (c *providerServiceClient) Unbind(ctx context.Context, req *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error) {
 	return c.unbind.CallUnary(ctx, req)
+}
+
+// BindConsent calls assent.v1.ProviderService.BindConsent.
+func (c *providerServiceClient) BindConsent(ctx context.Context, req *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error) {
+	return c.bindConsent.CallUnary(ctx, req)
 }
 
 // CheckTemplate calls assent.v1.ProviderService.CheckTemplate.
@@ -121,6 +140,10 @@ type ProviderServiceHandler interface {
 	// Unbind forgets a customer's wallets. Unknown subjects succeed too.
 	// Roles: officer, operator, integration.
 	Unbind(context.Context, *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error)
+	// BindConsent records for which customer the bank authorised a consent itself
+	// (method PROVIDER_AUTHENTICATED). A consent is bound once: another customer is
+	// ALREADY_EXISTS. Roles: officer, operator, integration.
+	BindConsent(context.Context, *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error)
 	// CheckTemplate compiles a query template against the product it names and
 	// reports what would keep it from being approved or answered.
 	// Roles: admin, officer, operator, integration.
@@ -146,6 +169,12 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 		connect.WithSchema(providerServiceMethods.ByName("Unbind")),
 		connect.WithHandlerOptions(opts...),
 	)
+	providerServiceBindConsentHandler := connect.NewUnaryHandler(
+		ProviderServiceBindConsentProcedure,
+		svc.BindConsent,
+		connect.WithSchema(providerServiceMethods.ByName("BindConsent")),
+		connect.WithHandlerOptions(opts...),
+	)
 	providerServiceCheckTemplateHandler := connect.NewUnaryHandler(
 		ProviderServiceCheckTemplateProcedure,
 		svc.CheckTemplate,
@@ -159,6 +188,8 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 			providerServiceBindHandler.ServeHTTP(w, r)
 		case ProviderServiceUnbindProcedure:
 			providerServiceUnbindHandler.ServeHTTP(w, r)
+		case ProviderServiceBindConsentProcedure:
+			providerServiceBindConsentHandler.ServeHTTP(w, r)
 		case ProviderServiceCheckTemplateProcedure:
 			providerServiceCheckTemplateHandler.ServeHTTP(w, r)
 		default:
@@ -176,6 +207,10 @@ func (UnimplementedProviderServiceHandler) Bind(context.Context, *connect.Reques
 
 func (UnimplementedProviderServiceHandler) Unbind(context.Context, *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.Unbind is not implemented"))
+}
+
+func (UnimplementedProviderServiceHandler) BindConsent(context.Context, *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.BindConsent is not implemented"))
 }
 
 func (UnimplementedProviderServiceHandler) CheckTemplate(context.Context, *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error) {
