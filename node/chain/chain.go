@@ -269,6 +269,9 @@ func (c *Chain) orderOrFollow(ctx context.Context) error {
 	if c.cfg.NewEngine == nil {
 		return c.cfg.Peers.Follow(ctx, c.Append)
 	}
+	if err := c.resumeSeal(); err != nil {
+		return fmt.Errorf("look for an uncertified root: %w", err)
+	}
 	if err := c.cfg.Peers.CatchUp(ctx, c.Append); err != nil {
 		return fmt.Errorf("catch up before ordering: %w", err)
 	}

@@ -83,6 +83,26 @@ func TestLeaderSealsTheLastRootAndThenRests(t *testing.T) {
 	}
 }
 
+func TestARestartSealsWhatTheStopLeftUncertified(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	a := w.start(0, dir, func(c *Config) { c.SealDelay = time.Hour })
+	w.commit([]*member{a}, w.register(1).Encode())
+	a.stop() // executed and flushed: the restart has nothing to execute
+	a = w.start(0, dir)
+	var seal [][]byte
+	w.until("the leader seals", func() bool { seal = append(seal, a.eng.taken()...); return len(seal) > 0 })
+	w.commit([]*member{a}, seal...)
+	if got := a.Tip().Header.ExecHeight; got != 1 {
+		t.Errorf("the seal's block certifies height %d, want 1", got)
+	}
+	a.stop()
+	a = w.start(0, dir)
+	if got := a.unsealed.Load(); got != 0 {
+		t.Errorf("a certified root is to be sealed again: height %d", got)
+	}
+}
+
 func TestAdmissionRefuses(t *testing.T) {
 	w := newWorld(t)
 	a := w.start(0, t.TempDir())

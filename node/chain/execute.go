@@ -96,11 +96,7 @@ func (c *Chain) execute(p *parsed) error {
 		c.cfg.OnExecuted(res)
 	}
 	if needsSeal(p.block) {
-		c.unsealed.Store(uint64(h.Height))
-		select {
-		case c.sealWake <- struct{}{}:
-		default:
-		}
+		c.wakeSeal(h.Height)
 	}
 	return nil
 }

@@ -32,6 +32,31 @@ func (c *Chain) sealUseful(req []byte) bool {
 	return err == nil && s.Height > t.Header.ExecHeight && s.Height <= t.Height
 }
 
+// resumeSeal takes up the seal that a stop has prevented: a root that was
+// executed before, and that no header names yet. It runs before any further block
+// is appended.
+func (c *Chain) resumeSeal() error {
+	for h := c.Tip().Height; h > c.certifiedHeight(); h-- {
+		b, err := c.cfg.Store.Block(h)
+		if err != nil {
+			return err
+		}
+		if needsSeal(b) {
+			c.wakeSeal(h)
+			return nil
+		}
+	}
+	return nil
+}
+
+func (c *Chain) wakeSeal(h ledger.Height) {
+	c.unsealed.Store(uint64(h))
+	select {
+	case c.sealWake <- struct{}{}:
+	default:
+	}
+}
+
 // sealLoop submits a seal when the newest root stays uncertified: the leader
 // after a short calm, the others when the leader's does not come. Every
 // validator's seal of one height has the same request id.
