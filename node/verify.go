@@ -65,7 +65,7 @@ func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress
 	if executed > v.Blocks {
 		return v, fmt.Errorf("verify: the state was executed up to height %d, the blocks end at %d: restore both from one backup, or start with empty folders and catch up", executed, v.Blocks)
 	}
-	if _, err := db.Verify(ctx, func(p state.Progress) { progress(VerifyProgress(p)) }); err != nil {
+	if _, err := db.Verify(ctx, func(p state.Progress) { progress(VerifyProgress{"state: " + p.Stage, p.Done, p.Total}) }); err != nil {
 		return v, fmt.Errorf("verify: %w: move %s away and start the node, it executes the blocks anew", err, filepath.Join(cfg.DataDir, stateDir))
 	}
 	if err := verifyExecution(ctx, cfg, genesis, blocks, db, progress); err != nil {
