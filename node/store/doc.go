@@ -15,6 +15,8 @@
 // Files: a blocks/ directory may be lost or rolled back without harm to the
 // network, and an observer fetches it again from its peers; a validator must not
 // go on with an older copy, because it might vote twice at a height (the
-// ordering engine's log notices and refuses). It holds nothing secret beyond
+// ordering engine's log notices and refuses). Damage in the last 32 KiB that were
+// written cannot be told from a torn write: the blocks in them are missing after
+// the next start, and are fetched from the peers again. It holds nothing secret beyond
 // what members of the network may read.
 package store

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -83,7 +84,7 @@ func (c *Client) ahead(ctx context.Context) ([]*source, error) {
 		}
 		switch {
 		case a.err != nil && ctx.Err() == nil:
-			if err := c.blame(a.source.peer.ID, a.err); err != nil {
+			if err := c.blame(a.source.peer.ID, a.err, false); err != nil {
 				failure = err
 				cancel()
 			}
@@ -170,7 +171,7 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 			err = c.take(ctx, ch.answer, ch.from, add)
 		}
 		if err != nil && ctx.Err() == nil {
-			if fatal := c.blame(ch.source.peer.ID, err); fatal != nil {
+			if fatal := c.blame(ch.source.peer.ID, err, false); fatal != nil {
 				return fatal
 			}
 			sources = slices.DeleteFunc(sources, func(s *source) bool { return s == ch.source })
@@ -182,17 +183,20 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 }
 
 // blame logs what a peer did and returns nil, or returns err if it was not the
-// peer's.
-func (c *Client) blame(peer string, err error) error {
+// peer's. What is known of a peer already is not said aloud again.
+func (c *Client) blame(peer string, err error, known bool) error {
 	var lied fault
 	var silent silence
+	level, text := slog.LevelInfo, "peer does not answer and is left for others"
 	switch {
 	case errors.As(err, &lied):
-		c.log.Warn("peer answers wrongly and is left for others", "peer", peer, "reason", err)
-	case errors.As(err, &silent):
-		c.log.Info("peer does not answer and is left for others", "peer", peer, "reason", err)
-	default:
+		level, text = slog.LevelWarn, "peer answers wrongly and is left for others"
+	case !errors.As(err, &silent):
 		return err
 	}
+	if known {
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, text, "peer", peer, "reason", err)
 	return nil
 }

@@ -67,7 +67,7 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 	switch {
 	case err != nil && ctx.Err() != nil:
 	case err != nil:
-		if err := f.blame(f.source, err); err != nil {
+		if err := f.blame(f.source, err, !f.until[f.source].IsZero()); err != nil {
 			return err
 		}
 		f.until[f.source] = time.Now().Add(penalty)

@@ -139,6 +139,24 @@ func (s *Server) status(req []byte) ([]byte, error) {
 	if err := decode(req, maxRequest, tagStatus, &r); err != nil {
 		return nil, err
 	}
+	st, err := s.Status(r.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	a := &statusAnswer{Tag: tagStatusAnswer, Status: st.Encode()}
+	if st.Height > 0 {
+		ch, err := s.cfg.Store.Certified(st.Height)
+		if err != nil {
+			return nil, unreadable(st.Height)
+		}
+		a.Tip = ch.Encode()
+	}
+	return encode(a), nil
+}
+
+// Status says where this node stands, in answer to nonce; it is signed if the
+// node is a validator that knows its votes.
+func (s *Server) Status(nonce ledger.Hash) (*ledger.Status, error) {
 	// Voted first: with a tip read before, the vote could be two blocks above it,
 	// which no honest validator says.
 	var voted ledger.Height
@@ -147,7 +165,7 @@ func (s *Server) status(req []byte) ([]byte, error) {
 	}
 	tip := s.cfg.Store.Tip()
 	st := &ledger.Status{
-		ChainID: s.cfg.Store.ChainID(), Nonce: r.Nonce,
+		ChainID: s.cfg.Store.ChainID(), Nonce: nonce,
 		Height: tip.Height, Header: tip.Hash, Voted: max(voted, tip.Height),
 	}
 	if s.cfg.Vote != nil && votedKnown(voted, tip.Height) {
@@ -155,15 +173,7 @@ func (s *Server) status(req []byte) ([]byte, error) {
 			return nil, errors.New("the vote key is not available") // the cause is no peer's business
 		}
 	}
-	a := &statusAnswer{Tag: tagStatusAnswer, Status: st.Encode()}
-	if tip.Height > 0 {
-		ch, err := s.cfg.Store.Certified(tip.Height)
-		if err != nil {
-			return nil, unreadable(tip.Height)
-		}
-		a.Tip = ch.Encode()
-	}
-	return encode(a), nil
+	return st, nil
 }
 
 // votedKnown reports whether a validator at height tip knows what it voted for.
