@@ -352,31 +352,77 @@ func TestRangesAreBounded(t *testing.T) {
 // A read call ends with its context.
 func TestReadCallsEndWithTheirContext(t *testing.T) {
 	n := newNetwork(t, toys(t))
-	var list []string
-	for i := range 2000 {
-		list = append(list, fmt.Sprintf("toy/%05d", i), "x")
-	}
-	n.must("lender-a", "lender-a-app", "toy", "Put", pairs(t, list...))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	args := [][]byte{nil, nil}
-	for range 3 { // each call must find out on its own
-		list := 0
-		s := newStub(n.db.View(), invocation{call: Call{Contract: "toy", Function: "Rows"}, args: args, reading: ctx}, readLimits)
-		for range 200 {
-			func() {
-				defer func() {
-					if recover() != nil {
-						list++
-					}
-				}()
-				_, _ = s.GetState("toy/1")
-			}()
-		}
-		if list == 0 || !errors.Is(s.fatal, context.Canceled) {
-			t.Fatalf("the stub goes on after its context ended: %v", s.fatal)
+	args := [][]byte{[]byte("toy/"), []byte("toy0")}
+	if _, err := n.exec.Evaluate(ctx, n.db.View(), Identity{"lender-a", ledger.Address{1}}, "toy", "Rows", args); !errors.Is(err, context.Canceled) {
+		t.Fatalf("went on after its context ended: %v", err)
+	}
+}
+
+// broken is a state that cannot be read.
+type broken struct{ err error }
+
+func (b broken) Get(string) ([]byte, bool, error)               { return nil, false, b.err }
+func (b broken) Range(string, string, int) ([]state.Row, error) { return nil, b.err }
+
+// A state that cannot be read is no refusal, whatever the contract makes of it.
+func TestUnreadableStateIsNoVerdict(t *testing.T) {
+	n := newNetwork(t, toys(t))
+	disk := errors.New("disk on fire")
+	for function, args := range map[string][][]byte{
+		"Increment": {[]byte("toy/1")}, "Loop": {[]byte("get")}, "RangeInTransaction": {nil, nil},
+	} {
+		s := newStub(broken{disk}, invocation{call: Call{Contract: "toy", Function: function}, args: args}, transactionLimits)
+		if v := n.exec.run(s); !errors.Is(v.err, disk) {
+			t.Errorf("%s: %+v", function, v)
 		}
 	}
+}
+
+// What a crash took is executed again from the same blocks: same roots, same
+// outcomes.
+func TestBlocksAreExecutedAgainAfterACrash(t *testing.T) {
+	n := newNetwork(t, toys(t))
+	var want []*Result
+	for i := range 30 {
+		n.add("lender-a", "lender-a-app", "toy", "Increment", fmt.Sprintf("toy/%d", i%7))
+		n.add("lender-a", "lender-a-app", "toy", "Put", pairs(t, fmt.Sprintf("toy/log/%d", i), "x", fmt.Sprintf("toy/ix/%d", i%5), strconv.Itoa(i)))
+		if i%4 == 0 {
+			n.txs = append(n.txs, n.txs[0])
+		}
+		want = append(want, n.commit())
+		if i == 11 {
+			if err := n.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := n.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := state.Open(t.Context(), n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.db = db // closed by the cleanup
+	if n.exec, err = New(Config{DB: db, Genesis: genesis(), Contracts: n.exec.contracts}); err != nil {
+		t.Fatal(err)
+	}
+	h, _, _ := db.Executed()
+	if h != 12 {
+		t.Fatalf("opened at height %d", h)
+	}
+	for _, b := range n.blocks[h+1:] {
+		r, err := n.exec.Execute(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want[r.Height-1], r); diff != "" {
+			t.Fatalf("height %d (-first +again):\n%s", r.Height, diff)
+		}
+	}
+	n.verify()
 }
 
 // Evaluations run beside execution.

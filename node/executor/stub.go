@@ -80,7 +80,7 @@ func (s *stub) count() {
 		_ = s.refuse(record.CodeLimitExceeded, "more than %d calls of the ledger", s.limits.calls)
 		panic(abort{}) // the contract may be in an endless loop
 	}
-	if s.inv.reading != nil && s.calls%64 == 0 {
+	if s.inv.reading != nil {
 		if err := s.inv.reading.Err(); err != nil {
 			s.stop(err)
 		}

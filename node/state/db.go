@@ -39,7 +39,7 @@ type Config struct {
 	FlushBytes  int    // … or when they take so much memory; default 16 MiB
 
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
-	ProofBytes  int    // memory for that; default 8 MiB. The last certified height is always kept
+	ProofBytes  int    // memory for that; default 4 MiB. The last certified height is always kept
 
 	RowCacheBytes  int // rows read by the executor; default 20 MiB
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
@@ -60,7 +60,7 @@ func (c *Config) fill() error {
 		value int
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
-		{"ProofBytes", &c.ProofBytes, 8 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
+		{"ProofBytes", &c.ProofBytes, 4 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
 		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 6 << 20},
 	} {
 		if *d.v < 0 {
