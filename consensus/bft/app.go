@@ -57,14 +57,14 @@ func (e *Engine) AssembleProposal(metadata []byte, first [][]byte) smart.Proposa
 		e.fail(fmt.Errorf("own metadata: %w", err))
 		return none
 	}
-	if p, ok := e.promises.repeat(metadata); ok {
-		return p
-	}
 	if e.promises.left(m.view) {
 		// The library leads a view that it has left. It will try again at once,
 		// until the view change is through: not too often.
 		e.pause(e.cfg.Settings.CollectTimeout)
 		return none
+	}
+	if p, ok := e.promises.repeat(metadata); ok {
+		return p
 	}
 	batch := e.gather(e.starting.Load(), first)
 	if e.muted() {

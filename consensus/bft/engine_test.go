@@ -379,6 +379,79 @@ func TestAFailingReplicaFallsSilentAndEnds(t *testing.T) {
 	}
 }
 
+func TestAFailedEngineIsMute(t *testing.T) {
+	cfg := base(t)
+	tr, app := &recorder{}, consensustest.NewApp(1, four())
+	cfg.Transport, cfg.App = tr, app
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	in := e.newInstance()
+	defer in.stopTicks()
+	e.starting.Store(in)
+	e.runCtx = t.Context()
+	p := proposalAt(0, 1, "x")
+	e.fail(errBroken)
+	e.fail(errors.New("a second failure"))
+
+	e.SendConsensus(2, messages()["prepare"])
+	e.SendTransaction(2, []byte("x"))
+	e.repeat(&repeater{}, time.Now())
+	if err := e.Append(proposedRecord(0, 1), true); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.VerifyProposal(p); err == nil {
+		t.Error("a failed engine accepts a proposal")
+	}
+	if sig := e.SignProposal(p, nil); len(sig.Value) > 0 {
+		t.Error("a failed engine votes")
+	}
+	if sig := e.Sign([]byte("x")); len(sig) > 0 {
+		t.Error("a failed engine signs view data")
+	}
+	e.Deliver(p, []smart.Signature{{ID: 1}, {ID: 2}, {ID: 3}})
+	e.Sync()
+	if len(tr.sent)+len(tr.forwarded) > 0 || e.Counters().LogRecords > 0 || app.Height() > 0 || e.Counters().CatchUps > 0 {
+		t.Errorf("a failed engine acts: %d messages, %+v", len(tr.sent), e.Counters())
+	}
+	if err := *e.failure.Load(); !errors.Is(err, errBroken) {
+		t.Errorf("failure is %v, want the first", err)
+	}
+}
+
+// Such a leader tries again as soon as the library has caught up.
+func TestALeaderOfAViewItHasLeftTakesItsTime(t *testing.T) {
+	e, err := Open(base(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	e.runCtx = t.Context()
+	c := claimAt(t, 0, 1, "a")
+	e.promises.found(c)
+	if err := errors.Join(e.Append(proposedRecord(0, 1), true), e.Append(viewChangeRecord(0), false)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	p := e.AssembleProposal(c.proposal.Metadata, nil)
+	if took := time.Since(begin); took < e.cfg.Settings.CollectTimeout {
+		t.Errorf("proposed after %v", took)
+	}
+	if _, err := e.VerifyProposal(p); err == nil {
+		t.Error("accepted a proposal in a view that was left")
+	}
+}
+
 func TestABroadcastIsEncodedOnce(t *testing.T) {
 	cfg := base(t)
 	tr := &recorder{}

@@ -195,15 +195,59 @@ func TestVoteSurvivesARestartOfAllReplicasInAViewChange(t *testing.T) {
 		c.Wait("the view to be left", func() bool { return e.promises.left(0) })
 	}
 	stopAll(t, c)
-	// … and the one that comes back first alone must not have forgotten.
+	// … and comes back without a request that could time out.
 	c.Net.Filter(nil)
 	c.Start()
+	c.WaitApplied(c.IDs(), "held")
+	for _, id := range c.IDs() {
+		e := engineOf(c, id)
+		c.Wait("the view change to go on by itself", func() bool { return e.Status().View > 0 })
+	}
 	c.Submit(2, consensustest.Req("other", 50))
-	c.WaitApplied(c.IDs(), "held", "other")
+	c.WaitApplied(c.IDs(), "other")
 	d, _ := c.Replica(2).App.Decision(2)
 	if !bytes.Equal(d.Proposal.Payload, want.Load().GetPayload()) || !bytes.Equal(d.Proposal.Meta, want.Load().GetMetadata()) {
 		t.Error("another proposal was decided at the height all had voted on")
 	}
+}
+
+func TestVoteForAProposalTakenOverIsLogged(t *testing.T) {
+	c := started(t)
+	// Replica 4 learns of the proposal in the view change only, and nobody of
+	// any votes then.
+	prepared := func(_ consensustest.Message, b *pb.Message) bool { return b.GetCommit() == nil }
+	c.Net.Filter(only(t, func(m consensustest.Message, b *pb.Message) bool {
+		return prepared(m, b) && (m.To != 4 || b.GetPrePrepare() == nil)
+	}))
+	c.Submit(1, consensustest.Req("held", 50))
+	for _, id := range []consensus.ReplicaID{2, 3} {
+		e := engineOf(c, id)
+		c.Wait("the others to vote", func() bool { return e.Status().VotedHeight == 2 })
+	}
+	c.Isolate(1)
+	e := engineOf(c, 4)
+	c.Wait("replica 4 to vote", func() bool { return e.Status().VotedHeight == 2 })
+	if err := c.Replica(4).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	l, records, err := openLog(c.Replica(4).Dir(), e.logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	tl, err := readTail(records)
+	if err != nil || tl.promises.vote.meta.height != 2 || !tl.promises.left(0) {
+		t.Errorf("log holds a vote at height %d, left view 0: %v, %v", tl.promises.vote.meta.height, tl.promises.left(0), err)
+	}
+	c.Net.Filter(nil)
+	c.Rejoin(1)
+	c.Start(4)
+	if v := engineOf(c, 4).Status().VotedHeight; v != 2 {
+		t.Errorf("voted height %d after a restart, want 2", v)
+	}
+	c.WaitApplied(c.IDs(), "held")
 }
 
 func TestRunEndsInTheMiddleOfAViewChange(t *testing.T) {

@@ -95,7 +95,7 @@ func TestHarmfulMessagesAreRefused(t *testing.T) {
 		from consensus.ReplicaID
 		raw  []byte
 	}{
-		{"own name", 1, encode(good["commit"])},
+		{"own name", 1, encode(good["prepare"])},
 		{"stranger", 9, encode(good["prepare"])},
 		{"nobody", 0, encode(good["prepare"])},
 		{"too long", 2, make([]byte, 1<<20+1)},
@@ -122,6 +122,7 @@ func TestHarmfulMessagesAreRefused(t *testing.T) {
 		{"new view without a quorum", 2, encode(newView(ok(2), ok(3)))},
 		{"new view with a crowd", 2, encode(newView(ok(2), ok(3), ok(4), ok(1), ok(1)))},
 		{"new view repeating a replica", 2, encode(newView(ok(2), ok(3), ok(4), signed(4, &pb.ViewData{NextView: 1})))},
+		{"new view repeating a replica, signed", 2, encode(newView(ok(2), ok(3), ok(4), ok(4)))},
 		{"new view repeating a replica, forged", 2, encode(newView(ok(2), ok(3), ok(4), garbage))},
 		{"new view with a stranger", 2, encode(newView(ok(2), ok(3), ok(9)))},
 		{"new view unsigned", 2, encode(newView(ok(3), ok(4), unsigned))},
