@@ -166,3 +166,6 @@ func hashOf(s string) ledger.Hash { return ledger.Sum([]byte(s)) }
 func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }
+
+// later founds another network than now.
+func later() time.Time { return time.Now().Add(time.Hour) }

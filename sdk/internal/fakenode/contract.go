@@ -171,6 +171,7 @@ func table() map[string]function {
 		"consent.Authorise": writes((*call).authorise).with(3),
 		"consent.Reject":    writes((*call).reject).with(2),
 		"consent.Revoke":    writes((*call).revoke).with(4),
+		"consent.Expire":    writes((*call).expire),
 		"consent.Get":       show(func(c *call) string { return record.ConsentKey(record.ConsentID(c.args[0])) }),
 		"consent.ListByParty": {args: 4, do: func(c *call) ([]byte, error) {
 			return listConsents(c, func(v *record.Consent) bool {
@@ -361,6 +362,17 @@ func (c *call) revoke() ([]byte, error) {
 		return nil, err
 	}
 	return c.enter(v, record.Revoked, why, record.BySubject)
+}
+
+func (c *call) expire() ([]byte, error) {
+	v, err := load[record.Consent](c, record.ConsentKey(record.ConsentID(c.args[0])))
+	if err != nil {
+		return nil, refuse(record.CodeConsentUnknown, "no such consent")
+	}
+	if c.now < v.ExpirationDateTime {
+		return nil, refuse(record.CodeWrongState, "consent has not run out")
+	}
+	return c.enter(v, record.Expired, record.ReasonTimeElapsed, record.ByTime)
 }
 
 // page cuts items by a bookmark that is an index.
