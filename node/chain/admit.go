@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/assent-network/assent/consensus"
 	"github.com/assent-network/assent/node/ledger"
@@ -33,7 +32,7 @@ func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
 	if err != nil {
 		return ledger.Hash{}, err
 	}
-	if known, err := c.known(tx.ID()); err != nil {
+	if known, err := c.known(tx); err != nil {
 		return tx.ID(), err
 	} else if known {
 		return tx.ID(), fmt.Errorf("%w: %s", ErrKnown, tx.ID())
@@ -54,7 +53,7 @@ func (c *Chain) Accept(ctx context.Context, req []byte) error {
 		if err != nil {
 			return err
 		}
-		if known, err := c.known(tx.ID()); err != nil || known {
+		if known, err := c.known(tx); err != nil || known {
 			return err
 		}
 	case ledger.KindSeal:
@@ -80,8 +79,11 @@ func (c *Chain) Accept(ctx context.Context, req []byte) error {
 
 // known reports whether an executed block holds the transaction. Those between
 // order and execution are caught by the executor, as DUPLICATE.
-func (c *Chain) known(id ledger.Hash) (bool, error) {
-	_, err := c.cfg.State.View().Find(id)
+func (c *Chain) known(tx *ledger.Transaction) (bool, error) {
+	if c.recent.surelyNew(tx) {
+		return false, nil
+	}
+	_, err := c.cfg.State.View().Find(tx.ID())
 	if errors.Is(err, state.ErrNotFound) {
 		return false, nil
 	}
@@ -127,8 +129,7 @@ func (c *Chain) admit(req []byte) (*ledger.Transaction, error) {
 // verifyTransaction checks everything that depends on bytes and config only,
 // once per node and config.
 func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Transaction, error) {
-	key := verifiedKey{ledger.Sum(req), conf.Seq}
-	if tx := c.verified.get(key); tx != nil {
+	if tx := c.verified.get(req, conf.Seq); tx != nil {
 		return tx, nil
 	}
 	if uint64(len(req)) > conf.Limits.MaxRequestBytes {
@@ -144,12 +145,15 @@ func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Tran
 	if conf.Member(tx.Payload.Org) == nil {
 		return nil, fmt.Errorf("org %q is no member of this network", tx.Payload.Org)
 	}
-	c.verified.put(key, tx)
+	c.verified.put(req, conf.Seq, tx)
 	return tx, nil
 }
 
 // Inspect implements consensus.App.
 func (c *Chain) Inspect(req []byte) consensus.RequestInfo {
+	if tx := c.verified.get(req, c.Config().Seq); tx != nil {
+		return infoOf(tx.ID())
+	}
 	id, err := ledger.RequestID(req)
 	if err != nil {
 		id = ledger.Sum(req)
@@ -187,56 +191,4 @@ func (c *Chain) verifyRequest(req []byte, conf *ledger.Config) (*ledger.Transact
 		return nil, u.Verify(c.cfg.ChainID, conf)
 	}
 	return nil, errors.New("no transaction, seal or config update")
-}
-
-// verifiedKey is over all signed bytes: a known payload under another signature
-// is another key.
-type verifiedKey struct {
-	digest    ledger.Hash
-	configSeq uint64
-}
-
-// verifiedCache remembers checked transactions until they are executed, at most
-// cap of them, oldest out first.
-type verifiedCache struct {
-	mu    sync.Mutex
-	byKey map[verifiedKey]*ledger.Transaction
-	ring  []verifiedKey
-	next  int
-}
-
-func newVerifiedCache(capacity int) *verifiedCache {
-	return &verifiedCache{byKey: make(map[verifiedKey]*ledger.Transaction), ring: make([]verifiedKey, capacity)}
-}
-
-func (v *verifiedCache) get(k verifiedKey) *ledger.Transaction {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.byKey[k]
-}
-
-func (v *verifiedCache) put(k verifiedKey, tx *ledger.Transaction) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if _, ok := v.byKey[k]; ok {
-		return
-	}
-	delete(v.byKey, v.ring[v.next])
-	v.ring[v.next] = k
-	v.next = (v.next + 1) % len(v.ring)
-	v.byKey[k] = tx
-}
-
-// drop forgets executed transactions. Their places in the ring are found empty
-// when it comes round.
-func (v *verifiedCache) drop(reqs [][]byte, configSeq uint64) {
-	keys := make([]verifiedKey, len(reqs))
-	for i, r := range reqs {
-		keys[i] = verifiedKey{ledger.Sum(r), configSeq}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, k := range keys {
-		delete(v.byKey, k)
-	}
 }

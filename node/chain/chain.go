@@ -151,6 +151,7 @@ type Chain struct {
 	self consensus.ReplicaID // 0 on an observer
 
 	verified *verifiedCache
+	recent   recentIDs
 	votes    *voteCache
 	waiters  *waiters
 

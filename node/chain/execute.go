@@ -90,7 +90,8 @@ func (c *Chain) execute(p *parsed) error {
 		return err
 	}
 	c.cfg.State.SetCertified(h.ExecHeight)
-	c.verified.drop(p.block.Requests, h.ConfigSeq)
+	c.verified.drop(p.block.Requests)
+	c.recent.add(h.Time, p.txs)
 	c.waiters.executed(res, h.Time)
 	if c.cfg.OnExecuted != nil {
 		c.cfg.OnExecuted(res)
