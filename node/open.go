@@ -213,6 +213,9 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 	limits := network.DefaultLimits()
 	limits.TxRate = n.cfg.Limits.PeerTxRate
 	limits.TxBurst = int(2 * n.cfg.Limits.PeerTxRate)
+	// A follower's request for the next block is held; statuses must find room
+	// beside such requests.
+	limits.Sync.PerPeer, limits.Sync.Total = 3, 32
 	host, err := open(ctx, network.Config{HostKey: n.secrets.host, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
 	if err != nil {
 		return err
