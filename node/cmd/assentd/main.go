@@ -6,7 +6,7 @@
 //	assentd start --home DIR
 //	assentd verify --home DIR                  check everything a stopped node keeps
 //	assentd vault import|check                 the member's own data
-//	assentd keys list|new|password
+//	assentd keys create|list|new|password
 //
 // Every command takes --json. Errors say what is wrong, where, and what to do;
 // the exit code is 1 for a failure and 2 for a wrong call.
@@ -21,6 +21,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,22 +46,61 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		if a.json {
-			_ = json.NewEncoder(stderr).Encode(map[string]string{"error": err.Error()})
-		} else {
-			fmt.Fprintln(stderr, "assentd:", err)
-		}
-		var usage usageError
-		if errors.As(err, &usage) {
-			return 2
-		}
-		return 1
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
 	}
-	return 0
+	code := 1
+	var usage usageError
+	if errors.As(err, &usage) {
+		code = 2
+	}
+	// A wrong flag may stand before --json, which is then not parsed.
+	if a.json || slices.Contains(args, "--json") {
+		enc := json.NewEncoder(stderr)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(problem{err.Error(), code}) // nobody is left to tell
+	} else {
+		fmt.Fprintln(stderr, "assentd:", err)
+	}
+	return code
 }
 
+// problem is an error as --json prints it, on standard error.
+type problem struct {
+	Error string `json:"error"`
+	Exit  int    `json:"exit"`
+}
+
+// usageError is a mistake on the command line; every other error is a failure.
 type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// group makes a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return usage("%s has no command %q: did you mean %s?", c.CommandPath(), args[0], strings.Join(near, " or "))
+		}
+		return usage("%s has no command %q: see %s --help", c.CommandPath(), args[0], c.CommandPath())
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(subs...)
+	return c
+}
+
+// noArgs refuses arguments.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no argument %q: see %s --help", c.CommandPath(), args[0], c.CommandPath())
+	}
+	return nil
+}
 
 // app is what the commands share.
 type app struct {
@@ -70,15 +111,18 @@ type app struct {
 }
 
 func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
-		Use: "assentd", Short: "Run a node of an Assent network", SilenceUsage: true, SilenceErrors: true,
-		Version: version, Args: cobra.NoArgs,
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root := group("assentd", "Run a node of an Assent network",
+		a.initCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.vaultCommand(), a.keysCommand())
+	root.Long = "assentd sets a node up, runs it and checks its data.\n\n" +
+		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do; with --json they are one object on standard error."
+	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, version
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w: see %s --help", err, c.CommandPath())
+	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.PersistentFlags().StringVar(&a.home, "home", ".", "the node's home: "+node.ConfigFile+", keys and data")
 	root.PersistentFlags().StringVar(&a.password, "password", "", "where the keys' password is: file:<path>, env:<variable> or prompt")
-	root.AddCommand(a.initCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.vaultCommand(), a.keysCommand())
 	return root
 }
 
@@ -92,13 +136,20 @@ func (a *app) source(configured string) (keys.Password, error) {
 	if a.password != "" {
 		configured = a.password
 	}
-	return keys.ParseSource(configured, a.prompt())
+	return a.parseSource(configured)
+}
+
+// parseSource reads where a password comes from, as a flag or the configuration
+// says it.
+func (a *app) parseSource(source string) (keys.Password, error) {
+	return keys.ParseSource(source, a.prompt())
 }
 
 // print writes v as JSON with --json, else what text writes.
 func (a *app) print(v any, text func(io.Writer)) error {
 	if a.json {
 		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}

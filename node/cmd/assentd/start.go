@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +16,8 @@ import (
 func (a *app) startCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "start", Short: "Run the node until it is told to stop (SIGTERM, Ctrl-C)", Args: noArgs,
+		Long: "The node logs to standard error, as the configuration's log.format and log.level say. It ends by itself only with an error.\n" +
+			"Every setting of the configuration can be overridden by the environment: api.listen is ASSENT_API_LISTEN.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.config()
 			if err != nil {
@@ -29,7 +31,7 @@ func (a *app) startCommand() *cobra.Command {
 			slog.SetDefault(log)
 			n, err := node.Open(cmd.Context(), node.Options{Config: cfg, Password: password, Version: version, Logger: log})
 			if err != nil {
-				return err
+				return inUse(err)
 			}
 			log.Info("node opened", "node", n.ID(), "member", cfg.Identity.Member, "kind", cfg.Identity.Node, "height", n.Height(), "api", n.APIAddr(), "version", version)
 			if err := n.Run(cmd.Context()); err != nil {
@@ -63,7 +65,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			v, err := node.Verify(cmd.Context(), cfg, func(p node.VerifyProgress) { bar.set(p.Step, p.Done, p.Total) })
 			bar.end()
 			if err != nil {
-				return err
+				return inUse(err)
 			}
 			return a.print(v, func(w io.Writer) {
 				fmt.Fprintf(w, "The ledger is sound: %d blocks, state root %s after height %d, %d receipts.\n", v.Blocks, v.StateRoot, v.Executed, v.Receipts)
@@ -72,20 +74,11 @@ func (a *app) verifyCommand() *cobra.Command {
 	}
 }
 
-var errNoVault = errors.New("no vault is mapped to this product: see answering.vaults in the configuration")
-
-// open opens a file for reading; "-" is standard input.
-func open(path string) (io.ReadCloser, int64, error) {
-	if path == "-" {
-		return io.NopCloser(os.Stdin), 0, nil
+// inUse adds what to do to the error of a data directory that another process
+// has locked.
+func inUse(err error) error {
+	if errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("%w: a node runs on this data directory: stop it first", err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, fi.Size(), nil
+	return err
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,9 +16,7 @@ import (
 )
 
 func (a *app) vaultCommand() *cobra.Command {
-	c := &cobra.Command{Use: "vault", Short: "The member's own data", Args: noArgs}
-	c.AddCommand(a.vaultImport(), a.vaultCheck())
-	return c
+	return group("vault", "The member's own data", a.vaultImport(), a.vaultCheck())
 }
 
 func (a *app) vaultImport() *cobra.Command {
@@ -22,6 +24,9 @@ func (a *app) vaultImport() *cobra.Command {
 	var replace bool
 	c := &cobra.Command{
 		Use: "import", Short: "Load a CSV file into the embedded vault of a product, all or nothing", Args: noArgs,
+		Long: "The first line names the columns. Every column that answering.vaults maps to the table must be there; others are left out.\n" +
+			"Complaints name rows and columns, never values.",
+		Example: "  assentd vault import --home n1 --product my-bank.card --csv customers.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.vault(product)
 			if err != nil {
@@ -40,6 +45,9 @@ func (a *app) vaultImport() *cobra.Command {
 			cfg.Progress = func(p sqlvault.Progress) { bar.set("import", uint64(p.Bytes), uint64(size)) }
 			done, err := sqlvault.Import(cmd.Context(), cfg, r)
 			bar.end()
+			if errors.Is(err, sqlvault.ErrTableExists) {
+				return fmt.Errorf("vault import: table %s is in %s already: add --replace to load it anew, in one step", cfg.Table, cfg.Path)
+			}
 			if err != nil {
 				return err
 			}
@@ -65,7 +73,7 @@ func importConfig(v config.Vault, keyHeader, comma string, replace bool) (sqlvau
 		return sqlvault.ImportConfig{}, fmt.Errorf("vault import: product %s is mapped by a query: name a table in answering.vaults to import into", v.Product)
 	}
 	if len([]rune(comma)) != 1 {
-		return sqlvault.ImportConfig{}, usageError{fmt.Errorf("--comma %q: want one character", comma)}
+		return sqlvault.ImportConfig{}, usage("--comma %q: want one character", comma)
 	}
 	if keyHeader == "" {
 		keyHeader = v.Key
@@ -120,5 +128,31 @@ func (a *app) vault(product string) (config.Vault, error) {
 			return v, nil
 		}
 	}
-	return config.Vault{}, fmt.Errorf("product %q: %w", product, errNoVault)
+	var products []string
+	for _, v := range cfg.Answering.Vaults {
+		products = append(products, v.Product)
+	}
+	switch {
+	case len(products) == 0:
+		return config.Vault{}, fmt.Errorf("no vault is mapped: add one under answering.vaults in %s", filepath.Join(a.home, node.ConfigFile))
+	case product == "":
+		return config.Vault{}, usage("several vaults are mapped: add --product with one of %s", strings.Join(products, ", "))
+	}
+	return config.Vault{}, fmt.Errorf("product %q has no vault, mapped are %s: correct --product, or add it under answering.vaults", product, strings.Join(products, ", "))
+}
+
+// open opens a file for reading; "-" is standard input.
+func open(path string) (io.ReadCloser, int64, error) {
+	if path == "-" {
+		return io.NopCloser(os.Stdin), 0, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, fi.Size(), nil
 }
