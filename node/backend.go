@@ -406,10 +406,12 @@ func (b *backend) Ready() error {
 			connected++
 		}
 	}
-	if b.secrets.vote == nil {
-		if connected == 0 {
-			return errors.New("no validator is connected")
-		}
+	switch {
+	case b.secrets.vote == nil && connected == 0:
+		return errors.New("no validator is connected")
+	case !b.caughtUp.Load():
+		return errors.New("it has not caught up with the network yet")
+	case b.secrets.vote == nil:
 		return nil
 	}
 	if need := ledger.Quorum(len(conf.Validators)); connected+1 < need {

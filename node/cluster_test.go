@@ -46,7 +46,9 @@ var fourSeats = []seat{{regulator, "validator", false}, {lender, "validator", fa
 // alone, the bank observes and answers.
 var soloSeats = []seat{{lender, "validator", false}, {harbour, "observer", true}}
 
-func withObserver(s []seat) []seat { return append(slices.Clone(s), seat{regulator, "observer", false}) }
+func withObserver(s []seat) []seat {
+	return append(slices.Clone(s), seat{regulator, "observer", false})
+}
 
 // cluster is a whole network in this process: real nodes on real files, over a
 // network in memory, with clients over real sockets.

@@ -221,6 +221,9 @@ func (a *agreement) revoke(via *peer) uint64 {
 	return o.Height
 }
 
+// signer is the subject's own key for this consent.
+func (a *agreement) signer() sdk.Signer { return ledger.NewKeySigner(a.principal) }
+
 func (a *agreement) question(template string) sdk.QueryRequest {
 	return sdk.QueryRequest{Consent: a.id, Template: templateOf(a.bank, template), Purpose: record.CreditChecking}
 }

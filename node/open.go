@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/assent-network/assent/chaincode"
@@ -89,6 +90,7 @@ type Node struct {
 	host     Host
 	dir      directory
 	view     *sync.View
+	caughtUp atomic.Bool // see firstView
 	server   *sync.Server
 	follower *follower
 	receipts receiptTxs

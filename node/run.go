@@ -26,6 +26,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"operators' address", n.runOps},
 		// … then ordering and execution, which end with a flush;
 		{"chain", n.chain.Run},
+		{"first view", n.firstView},
 		// … then what is on its way to others, so that nothing more leaves;
 		{"outbox", n.outbox.Run},
 		// … then the loop that starts answers, and those under way;
@@ -87,6 +88,27 @@ func runParts(ctx context.Context, parts []part, failed func(string, error)) err
 		note(<-ended)
 	}
 	return errors.Join(errs...)
+}
+
+// firstView finds out when this node has executed all that the network had
+// certified when it started. Until then it is not ready: a client would read an
+// old ledger, in which it may not even be registered.
+func (n *Node) firstView(ctx context.Context) error {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if _, err := n.view.Fresh(ctx, maxViewAge); err == nil {
+			n.caughtUp.Store(true)
+			<-ctx.Done()
+			return nil
+		}
+		pause.Reset(50 * time.Millisecond)
+	}
 }
 
 func (n *Node) runFollower(ctx context.Context) error {
