@@ -252,7 +252,7 @@ func Parse(link string) (Document, error) {
 		return nil, fmt.Errorf("%w: it begins with %q and has at most %d bytes", ErrLink, Scheme, MaxLink)
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return nil, fmt.Errorf("%w: not base64url; was it cut off?", ErrLink)
 	}
 	var head struct {

@@ -360,6 +360,7 @@ func TestLinksHaveOneSpelling(t *testing.T) {
 		"other kind":         again(strings.Replace(doc, "authorisation", "something", 1)),
 		"not JSON":           again("{"),
 		"malformed id":       again(strings.Replace(doc, "0x0001", "0x00 1", 1)),
+		"line break inside":  link[:20] + "\n" + link[20:],
 		"empty":              wallet.Scheme,
 		"too long":           wallet.Scheme + strings.Repeat("A", wallet.MaxLink),
 	} {
@@ -385,29 +386,32 @@ func TestLinksHaveOneSpelling(t *testing.T) {
 	}
 }
 
-// Whatever a link holds: an error, or a document whose link is the same text.
+// Whatever document a link holds: an error, or one whose link is the same text.
 func FuzzParse(f *testing.F) {
 	add := func(d wallet.Document) {
-		if link, err := wallet.Link(d); err == nil {
-			f.Add(link)
+		link, err := wallet.Link(d)
+		if err != nil {
+			f.Fatal(err)
 		}
+		b, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(link, wallet.Scheme))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
 	t := new(testing.T)
 	add(offer(t))
 	add(&wallet.Authorisation{Chain: chain, ConsentID: terms(t).ConsentID})
 	add(&wallet.Endorsement{Chain: chain, ConsentID: terms(t).ConsentID, PartKey: chain, PrincipalKey: record.Address{1}, Wallet: record.Address{2}})
 	add(&wallet.Ending{Chain: chain, ConsentID: terms(t).ConsentID, Reason: record.ReasonMisuse})
-	f.Fuzz(func(t *testing.T, s string) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := wallet.Scheme + base64.RawURLEncoding.EncodeToString(b)
 		d, err := wallet.Parse(s)
 		if err != nil {
 			return
 		}
-		link, err := wallet.Link(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if link != strings.TrimSpace(s) {
-			t.Errorf("%q became %q", s, link)
+		if link, err := wallet.Link(d); err != nil || link != s {
+			t.Errorf("%s became %s (%v)", b, link, err)
 		}
 	})
 }

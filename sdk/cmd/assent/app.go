@@ -91,7 +91,8 @@ func (a *app) root() *cobra.Command {
 		Long:          "assent talks to nodes of an Assent network: members publish, lenders ask, subjects consent,\nand everybody can check what the ledger certifies.\n\n" + exitCodeHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noneOf("assent"),
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -116,14 +117,19 @@ func (a *app) root() *cobra.Command {
 
 // group makes a command that only holds others.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: func(_ *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError{fmt.Errorf("assent %s: %q is not one of its commands: see assent %s --help", use, args[0], use)}
-		}
-		return nil
-	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: noneOf("assent " + use), RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(subs...)
 	return c
+}
+
+// noneOf refuses arguments where only commands may stand.
+func noneOf(path string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("%s: %q is not one of its commands: see %s --help", path, args[0], path)}
+		}
+		return nil
+	}
 }
 
 // leaf makes a command that takes exactly the arguments its use line names.
