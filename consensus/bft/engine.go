@@ -115,6 +115,9 @@ func Open(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consensus/bft: last decision: %w", err)
 	}
+	if last.height > 0 && len(cfg.Last.Votes) == 0 {
+		return nil, fmt.Errorf("consensus/bft: last decision, at height %d, comes without its votes; a view change needs them", last.height)
+	}
 	files, err := logFiles(cfg.WALDir)
 	if err != nil {
 		return nil, fmt.Errorf("consensus/bft: list write-ahead log: %w", err)

@@ -17,8 +17,9 @@ import (
 	"github.com/hyperledger-labs/SmartBFT/pkg/wal"
 )
 
-// walBuffer is allocated by the library for every record.
-const walBuffer = 64 << 10
+// walBuffer is allocated by the library for every record; a longer record grows
+// its own.
+const walBuffer = 8 << 10
 
 // walSuffix ends the names of the library's log files.
 const walSuffix = ".wal"

@@ -52,12 +52,11 @@ type App struct {
 	applied  []string // ids of requests in order, each once
 	repeated int      // requests found known when delivered
 	changed  chan struct{}
-	// FailDeliver, if set, is asked before a decision is appended.
+	// failDeliver and rejectLive, if set, are asked first.
 	failDeliver func(height uint64) error
 	rejectLive  func(p consensus.Proposal) error
 	inApp       int // calls of the four serialised methods under way
-	overlaps    int
-	live        int // proposals checked
+	overlaps    int // how often there were two
 }
 
 // NewApp makes the application of one replica at genesis, outside a Cluster: it
@@ -253,7 +252,6 @@ func (a *App) CheckLive(p consensus.Proposal) ([]consensus.RequestInfo, error) {
 	defer a.enter()()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.live++
 	if a.rejectLive != nil {
 		if err := a.rejectLive(p); err != nil {
 			return nil, err

@@ -27,7 +27,8 @@ type Options struct {
 	Open OpenFunc
 	// Replicas is the size of the clusters: 1, or at least 4.
 	Replicas int
-	// Durable: the engine keeps what it needs in Spec.Dir and resumes from it.
+	// BatchMaxCount is the largest batch that Open's engines make; small, so
+	// that a burst fills several.
 	BatchMaxCount int
 }
 
