@@ -94,6 +94,9 @@ var (
 	// ErrUnreachable: there is no connection and there was none for
 	// Limits.Grace. Worth a retry later.
 	ErrUnreachable = errors.New("peer is not connected")
+	// ErrNotSent: the context of a request ended before anything of it left this
+	// node, for want of a connection or a request slot.
+	ErrNotSent = errors.New("nothing was sent")
 	// ErrTooLarge: the message exceeds the limit of its class or protocol.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrStopped: the host is not running any more.

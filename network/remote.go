@@ -217,7 +217,7 @@ func (r *remote) await(ctx context.Context) (lnet.Conn, error) {
 		case <-expired:
 			return nil, ErrUnreachable
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, neverSent(ctx)
 		case <-r.ctx.Done():
 			return nil, r.gone()
 		}

@@ -19,7 +19,8 @@ import (
 // (Limits.Grace). Errors: *RemoteError when the peer's handler refused,
 // ErrUnknownPeer, ErrUnreachable, ErrTooLarge, ErrStopped, the context's own,
 // or what broke the connection. After an error the peer may or may not have
-// acted on the request.
+// acted on the request, unless it is ErrUnknownPeer, ErrUnreachable,
+// ErrTooLarge or ErrNotSent (which comes together with the context's own).
 func (h *Host) Request(ctx context.Context, to PeerID, p Protocol, req []byte) ([]byte, error) {
 	pl, ok := h.limits.Protocol(p)
 	if !ok {
@@ -41,7 +42,7 @@ func (h *Host) Request(ctx context.Context, to PeerID, p Protocol, req []byte) (
 	case r.calls[p] <- struct{}{}:
 		defer func() { <-r.calls[p] }()
 	case <-ctx.Done():
-		return fail(ctx.Err())
+		return fail(neverSent(ctx))
 	case <-r.ctx.Done():
 		return fail(r.gone())
 	}
@@ -61,6 +62,9 @@ func (h *Host) Request(ctx context.Context, to PeerID, p Protocol, req []byte) (
 		return fail(err)
 	}
 }
+
+// neverSent is the error of a request whose context ended while it waited.
+func neverSent(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrNotSent, ctx.Err()) }
 
 // exchange opens a stream, proposes the protocol and sends the request in one
 // write, and reads agreement and response.

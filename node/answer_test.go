@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ import (
 // does not get. The parts build on each other's ledger, not on each other.
 func TestAConsentedQuery(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, fourSeats)
+	c := newCluster(t, fourSeats, slog.LevelDebug) // what is searched for persons later
 	notice := c.publish(harbour)
 	for _, part := range []struct {
 		claim string

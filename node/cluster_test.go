@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,13 +62,14 @@ type cluster struct {
 	people    map[string]ledger.Signer // by member/role
 	customers []customer
 	cuts      [][2]*peer
+	level     slog.Level // of what the nodes log
 }
 
 // newCluster makes the files of a cluster, starts its nodes and registers
 // everybody. At the end of the test every node is checked: see finish.
-func newCluster(t *testing.T, seats []seat) *cluster {
+func newCluster(t *testing.T, seats []seat, level ...slog.Level) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), wires: memnet.New(memnet.Faults{}), people: make(map[string]ledger.Signer), customers: someCustomers()}
+	c := &cluster{level: append(level, slog.LevelInfo)[0], t: t, dir: t.TempDir(), wires: memnet.New(memnet.Faults{}), people: make(map[string]ledger.Signer), customers: someCustomers()}
 	hosts := orderedHosts(t, len(seats))
 	for i, s := range seats {
 		if s.bank {
@@ -257,12 +259,14 @@ func (c *cluster) finish() {
 	t := c.t
 	if !t.Failed() {
 		c.healAll()
+		var stopped []*peer
 		for _, p := range c.nodes {
 			p.rules(nil)
 			if !p.running() {
-				c.start(p)
+				stopped = append(stopped, p)
 			}
 		}
+		c.start(stopped...)
 		c.converge(c.nodes...)
 	}
 	for _, p := range c.nodes {

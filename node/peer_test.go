@@ -61,7 +61,7 @@ func (p *peer) running() bool { return p.node != nil }
 func (p *peer) open() {
 	t := p.c.t
 	t.Helper()
-	logger := slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: p.c.level}))
 	n, err := Open(context.Background(), Options{
 		Config: p.cfg, Password: keys.Fixed(password), Version: "test", Logger: logger,
 		Network: func(_ context.Context, cfg network.Config) (Host, error) {

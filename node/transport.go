@@ -44,5 +44,5 @@ func (s syncPeers) Request(ctx context.Context, peer string, req []byte) ([]byte
 
 // notSent reports whether a failed request surely never reached the peer.
 func notSent(err error) bool {
-	return errors.Is(err, network.ErrUnreachable) || errors.Is(err, network.ErrUnknownPeer) || errors.Is(err, network.ErrStopped) || errors.Is(err, network.ErrTooLarge)
+	return errors.Is(err, network.ErrNotSent) || errors.Is(err, network.ErrUnreachable) || errors.Is(err, network.ErrUnknownPeer) || errors.Is(err, network.ErrStopped) || errors.Is(err, network.ErrTooLarge)
 }

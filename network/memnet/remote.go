@@ -106,7 +106,7 @@ func (r *remote) await(ctx context.Context) (*link, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, ctx.Err()
+			return nil, neverSent(ctx)
 		case <-r.ctx.Done():
 			timer.Stop()
 			return nil, r.gone()

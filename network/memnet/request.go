@@ -51,7 +51,7 @@ func (h *Host) request(ctx context.Context, to network.PeerID, p network.Protoco
 	case r.calls[p] <- struct{}{}:
 		defer func() { <-r.calls[p] }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, neverSent(ctx)
 	case <-r.ctx.Done():
 		return nil, r.gone()
 	}
@@ -79,6 +79,10 @@ func (h *Host) request(ctx context.Context, to network.PeerID, p network.Protoco
 	case <-r.ctx.Done():
 		return nil, r.gone()
 	}
+}
+
+func neverSent(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", network.ErrNotSent, ctx.Err())
 }
 
 // call starts the handler on the other host.

@@ -103,7 +103,7 @@ func requestContext(t *testing.T, f Factory) {
 	}()
 	<-s.entered
 	cancel()
-	if err := <-failed; !errors.Is(err, context.Canceled) {
+	if err := <-failed; !errors.Is(err, context.Canceled) || errors.Is(err, network.ErrNotSent) {
 		t.Fatalf("cancelled request: %v", err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -113,6 +113,38 @@ func requestContext(t *testing.T, f Factory) {
 	}
 	if _, err := a.Request(t.Context(), b.ID(), network.ProtocolAnswer, []byte("q")); err != nil {
 		t.Fatalf("another protocol after that: %v", err)
+	}
+}
+
+func neverSent(t *testing.T, f Factory) {
+	o := f(t, network.Limits{Grace: time.Minute, Sync: network.ProtocolLimits{PerPeer: 1}})
+	s := newBlockingServer()
+	a := start(t, o, 0, nil)
+	b := start(t, o, 1, func(h Host) { h.Serve(network.ProtocolSync, s.serve) })
+	introduce(t, a, b)
+	brief := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := a.Request(ctx, b.ID(), network.ProtocolSync, []byte("q"))
+		return err
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := a.Request(t.Context(), b.ID(), network.ProtocolSync, []byte("q"))
+		answered <- err
+	}()
+	<-s.entered
+	if err := brief(); !errors.Is(err, network.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a request that got no slot: %v", err)
+	}
+	close(s.release)
+	if err := <-answered; err != nil {
+		t.Errorf("the request that had the slot: %v", err)
+	}
+	b.stop()
+	eventually(t, "the connection to be lost", func() bool { return !statusOf(a, b.ID()).Connected })
+	if err := brief(); !errors.Is(err, network.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a request that got no connection: %v", err)
 	}
 }
 

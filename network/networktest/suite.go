@@ -51,6 +51,7 @@ func Run(t *testing.T, factory Factory) {
 		"TxAboveTheRateIsThrottledThenDropped":    throttled,
 		"RequestGetsResponseOrRemoteError":        requests,
 		"RequestEndsWithItsContext":               requestContext,
+		"RequestThatNeverLeftIsSaidSo":            neverSent,
 		"RequestsPerPeerAreBounded":               requestBound,
 		"RequestEndsWhenPeerIsRemoved":            requestRemoved,
 		"UnreachablePeerIsSaidSo":                 unreachable,
