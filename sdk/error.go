@@ -156,14 +156,20 @@ func wireError(where string, err error) *Error {
 	if a.Contract != "" {
 		e.Code = Code(a.Contract)
 	}
-	if isContext(err) && a.Code == assentv1.Code_CODE_INTERNAL {
+	switch {
+	case a.Code == assentv1.Code_CODE_INTERNAL && isContext(err):
 		e.Code, e.retryable = "TIMEOUT", true
-	}
-	if a.Code == assentv1.Code_CODE_INTERNAL && isNetwork(err) {
+	case a.Code == assentv1.Code_CODE_INTERNAL && isNetwork(err), cutOff(a.Code, err):
 		e.Code, e.retryable = "NOT_READY", true
 		e.Remedy = "Check the address and that the node runs; assent doctor tells more."
 	}
 	return e
+}
+
+// cutOff reports whether a call reads as cancelled though its own context was
+// not: the node closed the connection.
+func cutOff(c api.Code, err error) bool {
+	return c == assentv1.Code_CODE_CANCELLED && !errors.Is(err, context.Canceled)
 }
 
 // refusal is the Error of a transaction that the ledger holds as refused.

@@ -55,7 +55,8 @@ func TestConsentedQueryEndToEnd(t *testing.T) {
 // What the provider gets is what the ledger commits to, and only its key opens it.
 func TestSealedPartReachesTheProvider(t *testing.T) {
 	w := newWorld(t)
-	consent, wal := w.consent(w.lender())
+	consent := w.authorised(w.lender())
+	vouch := fakenode.Signer("wallet").Address()
 	key, err := answer.ParsePrivateKey(w.net.DataKey())
 	w.must(err)
 	s, err := answer.DecodeSealedPart(w.net.Part(consent.ConsentID))
@@ -67,12 +68,12 @@ func TestSealedPartReachesTheProvider(t *testing.T) {
 	if got, err := part.Commitment(); err != nil || got != consent.RecordCommitment {
 		t.Errorf("commitment %s (%v), the ledger has %s", got, err, consent.RecordCommitment)
 	}
-	if part.SubjectID != "CN-1" || part.Endorsement.Wallet != wal.Address() {
+	if part.SubjectID != "CN-1" || part.Endorsement.Wallet != vouch {
 		t.Errorf("part %+v", part)
 	}
 	digest, err := record.EndorsementOf(&consent.ConsentTerms).Digest(w.net.ChainID())
 	w.must(err)
-	w.must(record.Verify(digest, part.Endorsement.Signature, wal.Address()))
+	w.must(record.Verify(digest, part.Endorsement.Signature, vouch))
 }
 
 func TestCreateIsSafeToRepeat(t *testing.T) {

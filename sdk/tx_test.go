@@ -167,6 +167,7 @@ func TestUnreachableNodesLeaveNothingUnknown(t *testing.T) {
 	w.must(err)
 	tx, err = tx.Sign(fakenode.Signer("integration lender"))
 	w.must(err)
+	c.Close() // no connection is left on which something may have gone out
 	w.node.Close()
 	_, err = c.Submit(t.Context(), tx)
 	var e *sdk.Error

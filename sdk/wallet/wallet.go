@@ -71,6 +71,7 @@ type Entry struct {
 type Wallet struct {
 	path     string
 	password string
+	work     scrypt
 	key      *ecdsa.PrivateKey
 	consents []*consent // in the order of their offers
 }
@@ -104,8 +105,15 @@ type storedConsent struct {
 	Part      string            `json:"part"`
 }
 
+// scrypt is how much work it is to try a password.
+type scrypt struct{ n, p int }
+
+var light = scrypt{keystore.LightScryptN, keystore.LightScryptP} // 4 MB and a tenth of a second
+
 // Create makes a wallet with a random key in a new file.
-func Create(path, password string) (*Wallet, error) {
+func Create(path, password string) (*Wallet, error) { return create(path, password, light) }
+
+func create(path, password string, work scrypt) (*Wallet, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("create wallet %s: %w", path, errors.Join(ErrExists, err))
 	}
@@ -116,20 +124,20 @@ func Create(path, password string) (*Wallet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create wallet: %w", err)
 	}
-	w := &Wallet{path: path, password: password, key: key}
+	w := &Wallet{path: path, password: password, work: work, key: key}
 	return w, w.save()
 }
 
 // Open opens a wallet file with its password.
 func Open(path, password string) (*Wallet, error) {
-	w, err := open(path, password)
+	w, err := open(path, password, light)
 	if err != nil {
 		return nil, fmt.Errorf("open wallet %s: %w", path, err)
 	}
 	return w, nil
 }
 
-func open(path, password string) (*Wallet, error) {
+func open(path, password string, work scrypt) (*Wallet, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -155,16 +163,21 @@ func open(path, password string) (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return load(path, password, plain)
+	w, err := load(plain)
+	if err != nil {
+		return nil, err
+	}
+	w.path, w.password, w.work = path, password, work
+	return w, nil
 }
 
 // load reads the decrypted content. Its errors never quote it.
-func load(path, password string, plain []byte) (*Wallet, error) {
+func load(plain []byte) (*Wallet, error) {
 	var s secrets
 	if err := json.Unmarshal(plain, &s); err != nil || len(s.Consents) > maxConsents {
 		return nil, errors.New("its content is damaged")
 	}
-	w := &Wallet{path: path, password: password}
+	w := &Wallet{}
 	var err error
 	if w.key, err = crypto.HexToECDSA(s.WalletKey); err != nil {
 		return nil, errors.New("its wallet key is damaged")
@@ -204,7 +217,7 @@ func (w *Wallet) save() error {
 	if err != nil {
 		return fmt.Errorf("save wallet: %w", err)
 	}
-	box, err := keystore.EncryptDataV3(plain, []byte(w.password), keystore.LightScryptN, keystore.LightScryptP)
+	box, err := keystore.EncryptDataV3(plain, []byte(w.password), w.work.n, w.work.p)
 	if err != nil {
 		return fmt.Errorf("save wallet: %w", err)
 	}

@@ -47,7 +47,7 @@ func must(t *testing.T, err error) {
 func create(t *testing.T) (*wallet.Wallet, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wallet.json")
-	w, err := wallet.Create(path, "a password")
+	w, err := wallet.CreateCheap(path, "a password")
 	must(t, err)
 	return w, path
 }
@@ -108,7 +108,7 @@ func TestFromOfferToWithdrawal(t *testing.T) {
 		t.Error("the principal key is the wallet's own")
 	}
 
-	w, err = wallet.Open(path, "a password") // another day
+	w, err = wallet.OpenCheap(path, "a password") // another day
 	must(t, err)
 	asked := carry(t, final(t, carry(t, e), nil))
 	_, part, err := w.Review(asked)
@@ -130,7 +130,7 @@ func TestFromOfferToWithdrawal(t *testing.T) {
 		t.Error("refused what was signed")
 	}
 
-	w, err = wallet.Open(path, "a password")
+	w, err = wallet.OpenCheap(path, "a password")
 	must(t, err)
 	if list := w.Consents(); len(list) != 1 || list[0].State != wallet.Signed || list[0].Names["org/acme"] != "Acme Lending" {
 		t.Errorf("consents %+v", list)
@@ -253,6 +253,21 @@ func TestNothingButTheOfferIsSigned(t *testing.T) {
 	}
 	if w.Consents()[0].State != wallet.Endorsed {
 		t.Errorf("state %s", w.Consents()[0].State)
+	}
+}
+
+func TestWalletFileTakesWorkToOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wallet.json")
+	w, err := wallet.Create(path, "a password")
+	must(t, err)
+	again, err := wallet.Open(path, "a password")
+	if err != nil || again.Address() != w.Address() {
+		t.Errorf("opened as %v, %v", again, err)
+	}
+	b, err := os.ReadFile(path)
+	must(t, err)
+	if !strings.Contains(string(b), `"n":4096`) {
+		t.Errorf("the file is cheap to try passwords on: %s", b)
 	}
 }
 
