@@ -27,7 +27,7 @@ type Config struct {
 	Last consensus.Decision
 	// NewReplica allows an empty WALDir although Last is not genesis. Set it
 	// only for a replica that has never voted under its vote key, such as one
-	// that a configuration has just admitted.
+	// that a configuration has just admitted. See Init for the better way.
 	NewReplica bool
 
 	App       consensus.App

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,6 +144,26 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("consensus/bft: %w", err)
 	}
 	return e, nil
+}
+
+// Init makes the empty write-ahead log of a replica that has never voted under
+// its vote key; it belongs where a node's directory is made, never where a node
+// starts. With it a replica may start for the first time although the others
+// have made blocks; without it Open cannot tell that from a lost log. It fails
+// if dir holds a log already.
+func Init(dir string) error {
+	files, err := logFiles(dir)
+	if err != nil {
+		return fmt.Errorf("consensus/bft: list write-ahead log: %w", err)
+	}
+	if files > 0 {
+		return fmt.Errorf("consensus/bft: %s holds a write-ahead log already", dir)
+	}
+	l, _, err := openLog(dir, &libLogger{log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("consensus/bft: %w", err)
+	}
+	return l.close()
 }
 
 // openLog opens the log, reads the promises from it and decides how to resume

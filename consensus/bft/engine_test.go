@@ -125,6 +125,28 @@ func TestAMissingLogIsRefusedUnlessTheReplicaIsNew(t *testing.T) {
 	}
 }
 
+func TestAnInitialisedReplicaMayStartLate(t *testing.T) {
+	cfg := base(t)
+	cfg.Last = decided(3, 2, 3, 4)
+	if err := Init(cfg.WALDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(cfg.WALDir); err == nil {
+		t.Error("a log was made over another")
+	}
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	cfg.Last = decided(3, 1, 2, 3) // but not if it has voted
+	if _, err := Open(cfg); !errors.Is(err, ErrLogMismatch) {
+		t.Errorf("open: %v, want %v", err, ErrLogMismatch)
+	}
+}
+
 func TestOldCopiesOfDiskAreRefused(t *testing.T) {
 	c := started(t)
 	r := c.Replica(4)
