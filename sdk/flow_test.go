@@ -232,6 +232,11 @@ func TestMembersCatalogueAndKeys(t *testing.T) {
 		t.Error("the wallet is not bound")
 	}
 	w.must(officer.Unbind(ctx, "CN-1"))
+	w.must(officer.BindConsent(ctx, "0x00", "CN-1"))
+	w.must(officer.BindConsent(ctx, "0x00", "CN-1"))
+	if err := officer.BindConsent(ctx, "0x00", "CN-2"); sdk.CodeOf(err) != record.CodeAlreadyExists {
+		t.Errorf("a consent was bound twice: %v", err)
+	}
 	members := 0
 	for m, err := range officer.Members().List(ctx) {
 		w.must(err)

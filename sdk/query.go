@@ -197,6 +197,10 @@ type Delivery struct {
 // may have left in time, and receipts of lateness follow it.
 const answerGrace = 10 * time.Second
 
+// receiptLook is how often a wait for an answer looks whether a receipt says
+// that none will come.
+const receiptLook = time.Second
+
 // Await waits until the answer is at one of the member's nodes, at most until
 // its deadline. The error has code ANSWER_PENDING if it has not come by then.
 func (m Queries) Await(ctx context.Context, t *Ticket, d *Decision) (*Delivery, error) {
@@ -237,7 +241,7 @@ func notYet(where string, cause error) error {
 // awaitOnce asks all nodes of the member at once, for the answer is delivered to
 // one of them.
 func (m Queries) awaitOnce(ctx context.Context, where string, id RequestID) ([]byte, error) {
-	wait := m.c.set.timeouts.Call / 2
+	wait := min(m.c.set.timeouts.Call/2, receiptLook)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	nodes := m.c.own()

@@ -1,39 +1,26 @@
 package main
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/assent-network/assent/sdk"
 )
 
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // readSilently reads a line with echo off.
 func readSilently(f *os.File) (string, error) {
-	fd := int(f.Fd())
-	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	b, err := term.ReadPassword(int(f.Fd()))
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
-	quiet := *old
-	quiet.Lflag &^= unix.ECHO
-	quiet.Lflag |= unix.ICANON | unix.ISIG
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
-		return "", fmt.Errorf("terminal: %w", err)
-	}
-	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }() // nothing better can be done
-	line, err := bufio.NewReader(f).ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), err
+	return string(b), nil
 }
 
 // fileSum names a file by its content, "" if it cannot be read.

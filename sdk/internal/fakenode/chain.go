@@ -52,8 +52,9 @@ type Network struct {
 	configs  [][]byte // config proofs
 	parts    map[string][]byte
 	answers  map[string][]byte
-	bound    map[string]record.Address
-	news     chan struct{} // closed at each block
+	bound    map[string]record.Address // wallets by subject
+	boundTo  map[string]string         // subjects by consent
+	news     chan struct{}             // closed at each block
 }
 
 type block struct {
@@ -113,7 +114,7 @@ func New(now func() time.Time) *Network {
 	}
 	net := &Network{
 		Genesis: c, Now: now, config: c, rows: map[string][]byte{}, txs: map[ledger.Hash]*tx{}, parts: map[string][]byte{},
-		answers: map[string][]byte{}, bound: map[string]record.Address{}, news: make(chan struct{}),
+		answers: map[string][]byte{}, bound: map[string]record.Address{}, boundTo: map[string]string{}, news: make(chan struct{}),
 	}
 	net.found()
 	return net

@@ -301,16 +301,21 @@ func (h handler) Bind(_ context.Context, req *connect.Request[v1.BindRequest]) (
 	return connect.NewResponse(&v1.BindResponse{}), nil
 }
 
+func (h handler) BindConsent(_ context.Context, req *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error) {
+	h.n.Net.mu.Lock()
+	defer h.n.Net.mu.Unlock()
+	if old, ok := h.n.Net.boundTo[req.Msg.ConsentId]; ok && old != req.Msg.Subject {
+		return nil, wire(v1.Code_CODE_ALREADY_EXISTS, "the consent is bound to another customer")
+	}
+	h.n.Net.boundTo[req.Msg.ConsentId] = req.Msg.Subject
+	return connect.NewResponse(&v1.BindConsentResponse{}), nil
+}
+
 func (h handler) Unbind(_ context.Context, req *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error) {
 	h.n.Net.mu.Lock()
 	defer h.n.Net.mu.Unlock()
 	delete(h.n.Net.bound, req.Msg.Subject)
 	return connect.NewResponse(&v1.UnbindResponse{}), nil
-}
-
-// BindConsent takes any consent: the fake answers nothing by itself.
-func (h handler) BindConsent(context.Context, *connect.Request[v1.BindConsentRequest]) (*connect.Response[v1.BindConsentResponse], error) {
-	return connect.NewResponse(&v1.BindConsentResponse{}), nil
 }
 
 func (h handler) CheckTemplate(_ context.Context, req *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error) {

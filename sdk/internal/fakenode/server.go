@@ -180,7 +180,7 @@ func (g guard) authenticate(method string, h http.Header) error {
 	if k, err := record.Load[record.Client](b); err != nil || k.RevokedAt != 0 {
 		return wire(v1.Code_CODE_KEY_REVOKED, "the key was revoked")
 	}
-	if c.Org != g.n.Member && slices.Contains([]string{"Submit", "AwaitAnswer", "PutSealedPart", "Bind"}, method) {
+	if c.Org != g.n.Member && slices.Contains([]string{"Submit", "AwaitAnswer", "PutSealedPart", "Bind", "BindConsent"}, method) {
 		return wire(v1.Code_CODE_FORBIDDEN, "this node serves "+g.n.Member)
 	}
 	return nil
