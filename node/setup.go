@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/consensus/bft"
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/config"
@@ -275,6 +276,12 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 	}
 	if err := private.Close(); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
+	}
+	if cfg.Identity.Node == "validator" && len(genesis.Validators) > 1 {
+		// A log that is missing later means that it was lost with votes in it.
+		if err := bft.Init(filepath.Join(cfg.DataDir, walDir)); err != nil {
+			return fmt.Errorf("create ledger: %w", err)
+		}
 	}
 	// The block store comes last: with it the ledger exists.
 	blocks, err := store.Create(filepath.Join(cfg.DataDir, blocksDir), genesis)
