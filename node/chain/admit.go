@@ -64,6 +64,9 @@ func (c *Chain) Accept(ctx context.Context, req []byte) error {
 		if s.Height <= c.certifiedHeight() {
 			return nil
 		}
+		if tip := c.Tip().Height; s.Height > tip {
+			return fmt.Errorf("%w: it seals height %d, the newest block here is %d", ErrNotNow, s.Height, tip)
+		}
 		if _, err := c.CheckRequest(req); err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}

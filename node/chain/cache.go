@@ -70,6 +70,22 @@ func (v *verifiedCache) drop(reqs [][]byte) {
 	}
 }
 
+// expired returns, and forgets, the transactions that no block after time ms may
+// hold.
+func (v *verifiedCache) expired(ms uint64) []*ledger.Transaction {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []*ledger.Transaction
+	for key, e := range v.byBytes {
+		if e.tx.Payload.ValidUntil < ms {
+			out = append(out, e.tx)
+			delete(v.byBytes, key)
+			v.ring[e.slot] = ""
+		}
+	}
+	return out
+}
+
 // recentIDs answers "surely in no executed block" for fresh transactions without
 // asking the database: no block older than a transaction's notBefore can hold it.
 // It keeps 8 bytes of each id, two generations of them.

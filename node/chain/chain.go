@@ -167,6 +167,8 @@ type Chain struct {
 	mutedBy  atomic.Pointer[error]
 	unsealed atomic.Uint64 // newest executed height whose root matters
 	sealWake chan struct{} // capacity 1: unsealed has risen
+
+	nextExpiry uint64 // block time of the next look for expired requests; owned by the executor's goroutine
 }
 
 type engineBox struct{ consensus.Engine }

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -357,5 +358,37 @@ func TestVotesOfStrangersAndForgedVotesAreRefused(t *testing.T) {
 	}
 	if err := a.Verify(2, []byte("view data"), sig); err == nil {
 		t.Error("another validator's signature is accepted")
+	}
+}
+
+// What the leader leaves out for good must leave the followers' pools too, or
+// they complain about it in every view.
+func TestFollowersForgetExpiredRequestsAndNeedlessSeals(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start(0, t.TempDir()), w.start(1, t.TempDir())
+	both := []*member{a, b}
+	w.commit(both, w.register(1).Encode())
+	old := w.register(2)
+	if err := b.Accept(t.Context(), old.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ledger.NewSeal(w.config.Hash(), 1, w.votes[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Accept(t.Context(), s.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	w.ms.Store(int64(old.Payload.ValidUntil) + 1)
+	w.commit(both, w.register(3).Encode()) // its header certifies height 1
+	for what, id := range map[string]ledger.Hash{"the expired transaction": old.ID(), "the needless seal": s.ID()} {
+		w.until(what+" leaves the follower's pool", func() bool { return slices.Contains(b.eng.gone(), infoOf(id)) })
+	}
+	early, err := ledger.NewSeal(w.config.Hash(), 99, w.votes[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Accept(t.Context(), early.Encode()); !errors.Is(err, ErrNotNow) {
+		t.Errorf("a seal of a block that is not there: %v", err)
 	}
 }

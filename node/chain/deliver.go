@@ -96,7 +96,7 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	if h.Height <= c.Tip().Height {
 		return nil, c.sameAsStored(p)
 	}
-	conf := c.Config()
+	conf, certified := c.Config(), c.certifiedHeight()
 	if err := c.checkHeader(h, conf, p.next); err != nil {
 		return nil, fmt.Errorf("certified block %d does not extend this ledger: %w", h.Height, err)
 	}
@@ -107,7 +107,7 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 		next := c.membership()
 		m = &next
 	}
-	c.forget(p.infos)
+	c.forget(append(c.doneSeals(certified, h.ExecHeight), p.infos...))
 	select {
 	case c.queue <- p: // full: the executor is 64 blocks behind, and ordering waits for it
 	case <-c.done:

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/assent-network/assent/consensus"
 	"github.com/assent-network/assent/node/executor"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
@@ -92,6 +93,7 @@ func (c *Chain) execute(p *parsed) error {
 	c.cfg.State.SetCertified(h.ExecHeight)
 	c.verified.drop(p.block.Requests)
 	c.recent.add(h.Time, p.txs)
+	c.forgetExpired(h.Time)
 	c.waiters.executed(res, h.Time)
 	if c.cfg.OnExecuted != nil {
 		c.cfg.OnExecuted(res)
@@ -100,6 +102,23 @@ func (c *Chain) execute(p *parsed) error {
 		c.wakeSeal(h.Height)
 	}
 	return nil
+}
+
+// expiryPause is the least block time between two looks for expired requests.
+const expiryPause = 1000 // ms
+
+// forgetExpired drops from the pool what block time has passed. The leader leaves
+// such requests out; a follower that kept one would blame it.
+func (c *Chain) forgetExpired(blockTime uint64) {
+	if blockTime < c.nextExpiry {
+		return
+	}
+	c.nextExpiry = blockTime + expiryPause
+	var infos []consensus.RequestInfo
+	for _, tx := range c.verified.expired(blockTime) {
+		infos = append(infos, infoOf(tx.ID()))
+	}
+	c.forget(infos)
 }
 
 // hang is called when a block has been executing for longer than any block can.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,4 +285,10 @@ func highS(sig ledger.Signature) ledger.Signature {
 	s.FillBytes(sig[32:64])
 	sig[64] ^= 1
 	return sig
+}
+
+func (e *idleEngine) gone() []consensus.RequestInfo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.forgotten)
 }

@@ -32,6 +32,18 @@ func (c *Chain) sealUseful(req []byte) bool {
 	return err == nil && s.Height > t.Header.ExecHeight && s.Height <= t.Height
 }
 
+// doneSeals names the seals that a header has made needless, of the heights
+// above from up to to. A follower that kept one in its pool would blame the
+// leader, who leaves it out.
+func (c *Chain) doneSeals(from, to ledger.Height) []consensus.RequestInfo {
+	var out []consensus.RequestInfo
+	for h := from + 1; h <= to; h++ {
+		s := ledger.Seal{ChainID: c.cfg.ChainID, Height: h}
+		out = append(out, infoOf(s.ID()))
+	}
+	return out
+}
+
 // resumeSeal takes up the seal that a stop has prevented: a root that was
 // executed before, and that no header names yet. It runs before any further block
 // is appended.
