@@ -43,7 +43,7 @@ type Config struct {
 
 	RowCacheBytes  int // rows read by the executor; default 20 MiB
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
-	BlockCache     int // of the database, shared by all readers; default 6 MiB
+	BlockCache     int // of the database, shared by all readers: a sixteenth of its size, at least 4 MiB, at most this; default 64 MiB
 }
 
 func (c *Config) fill() error {
@@ -61,7 +61,7 @@ func (c *Config) fill() error {
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
 		{"ProofBytes", &c.ProofBytes, 4 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
-		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 6 << 20},
+		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 64 << 20},
 	} {
 		if *d.v < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d", d.name, *d.v))
@@ -86,9 +86,10 @@ func (c *Config) fill() error {
 // Close belong to one goroutine, the executor's; all other methods may be
 // called from any.
 type DB struct {
-	cfg   Config
-	ldb   *leveldb.DB
-	files io.Closer // holds the lock of the directory
+	cfg    Config
+	ldb    *leveldb.DB
+	files  io.Closer // holds the lock of the directory
+	blocks *blockCache
 
 	// Owned by the executor.
 	layer      *layer
@@ -158,17 +159,18 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 	return db, nil
 }
 
-func options(cfg Config) *opt.Options {
+func options(cache *blockCache) *opt.Options {
 	return &opt.Options{
 		WriteBuffer:            4 << 20,
 		BlockSize:              16 << 10,
-		BlockCacheCapacity:     cfg.BlockCache,
+		BlockCacher:            cache,
+		BlockCacheCapacity:     blockCacheLeast,
 		OpenFilesCacheCapacity: 64,
 		CompactionTableSize:    4 << 20,
 		CompactionL0Trigger:    16,
 		WriteL0SlowdownTrigger: 28,
 		WriteL0PauseTrigger:    36,
-		CompactionTotalSize:    32 << 20,
+		CompactionTotalSize:    4 << 20, // times ten for each level: 40 MiB at level 1
 		Filter:                 filter.NewBloomFilter(10),
 		DisableSeeksCompaction: true,
 		Strict:                 opt.DefaultStrict | opt.StrictJournal | opt.StrictManifest,
@@ -176,7 +178,8 @@ func options(cfg Config) *opt.Options {
 }
 
 func create(cfg Config, files storage.Storage) (*DB, error) {
-	o := options(cfg)
+	cache := &blockCache{most: cfg.BlockCache}
+	o := options(cache)
 	o.ErrorIfExist = true
 	ldb, err := leveldb.Open(files, o)
 	if err != nil {
@@ -186,15 +189,16 @@ func create(cfg Config, files storage.Storage) (*DB, error) {
 	if err := ldb.Put(keyMeta, meta, &opt.WriteOptions{Sync: true}); err != nil {
 		return nil, errors.Join(storageError("write format version", err), ldb.Close())
 	}
-	return start(cfg, ldb)
+	return start(cfg, ldb, cache)
 }
 
 func open(cfg Config, files storage.Storage) (*DB, error) {
-	o := options(cfg)
+	cache := &blockCache{most: cfg.BlockCache}
+	o := options(cache)
 	o.ErrorIfMissing = true
 	ldb, err := leveldb.Open(files, o)
 	if err == nil {
-		return start(cfg, ldb)
+		return start(cfg, ldb, cache)
 	}
 	var damage *lerrors.ErrCorrupted
 	if !errors.As(err, &damage) || damage.Fd.Type&(storage.TypeJournal|storage.TypeManifest) == 0 {
@@ -207,7 +211,7 @@ func open(cfg Config, files storage.Storage) (*DB, error) {
 	if ldb, err = leveldb.Open(files, o); err != nil {
 		return nil, storageError("open database", err)
 	}
-	db, err := start(cfg, ldb)
+	db, err := start(cfg, ldb, cache)
 	if err != nil {
 		return nil, err
 	}
@@ -250,12 +254,15 @@ func (db *DB) checkNoGap() error {
 
 // start reads the head and builds what is kept in memory. It closes ldb if it
 // fails.
-func start(cfg Config, ldb *leveldb.DB) (_ *DB, err error) {
+func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, ldb.Close())
 		}
 	}()
+	if err := cache.fit(ldb); err != nil {
+		return nil, err
+	}
 	snap, err := ldb.GetSnapshot()
 	if err != nil {
 		return nil, storageError("open database", err)
@@ -278,7 +285,7 @@ func start(cfg Config, ldb *leveldb.DB) (_ *DB, err error) {
 		from = h.Height + 1
 	}
 	db := &DB{
-		cfg: cfg, ldb: ldb, snap: snap,
+		cfg: cfg, ldb: ldb, blocks: cache, snap: snap,
 		layer:     newLayer(from, v.roots.ReceiptsSize),
 		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
 		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),

@@ -65,6 +65,9 @@ func (db *DB) Flush() error {
 	if err := db.writeLayer(v); err != nil {
 		return db.fail(fmt.Errorf("flush up to height %d: %w", v.height, err))
 	}
+	if err := db.blocks.fit(db.ldb); err != nil {
+		return db.fail(err)
+	}
 	snap, err := db.ldb.GetSnapshot()
 	if err != nil {
 		return db.fail(storageError("flush", err))
