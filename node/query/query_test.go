@@ -403,6 +403,22 @@ func TestVaultDownIsRetriedUntilItIsBack(t *testing.T) {
 	}
 }
 
+// A request that waits is stored with its template, whose source may hold what
+// JSON encoders like to escape.
+func TestAWaitingRequestKeepsItsTemplate(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	k := w.consent(w.customer("cn:1", income(1500)), "lender")
+	tpl := w.template("comparison", `income >= 1000 && income < 2000 ? "<&>" : "NO"`, []string{"<&>", "NO", record.NoRecord}, "income")
+	p := w.permit(k, tpl)
+	w.handle(p)  // the part is missing
+	w.deliver(k) // and wakes it
+	w.wait(p.Request.RequestID)
+	if v := w.read(p).Body.Value; v != "<&>" {
+		t.Errorf("answer %s", v)
+	}
+}
+
 func TestDeadlinePassedIsOverdue(t *testing.T) {
 	for name, set := range map[string]func(*world, *consent){
 		"no part":     func(w *world, k *consent) {},

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"container/heap"
 	"context"
 	"database/sql"
@@ -74,11 +75,7 @@ func (a *Answerer) suspend(ctx context.Context, p *Permit, needs result) error {
 	if full {
 		return ErrBusy
 	}
-	stored, err := storePermit(p)
-	if err != nil {
-		return err
-	}
-	row, err := json.Marshal(stored)
+	row, err := storePermit(p)
 	if err != nil {
 		return err
 	}
@@ -267,24 +264,30 @@ func (a *Answerer) retry(ctx context.Context, w *waiter) (result, error) {
 	return a.work(ctx, p)
 }
 
-// storedPermit is a Permit on disk: its records in their canonical JSON.
+// storedPermit is a Permit on disk: its records in their canonical JSON, byte for
+// byte.
 type storedPermit struct {
 	Request, Consent, Template, Product json.RawMessage
 	Height                              uint64
 	ExecutedAt                          time.Time
 }
 
-func storePermit(p *Permit) (s storedPermit, err error) {
-	s = storedPermit{Height: p.Height, ExecutedAt: p.ExecutedAt.Round(0)}
+func storePermit(p *Permit) ([]byte, error) {
+	s := storedPermit{Height: p.Height, ExecutedAt: p.ExecutedAt.Round(0)}
 	for _, r := range []struct {
 		to   *json.RawMessage
 		from record.Record
 	}{{&s.Request, &p.Request}, {&s.Consent, &p.Consent}, {&s.Template, &p.Template}, {&s.Product, &p.Product}} {
+		var err error
 		if *r.to, err = record.Encode(r.from); err != nil {
-			return s, err
+			return nil, err
 		}
 	}
-	return s, nil
+	var row bytes.Buffer
+	enc := json.NewEncoder(&row)
+	enc.SetEscapeHTML(false) // or "<" in a template's source would not be canonical any more
+	err := enc.Encode(&s)
+	return row.Bytes(), err
 }
 
 func (s *storedPermit) permit() (*Permit, error) {
