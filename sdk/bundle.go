@@ -67,9 +67,9 @@ type Proven struct {
 // VerifyBundle checks an exported proof with nothing but the genesis config: no
 // node, no network, no clock.
 func VerifyBundle(genesis, data []byte) (*Proven, error) {
-	cfg, err := ledger.DecodeConfig(genesis)
+	cfg, err := ParseGenesis(genesis)
 	if err != nil {
-		return nil, &ConfigError{What: "genesis config", Cause: err, Remedy: "Give the bytes of the config that founded the network."}
+		return nil, err
 	}
 	if len(data) > MaxBundle {
 		return nil, fmt.Errorf("proof file of %d bytes, at most %d are read", len(data), MaxBundle)

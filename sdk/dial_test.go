@@ -1,7 +1,6 @@
 package sdk_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -103,9 +102,8 @@ func TestDialChecksWhoAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		b, err := c.FetchGenesis(t.Context())
-		if err != nil || !bytes.Equal(b, w.net.Genesis.Encode()) {
-			t.Errorf("genesis config %x, %v", b, err)
+		if got := c.Genesis().Hash(); got != w.net.ChainID() || c.ChainID() != got {
+			t.Errorf("genesis config of network %s, chain id %s", got, c.ChainID())
 		}
 	})
 	t.Run("nobody", func(t *testing.T) {
@@ -115,6 +113,32 @@ func TestDialChecksWhoAnswers(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+func TestGenesisFileAndBytesFoundTheSameNetwork(t *testing.T) {
+	genesis := fakenode.New(time.Now).Genesis
+	file, err := sdk.FormatGenesis(genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{file, genesis.Encode(), append([]byte("\n "), file...)} {
+		got, err := sdk.ParseGenesis(data)
+		if err != nil || got.Hash() != genesis.Hash() {
+			t.Errorf("%.20q: %v", data, err)
+		}
+	}
+	for name, bad := range map[string]string{
+		"unknown field": strings.Replace(string(file), `"network"`, `"netwerk"`, 1),
+		"later config":  strings.Replace(string(file), `"seq": 0`, `"seq": 1`, 1),
+		"more":          string(file) + "{}",
+		"a broken rule": strings.Replace(string(file), `"AUDITOR"`, `"OWNER"`, 1),
+		"cut off":       string(file[:100]),
+		"too long":      strings.Repeat(" ", sdk.MaxGenesisFile) + string(file),
+	} {
+		if _, err := sdk.ParseGenesis([]byte(bad)); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
 }
 
 func TestFailoverSticksToWhoServes(t *testing.T) {

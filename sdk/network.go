@@ -7,10 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
-
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
-	"github.com/assent-network/assent/node/ledger"
 )
 
 // NodeStatus is what one node says of itself, and what of it was verified.
@@ -128,25 +125,4 @@ func (c *Client) examine(ctx context.Context, e *endpoint) NodeStatus {
 		s.Lie = fmt.Errorf("it says height %d and shows a certified header of height %d only", s.Height, s.Verified)
 	}
 	return *s
-}
-
-// FetchGenesis returns the bytes of the genesis config that a node names, to
-// compare its hash with what another member says and to keep.
-func (c *Client) FetchGenesis(ctx context.Context) ([]byte, error) {
-	return round(ctx, c, "fetch genesis config", anyNode, func(ctx context.Context, e *endpoint) ([]byte, error) {
-		ctx, cancel := context.WithTimeout(ctx, c.set.timeouts.Call)
-		defer cancel()
-		resp, err := e.ledger.GetGenesis(ctx, connect.NewRequest(&assentv1.GetGenesisRequest{}))
-		if err != nil {
-			return nil, err
-		}
-		cfg, err := ledger.DecodeConfig(resp.Msg.Config)
-		if err == nil && cfg.Hash() != c.chainID {
-			err = fmt.Errorf("it founds network %s, this client follows %s", cfg.Hash(), c.chainID)
-		}
-		if err != nil {
-			return nil, &Untrusted{Node: e.url, What: "a genesis config", Cause: err}
-		}
-		return resp.Msg.Config, nil
-	})
 }

@@ -95,16 +95,13 @@ func WithSubject(s Signer) Option {
 	}
 }
 
-// WithGenesis pins the network by the bytes of its genesis config, the one thing
-// that a client has to get from a source it trusts.
+// WithGenesis pins the network by its genesis config, the one thing that a client
+// has to get from a source it trusts: the genesis file, or the ledger's own bytes.
 func WithGenesis(config []byte) Option {
 	return func(c *settings) error {
-		cfg, err := ledger.DecodeConfig(config)
+		cfg, err := ParseGenesis(config)
 		if err != nil {
-			return &ConfigError{What: "genesis config", Cause: err, Remedy: "Give the bytes of genesis.rlp as a member of the network handed them out."}
-		}
-		if cfg.Seq != 0 {
-			return &ConfigError{What: fmt.Sprintf("genesis config: this is config %d", cfg.Seq), Remedy: "Give the config that founded the network, not a later one."}
+			return err
 		}
 		c.genesis, c.chainID = cfg, cfg.Hash()
 		return nil

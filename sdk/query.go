@@ -209,6 +209,7 @@ func (m Queries) Await(ctx context.Context, t *Ticket, d *Decision) (*Delivery, 
 	defer cancel()
 	where := "await answer to " + string(d.RequestID)
 	for attempt := 0; ; attempt++ {
+		asked := time.Now()
 		sealed, err := m.awaitOnce(ctx, where, d.RequestID)
 		if err == nil {
 			return &Delivery{Sealed: sealed}, nil
@@ -228,6 +229,9 @@ func (m Queries) Await(ctx context.Context, t *Ticket, d *Decision) (*Delivery, 
 		r, err := read[record.Receipt](ctx, m.c, record.ContractAccess, "GetReceipt", string(d.RequestID))
 		if err == nil && (r.Outcome == record.Withheld || r.Outcome == record.Overdue) {
 			return &Delivery{Receipt: r}, nil
+		}
+		if time.Since(asked) < receiptLook/2 && pause(ctx, attempt, 0) != nil { // the node did not wait for it
+			return nil, notYet(where, err)
 		}
 	}
 }

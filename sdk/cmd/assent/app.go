@@ -37,6 +37,7 @@ type app struct {
 	flags   flags
 	profile *profile
 	client  *sdk.Client
+	kept    string // ticket file of a query that did not end
 }
 
 // flags are the global ones.
@@ -178,11 +179,12 @@ type problem struct {
 	Remedy    string `json:"remedy,omitempty"`
 	Retryable bool   `json:"retryable"`
 	TxID      string `json:"txId,omitempty"`
+	Ticket    string `json:"ticket,omitempty"`
 	Exit      int    `json:"exit"`
 }
 
 func (a *app) complain(err error) {
-	p := problem{Error: err.Error(), Retryable: sdk.Retryable(err), Exit: exitCode(err)}
+	p := problem{Error: err.Error(), Ticket: a.kept, Retryable: sdk.Retryable(err), Exit: exitCode(err)}
 	var e *sdk.Error
 	var u *sdk.CommitUnknown
 	var conf *sdk.ConfigError
@@ -204,9 +206,12 @@ func (a *app) complain(err error) {
 	}
 	if p.Code != "" {
 		fmt.Fprintf(a.err, "assent: %s: %s: %s\n  %s\n", p.Where, p.Code, p.Error, p.Remedy)
-		return
+	} else {
+		fmt.Fprintf(a.err, "assent: %v\n", err)
 	}
-	fmt.Fprintf(a.err, "assent: %v\n", err)
+	if a.kept != "" {
+		fmt.Fprintf(a.err, "  The query is kept: go on with assent query --ticket %s\n", a.kept)
+	}
 }
 
 func exitCode(err error) int {

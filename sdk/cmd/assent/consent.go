@@ -17,7 +17,7 @@ import (
 func (a *app) consentCmd() *cobra.Command {
 	return group("consent", "Consents, from the lender's and the bank's side",
 		a.consentOfferCmd(), a.consentCreateCmd(), a.consentShowCmd(), a.consentListCmd(), a.consentAuthoriseCmd(),
-		a.consentRevokeCmd(), a.consentRejectCmd(), a.consentExpireCmd(), a.consentUsesCmd())
+		a.consentBindCmd(), a.consentRevokeCmd(), a.consentRejectCmd(), a.consentExpireCmd(), a.consentUsesCmd())
 }
 
 // draftFlags are what a lender asks for.
@@ -361,6 +361,24 @@ func consentOf(d wallet.Document) sdk.ConsentID {
 		return d.ConsentID
 	}
 	return ""
+}
+
+func (a *app) consentBindCmd() *cobra.Command {
+	var subject string
+	cmd := leaf("bind CONSENT", "For the bank: record on your own node for which customer you authorised a consent yourself", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		if err := client.BindConsent(c.Context(), sdk.ConsentID(args[0]), subject); err != nil {
+			return err
+		}
+		return a.show(map[string]any{"bound": true, "consentId": args[0]}, func(w io.Writer) {
+			fmt.Fprintf(w, "consent %s is bound; nothing of it is on the ledger\n", args[0])
+		})
+	})
+	cmd.Flags().StringVar(&subject, "subject", "", "canonical subject identifier; stays on your node")
+	return cmd
 }
 
 func (a *app) consentRevokeCmd() *cobra.Command {

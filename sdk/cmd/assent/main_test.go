@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 //	lie METHOD            makes the node's answers to a method wrong; "lie" alone stops it
 //	down                  stops the node
 //
-// and, in its directory, genesis.rlp, the key files <role>-<member>.json with
+// and, in its directory, genesis.json, the key files <role>-<member>.json with
 // the password in password.txt, and product, template and notice files.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -80,7 +80,11 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	for name, b := range map[string][]byte{"genesis.rlp": net.Genesis.Encode(), "password.txt": []byte("a password\n")} {
+	genesis, err := sdk.FormatGenesis(net.Genesis)
+	if err != nil {
+		return err
+	}
+	for name, b := range map[string][]byte{"genesis.json": genesis, "password.txt": []byte("a password\n")} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return err
 		}
@@ -149,6 +153,11 @@ func lie(ts *testscript.TestScript, _ bool, args []string) {
 		for _, m := range []string{"ProveRecord", "ProveReceipt"} {
 			n.Tamper(m, nil)
 		}
+		n.Fail("AwaitAnswer", nil)
+		return
+	}
+	if args[0] == "AwaitAnswer" { // it does not come
+		n.Fail(args[0], fakenode.Pending)
 		return
 	}
 	n.Tamper(args[0], func(m proto.Message) {

@@ -33,16 +33,16 @@ func (a *app) networkCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b, err := client.FetchGenesis(c.Context())
-		if err != nil {
-			return err
-		}
+		g := client.Genesis()
 		if out != "" {
+			b, err := sdk.FormatGenesis(g)
+			if err != nil {
+				return err
+			}
 			if err := os.WriteFile(out, b, 0o644); err != nil {
 				return err
 			}
 		}
-		g := client.Genesis()
 		v := struct {
 			ChainID string `json:"chainId"`
 			Network string `json:"network"`
@@ -62,7 +62,7 @@ func (a *app) networkCmd() *cobra.Command {
 			}
 		})
 	})
-	genesis.Flags().StringVarP(&out, "out", "o", "", "write the config's bytes to this file")
+	genesis.Flags().StringVarP(&out, "out", "o", "", "write the genesis file")
 	return group("network", "The network as a whole", status, genesis)
 }
 

@@ -151,7 +151,7 @@ func (a *app) trusted(p *profile, any bool) ([]sdk.Option, error) {
 	var opts []sdk.Option
 	switch {
 	case p.Genesis != "":
-		b, err := readFile(p.Genesis, 1<<20)
+		b, err := readFile(p.Genesis, sdk.MaxGenesisFile)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("genesis config: %w: get the file from a member of the network", err)}
 		}
@@ -208,9 +208,9 @@ func (a *app) connect(ctx context.Context, p *profile, opts []sdk.Option) (*sdk.
 	if len(p.Endpoints) == 0 {
 		return nil, usageError{errors.New("no node is given: give --endpoint, in the environment or the profile")}
 	}
-	if p.Genesis != "" { // what was learnt of the network's validators outlives the command
+	if chain := chainOf(p); chain != "" { // what was learnt of the network's validators outlives the command
 		if dir, err := a.configDir(); err == nil && os.MkdirAll(dir, 0o700) == nil {
-			opts = append(opts, sdk.WithPinFile(filepath.Join(dir, "pins-"+fileSum(p.Genesis)+".json")))
+			opts = append(opts, sdk.WithPinFile(filepath.Join(dir, "pins-"+chain+".json")))
 		}
 	}
 	c, err := sdk.Dial(ctx, p.Endpoints, opts...)

@@ -62,7 +62,7 @@ func (a *app) proofCmd() *cobra.Command {
 		if p.Genesis == "" {
 			return usageError{errors.New("give --genesis: it is all that a proof needs")}
 		}
-		genesis, err := readFile(p.Genesis, 1<<20)
+		genesis, err := readFile(p.Genesis, sdk.MaxGenesisFile)
 		if err != nil {
 			return usageError{err}
 		}

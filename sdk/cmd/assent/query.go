@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,7 +35,11 @@ func (a *app) showUses(ctx context.Context, client *sdk.Client, id sdk.ConsentID
 		fmt.Fprintf(w, "%d requests, %d permitted; proven complete as of height %d\n", list.Usage.Requests, list.Usage.Uses, list.Height)
 		fmt.Fprintln(w, "#\tAT\tLENDER\tTEMPLATE\tPURPOSE\tDECISION\tREQUEST")
 		for _, r := range list.Uses {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s %s\t%s\n", r.Sequence, when(r.RequestedAt), r.Consumer, r.TemplateID, r.Purpose, r.Decision, r.Code, r.RequestID)
+			decision := string(r.Code)
+			if decision != string(r.Decision) {
+				decision = string(r.Decision) + " " + decision
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Sequence, when(r.RequestedAt), r.Consumer, r.TemplateID, r.Purpose, decision, r.RequestID)
 		}
 	})
 }
@@ -64,72 +69,108 @@ func (a *app) queryCmd() *cobra.Command {
 	f.StringVar(&purpose, "purpose", "CreditChecking", "purpose of this use")
 	f.StringArrayVar(&params, "param", nil, "name=value; repeat")
 	f.DurationVar(&q.Deadline, "deadline", 0, "the answer is wanted within this time (default: what the template allows)")
-	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way (secret); if it exists, that query goes on and the other flags are ignored")
+	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way, a secret (default: one below the configuration directory, removed when done); if it exists, that query goes on and the other flags are ignored")
 	return cmd
 }
 
-// query goes through the steps one by one, so that a ticket file can carry them
+// query goes through the steps one by one, so that a ticket file carries them
 // over a crash.
 func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest, file string) error {
-	begin := a.now()
 	steps := client.Queries()
-	t, err := a.ticket(steps, q, file)
+	t, file, err := a.takeTicket(steps, q, file)
 	if err != nil {
 		return err
 	}
-	r := &sdk.QueryResult{}
-	d, err := steps.Request(ctx, t)
+	a.kept = file // until it is done, errors say where to go on
+	r, err := a.steps(ctx, steps, t)
 	if err != nil {
 		return err
 	}
-	r.Decision, r.Timing.Decided = *d, a.now().Sub(begin)
-	if d.Permit {
-		delivery, err := steps.Await(ctx, t, d)
-		if err != nil {
-			return err
-		}
-		if r.Answer, err = steps.Open(t, delivery); err != nil {
-			return err
-		}
-		r.Timing.Opened = a.now().Sub(begin)
-		if r.Verified, err = steps.Verify(ctx, t, r.Answer); err != nil {
-			return err
-		}
-		r.Timing.Verified = a.now().Sub(begin)
-	}
-	if file != "" {
-		if err := os.Remove(file); err != nil {
-			return err
-		}
+	a.kept = ""
+	if err := os.Remove(file); err != nil {
+		return err
 	}
 	return a.showResult(r)
 }
 
+func (a *app) steps(ctx context.Context, steps sdk.Queries, t *sdk.Ticket) (*sdk.QueryResult, error) {
+	begin := a.now()
+	d, err := steps.Request(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	r := &sdk.QueryResult{Decision: *d}
+	r.Timing.Decided = a.now().Sub(begin)
+	if !d.Permit {
+		return r, nil
+	}
+	delivery, err := a.await(ctx, steps, t, d)
+	if err != nil {
+		return nil, err
+	}
+	if r.Answer, err = steps.Open(t, delivery); err != nil {
+		return nil, err
+	}
+	r.Timing.Opened = a.now().Sub(begin)
+	if r.Verified, err = steps.Verify(ctx, t, r.Answer); err != nil {
+		return nil, err
+	}
+	r.Timing.Verified = a.now().Sub(begin)
+	return r, nil
+}
+
+// await waits until the answer's deadline, or shorter with --timeout.
+func (a *app) await(ctx context.Context, steps sdk.Queries, t *sdk.Ticket, d *sdk.Decision) (*sdk.Delivery, error) {
+	if a.flags.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.flags.timeout)
+		defer cancel()
+	}
+	return steps.Await(ctx, t, d)
+}
+
 const maxTicket = 512 << 10
 
-func (a *app) ticket(steps sdk.Queries, q sdk.QueryRequest, file string) (*sdk.Ticket, error) {
+// takeTicket reads the ticket in file, or makes one and keeps it there before
+// anything is asked. With no file given it is named after the request.
+func (a *app) takeTicket(steps sdk.Queries, q sdk.QueryRequest, file string) (*sdk.Ticket, string, error) {
 	if file != "" {
 		b, err := readFile(file, maxTicket)
 		if err == nil {
 			t := new(sdk.Ticket)
 			if err := json.Unmarshal(b, t); err != nil {
-				return nil, usageError{fmt.Errorf("ticket %s is damaged", file)}
+				return nil, "", usageError{fmt.Errorf("ticket %s is damaged", file)}
 			}
-			return t, nil
+			return t, file, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return nil, usageError{err}
+			return nil, "", usageError{err}
 		}
 	}
 	t, err := steps.Prepare(q)
-	if err != nil || file == "" {
-		return t, err
+	if err != nil {
+		return nil, "", err
+	}
+	if file == "" {
+		id, err := t.RequestID()
+		if err != nil {
+			return nil, "", err
+		}
+		dir, err := a.configDir()
+		if err != nil {
+			return nil, "", err
+		}
+		dir = filepath.Join(dir, "tickets")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, "", err
+		}
+		file = filepath.Join(dir, string(id)+".json")
 	}
 	b, err := json.Marshal(t)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return t, os.WriteFile(file, b, 0o600)
+	return t, file, os.WriteFile(file, b, 0o600)
 }
 
 // resultView is a query's result as --json prints it.

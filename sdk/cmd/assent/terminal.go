@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -23,14 +22,20 @@ func readSilently(f *os.File) (string, error) {
 	return string(b), nil
 }
 
-// fileSum names a file by its content, "" if it cannot be read.
-func fileSum(path string) string {
-	b, err := readFile(path, 1<<20)
+// chainOf names the network that a profile pins, "" if it pins none.
+func chainOf(p *profile) string {
+	if p.Genesis == "" {
+		return strings.TrimPrefix(strings.ToLower(p.Chain), "0x")
+	}
+	b, err := readFile(p.Genesis, sdk.MaxGenesisFile)
 	if err != nil {
 		return ""
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
+	cfg, err := sdk.ParseGenesis(b)
+	if err != nil {
+		return ""
+	}
+	return cfg.Hash().Hex()[2:]
 }
 
 func parseHash(s string) (sdk.Hash, error) {

@@ -126,6 +126,9 @@ func Unavailable() error {
 	return (&api.Error{Code: v1.Code_CODE_NOT_READY, What: "the node is stopping"}).ToConnect()
 }
 
+// Pending is the error of a node at which an answer has not arrived.
+func Pending() error { return wire(v1.Code_CODE_ANSWER_PENDING, "it has not arrived") }
+
 // guard authenticates calls and makes them go wrong as told.
 type guard struct{ n *Node }
 
