@@ -125,11 +125,14 @@ func (s script) block(h ledger.Height) []*Tx {
 }
 
 // run executes block h of s on db.
-func (s script) run(t testing.TB, db *DB, h ledger.Height) Roots {
+func (s script) run(t testing.TB, db *DB, h ledger.Height, first ...func(*Block)) Roots {
 	t.Helper()
 	b, err := db.Begin(h, s.time(h))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range first {
+		f(b)
 	}
 	for _, tx := range s.block(h) {
 		if known, err := b.Known(tx.TxID); err != nil || known {
