@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/assent-network/assent/chaincode"
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/api"
 	pb "github.com/assent-network/assent/node/api/assent/v1"
@@ -125,6 +126,9 @@ func apiOutcome(o *state.Outcome) *gateway.Outcome {
 func (b *backend) Evaluate(ctx context.Context, c gateway.Call) ([]byte, ledger.Height, error) {
 	if err := b.waitFor(ctx, c.MinHeight, c.Wait); err != nil {
 		return nil, 0, err
+	}
+	if f, ok := chaincode.Lookup(c.Contract, c.Function); ok && !f.Evaluate {
+		return nil, 0, api.Refuse(pb.Code_CODE_WRITE_IN_READ, "%s.%s writes", c.Contract, c.Function)
 	}
 	view := b.state.View()
 	args := make([][]byte, len(c.Args))

@@ -45,8 +45,11 @@ func (b *backend) PutSealedPart(ctx context.Context, by gateway.Caller, p gatewa
 	if err != nil {
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
 	}
-	if x := &sealed.Context; x.ChainID != b.chainID || string(x.ConsentID) != p.ConsentID || x.Recipient != record.OrgID(p.Recipient) {
+	switch x := &sealed.Context; {
+	case x.ChainID != b.chainID || string(x.ConsentID) != p.ConsentID || x.Recipient != record.OrgID(p.Recipient):
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "the sealed part names another network, consent or recipient than the call")
+	case uint64(p.Version) != c.Version || x.Version != c.Version:
+		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "version: the consent has %d, the call says %d and the sealed part %d", c.Version, p.Version, x.Version)
 	}
 	it := outbox.Item{
 		ID: fmt.Sprintf("%s%s/%d/%s", partItem, p.ConsentID, p.Version, p.Recipient), Kind: outbox.SealedPart,

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -247,6 +248,39 @@ func served(path string) bool {
 // before it ends, which under HTTP/2 costs two writes more than the one that an
 // answer in one piece needs.
 type unflushed struct{ http.ResponseWriter }
+
+// callable returns 0 for a request in one of the protocols served, else the
+// status that says why it is none.
+func callable(r *http.Request) int {
+	base, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	base = strings.ToLower(strings.TrimSpace(base))
+	switch {
+	case r.Method == http.MethodGet && r.URL.Query().Has("encoding"): // Connect's form of a call without side effects
+		return 0
+	case r.Method != http.MethodPost:
+		return http.StatusMethodNotAllowed
+	case strings.HasPrefix(base, "application/grpc"), strings.HasPrefix(base, "application/connect+"), base == "application/json", base == "application/proto":
+		return 0
+	}
+	return http.StatusUnsupportedMediaType
+}
+
+// misput tells somebody with a browser or curl how a call looks; the protocol
+// library would answer with an empty page.
+func (s *Server) misput(w http.ResponseWriter, r *http.Request, status int) {
+	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	w.Header().Set("Allow", http.MethodPost)
+	w.Header().Set("Accept-Post", "application/json, application/proto, application/connect+json, application/connect+proto, application/grpc, application/grpc-web")
+	e := &api.Error{
+		Code:   assentv1.Code_CODE_BAD_REQUEST,
+		What:   "the path is right, the request is no call",
+		Remedy: "Send POST with a JSON object as the body and the header \"Content-Type: application/json\".",
+	}
+	http.Error(w, e.Error(), status)
+}
 
 func (s *Server) unknown(writer *connect.ErrorWriter, w http.ResponseWriter, r *http.Request) {
 	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
