@@ -229,6 +229,8 @@ func (s *Server) routes() http.Handler {
 		switch {
 		case r.URL.Path == api.HealthPath || r.URL.Path == api.ReadyPath:
 			s.health(w, r)
+		case served(r.URL.Path) && callable(r) != 0:
+			s.misput(w, r, callable(r))
 		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure:
 			mux.ServeHTTP(w, r)
 		case served(r.URL.Path):
