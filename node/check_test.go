@@ -52,6 +52,15 @@ func CheckLedger(t *testing.T, p *peer) {
 	}
 }
 
+func requestOf(t *testing.T, d departed) record.RequestID {
+	t.Helper()
+	s, err := answer.DecodeSealed(d.payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.RequestID
+}
+
 // checkUse holds every consent's account of its uses against its requests, and
 // every receipt against its request. It returns the requests.
 func checkUse(view *state.View) (map[record.RequestID]*record.Request, error) {

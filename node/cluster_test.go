@@ -69,7 +69,7 @@ type cluster struct {
 // everybody. At the end of the test every node is checked: see finish.
 func newCluster(t *testing.T, seats []seat, level ...slog.Level) *cluster {
 	t.Helper()
-	c := &cluster{level: append(level, slog.LevelInfo)[0], t: t, dir: t.TempDir(), wires: memnet.New(memnet.Faults{}), people: make(map[string]ledger.Signer), customers: someCustomers()}
+	c := &cluster{level: append(level, logLevel())[0], t: t, dir: t.TempDir(), wires: memnet.New(memnet.Faults{}), people: make(map[string]ledger.Signer), customers: someCustomers()}
 	hosts := orderedHosts(t, len(seats))
 	for i, s := range seats {
 		if s.bank {
@@ -97,6 +97,12 @@ func newCluster(t *testing.T, seats []seat, level ...slog.Level) *cluster {
 	c.enrol()
 	c.start(c.kind("observer")...)
 	return c
+}
+
+// logLevel is debug with ASSENT_TEST_LOG=debug in the environment.
+func logLevel() (l slog.Level) {
+	_ = l.UnmarshalText([]byte(os.Getenv("ASSENT_TEST_LOG"))) // else info
+	return l
 }
 
 func (c *cluster) makeHome(i int, s seat) *peer {
@@ -268,6 +274,11 @@ func (c *cluster) finish() {
 		}
 		c.start(stopped...)
 		c.converge(c.nodes...)
+	}
+	for _, p := range c.nodes {
+		if t.Failed() && p.running() {
+			t.Logf("%s: %+v", p.name, (&backend{Node: p.node}).Status())
+		}
 	}
 	for _, p := range c.nodes {
 		p.stop()

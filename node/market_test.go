@@ -91,6 +91,27 @@ func (c *cluster) changeVault(member, statement string, args ...any) {
 	}
 }
 
+// lockVault keeps everybody else from reading a bank's database.
+func (c *cluster) lockVault(member string) (unlock func()) {
+	c.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+c.vaultPath(member)+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(c.t.Context(), `PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE`); err != nil {
+		c.t.Fatal(err)
+	}
+	return func() {
+		if _, err := db.Exec(`ROLLBACK`); err != nil {
+			c.t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
 func productOf(member string) sdk.ProductID { return sdk.ProductID(member + ".card") }
 
 // Templates of every bank. everLate and onTime read the same column, whose leak

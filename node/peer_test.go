@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -237,9 +239,13 @@ func (l *logLines) bytes() []byte {
 	return bytes.Clone(l.buf.Bytes())
 }
 
-// show prints the lines that matter of a test that failed.
+// show prints the lines that matter of a test that failed, and keeps all of them
+// for go test -artifacts.
 func (l *logLines) show(t *testing.T, name string) {
 	t.Helper()
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".log"), l.bytes(), 0o600); err != nil {
+		t.Error(err)
+	}
 	var keep [][]byte
 	for line := range bytes.Lines(l.bytes()) {
 		if !bytes.Contains(line, []byte(`"level":"DEBUG"`)) {
