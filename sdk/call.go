@@ -29,7 +29,7 @@ const (
 // served last first, those that gave a wrong proof last; for ownNode the
 // member's own ahead of the others.
 func (c *Client) order(s scope) []*endpoint {
-	start := int(c.sticky.Load())
+	start := int(c.sticky[s].Load())
 	var own, rest, suspects []*endpoint
 	for i := range c.nodes {
 		e := c.nodes[(start+i)%len(c.nodes)]
@@ -46,9 +46,9 @@ func (c *Client) order(s scope) []*endpoint {
 	return append(append(own, rest...), suspects...)
 }
 
-func (c *Client) stick(to *endpoint) {
+func (c *Client) stick(s scope, to *endpoint) {
 	for i, e := range c.nodes {
-		if e == to && int(c.sticky.Swap(int32(i))) != i {
+		if e == to && int(c.sticky[s].Swap(int32(i))) != i {
 			c.set.log.Info("another node serves now", "node", e.url)
 		}
 	}
@@ -87,9 +87,7 @@ func round[T any](ctx context.Context, c *Client, op string, s scope, f func(con
 		for _, e := range c.order(s) {
 			v, err := f(ctx, e)
 			if err == nil {
-				if s == anyNode {
-					c.stick(e)
-				}
+				c.stick(s, e)
 				return v, nil
 			}
 			err = c.failure(op, e, err)

@@ -140,6 +140,31 @@ func (m Templates) Get(ctx context.Context, id TemplateID) (*Template, error) {
 	return t, nil
 }
 
+// maxTemplates bounds how many templates a client remembers.
+const maxTemplates = 256
+
+// template returns the text that a code hash names. Such a text never changes, so
+// it is fetched once.
+func (c *Client) template(ctx context.Context, id TemplateID, codeHash Hash) (*Template, error) {
+	c.mu.Lock()
+	t := c.templates[codeHash]
+	c.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := c.Templates().Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.templates) >= maxTemplates {
+		clear(c.templates)
+	}
+	c.templates[t.CodeHash] = t
+	return t, nil
+}
+
 // List yields the templates of a product.
 func (m Templates) List(ctx context.Context, product ProductID) iter.Seq2[*Template, error] {
 	return all(func() ([]Template, error) {

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,11 @@ type Client struct {
 	chainID Hash
 	trust   *trust
 	nodes   []*endpoint
-	sticky  atomic.Int32  // index of the node that served last
-	seen    atomic.Uint64 // highest height at which an own transaction was executed: later reads see it
+	sticky  [2]atomic.Int32 // by scope: index of the node that served last
+	seen    atomic.Uint64   // highest height at which an own transaction was executed: later reads see it
+
+	mu        sync.Mutex         // guards the field below
+	templates map[Hash]*Template // by code hash
 }
 
 // Dial prepares a client for the nodes at endpoints (https://host:port, with
@@ -35,7 +39,7 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 	if len(endpoints) == 0 || len(endpoints) > maxEndpoints {
 		return nil, &ConfigError{What: fmt.Sprintf("%d endpoints", len(endpoints)), Remedy: fmt.Sprintf("Give 1 to %d.", maxEndpoints)}
 	}
-	c := &Client{set: set, chainID: set.chainID}
+	c := &Client{set: set, chainID: set.chainID, templates: map[Hash]*Template{}}
 	for _, raw := range endpoints {
 		e, err := openEndpoint(raw, set)
 		if err != nil {
@@ -93,11 +97,13 @@ func (c *Client) connect(ctx context.Context) error {
 		return err
 	}
 	if c.set.signer != nil && len(c.nodes) > 1 { // which of them serve our own member
+		var wg sync.WaitGroup
 		for _, e := range c.nodes {
 			if id, _ := e.identity(); id == "" {
-				c.learnQuietly(ctx, e)
+				wg.Go(func() { c.learnQuietly(ctx, e) })
 			}
 		}
+		wg.Wait()
 	}
 	return nil
 }
@@ -153,14 +159,24 @@ func (c *Client) saw(height uint64) {
 	}
 }
 
+// unsee forgets a height that no node reaches: the one that named it lied, and
+// must not keep this client from reading.
+func (c *Client) unsee(err error, least uint64) {
+	if code := CodeOf(err); code == "NOT_EXECUTED" || code == "NOT_CERTIFIED" {
+		c.seen.CompareAndSwap(least, 0)
+	}
+}
+
 // Evaluate runs a read function of a contract and returns its canonical JSON. It
 // sees every transaction that this client has seen executed. The answer is one
 // node's word: Proofs shows what the ledger certifies.
 func (c *Client) Evaluate(ctx context.Context, contract, function string, args ...string) ([]byte, error) {
 	least := c.seen.Load()
-	return round(ctx, c, "read "+contract+"."+function, anyNode, func(ctx context.Context, e *endpoint) ([]byte, error) {
+	b, err := round(ctx, c, "read "+contract+"."+function, anyNode, func(ctx context.Context, e *endpoint) ([]byte, error) {
 		return c.evaluateAt(ctx, e, least, contract, function, args...)
 	})
+	c.unsee(err, least)
+	return b, err
 }
 
 // evaluateAt reads from one node, from a state that is the one after height

@@ -167,6 +167,21 @@ func TestFailoverSticksToWhoServes(t *testing.T) {
 	}
 }
 
+// So does submitting: a node that is down is not tried before each transaction.
+func TestSubmittingSticksToTheOwnNodeThatServes(t *testing.T) {
+	w := newWorld(t)
+	second := w.serve(fakenode.Lender)
+	c := w.dial("admin lender", fakenode.Lender, []*fakenode.Node{w.node, second}, sdk.WithTimeouts(quick))
+	w.node.Fail("Submit", fakenode.Unavailable)
+	for _, name := range []string{"a", "b", "c"} {
+		_, err := c.Submit(t.Context(), register(w, c, name))
+		w.must(err)
+	}
+	if a, b := w.node.Calls("Submit"), second.Calls("Submit"); a != 1 || b != 3 {
+		t.Errorf("the node that is down was asked %d times, the other %d", a, b)
+	}
+}
+
 // Submitting goes to the member's own nodes, whichever read last.
 func TestTransactionsGoToOwnNodes(t *testing.T) {
 	w := newWorld(t)

@@ -35,7 +35,10 @@ func (r *ProvenRecord) Time() time.Time { return fromMillis(r.Header.Header.Time
 // Record proves the record under key ("consent/rec/0x…"), or that there is none,
 // in a state no older than this client's own transactions.
 func (p Proofs) Record(ctx context.Context, key string) (*ProvenRecord, error) {
-	return p.RecordSince(ctx, key, p.c.seen.Load())
+	least := p.c.seen.Load()
+	r, err := p.RecordSince(ctx, key, least)
+	p.c.unsee(err, least)
+	return r, err
 }
 
 // RecordSince is Record for a state that is the one after height or a later one.

@@ -1,14 +1,9 @@
 package sdk
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
@@ -115,6 +110,8 @@ func (c *Client) Query(ctx context.Context, q QueryRequest) (*QueryResult, error
 	if !d.Permit {
 		return r, nil
 	}
+	proofs := steps.prove(ctx, t, d.RequestID) // while the answer is on its way
+	defer proofs.stop()
 	sealed, err := steps.Await(ctx, t, d)
 	if err != nil {
 		return r, err
@@ -123,7 +120,7 @@ func (c *Client) Query(ctx context.Context, q QueryRequest) (*QueryResult, error
 		return r, err
 	}
 	r.Timing.Opened = time.Since(begin)
-	if r.Verified, err = steps.Verify(ctx, t, r.Answer); err != nil {
+	if r.Verified, err = steps.verify(proofs, r.Answer); err != nil {
 		return r, err
 	}
 	r.Timing.Verified = time.Since(begin)
@@ -321,154 +318,6 @@ func (m Queries) Open(t *Ticket, d *Delivery) (*Answer, error) {
 		return nil, lie(err)
 	}
 	return &Answer{RequestID: id, Outcome: a.Outcome, Value: a.Body.Value, opened: &a}, nil
-}
-
-// Verify holds an answer against the ledger with no node trusted: the PERMIT is
-// certified and for this very question; the provider's receipt is certified and
-// commits to this very answer; the template is the one permitted, and the answer
-// one of its outputs. An *Untrusted error says that something is wrong with it.
-func (m Queries) Verify(ctx context.Context, t *Ticket, a *Answer) (*VerifiedAnswer, error) {
-	tx, err := ParseTransaction(t.Transaction)
-	if err != nil {
-		return nil, fmt.Errorf("ticket: %w", err)
-	}
-	v := &VerifiedAnswer{}
-	if t.Height == 0 { // a ticket from before its decision
-		o, err := m.c.Outcome(ctx, tx.ID(), m.c.set.timeouts.Commit)
-		if err != nil {
-			return nil, err
-		}
-		t.Height = o.Height
-	}
-	var template *Template
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		if v.RequestProof, err = m.proveRequest(gctx, t, tx.ID(), &v.Request); err != nil {
-			return err
-		}
-		template, err = m.c.Templates().Get(gctx, v.Request.TemplateID)
-		return err
-	})
-	g.Go(func() (err error) {
-		v.ReceiptProof, err = m.proveReceipt(gctx, t.Query.Consent, a.RequestID, t.Height, &v.Receipt)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	if err := m.hold(a, v, template); err != nil {
-		return nil, &Untrusted{Node: "the provider", What: "an answer to " + string(a.RequestID), Cause: err}
-	}
-	return v, nil
-}
-
-// proveRequest proves the PERMIT and that it is for what was asked.
-func (m Queries) proveRequest(ctx context.Context, t *Ticket, txID Hash, out *AccessRequest) (*ProvenReceipt, error) {
-	id := record.NewRequestID(txID)
-	p, err := m.c.Proofs().Receipt(ctx, txID, record.RequestKey(id))
-	if err != nil {
-		return nil, err
-	}
-	r, err := record.Load[record.Request](p.Records[record.RequestKey(id)])
-	if err != nil {
-		return nil, err
-	}
-	key, err := answer.ParsePrivateKey(t.AnswerKey)
-	if err != nil {
-		return nil, fmt.Errorf("ticket: %w", err)
-	}
-	switch {
-	case r.Decision != record.Permit:
-		err = fmt.Errorf("the ledger certifies %s, not a permit", r.Code)
-	case r.RequestID != id || r.ConsentID != t.Query.Consent || r.TemplateID != t.Query.Template || r.Purpose != t.Query.Purpose,
-		!slices.Equal(r.Params, record.MakeParamValues(t.Query.Params)), !bytes.Equal(r.AnswerKey, key.PublicKey().Bytes()):
-		err = errors.New("the request on the ledger asks something else than the ticket")
-	}
-	if err != nil {
-		return nil, &Untrusted{Node: "the node", What: "the decision on " + string(id), Cause: err}
-	}
-	*out = *r
-	return p, nil
-}
-
-// proveReceipt finds the provider's receipt among the events after the permit
-// and proves it. from is the permit's height.
-func (m Queries) proveReceipt(ctx context.Context, consent ConsentID, id RequestID, from uint64, out *AccessReceipt) (*ProvenReceipt, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.c.set.timeouts.Commit)
-	defer cancel()
-	events := m.c.Events(ctx, &Checkpoint{Height: from}, EventFilter{
-		Contracts: []string{record.ContractAccess}, Names: []string{"receipt"}, Consent: consent,
-	})
-	for ev, err := range events {
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				e := notSent("prove receipt of "+string(id), "NOT_COMMITTED", "the provider has recorded no receipt yet", "Verify again later with the same ticket.")
-				e.retryable = true
-				return nil, e
-			}
-			return nil, err
-		}
-		r, err := record.Load[record.Receipt](ev.Payload)
-		if err != nil || r.RequestID != id {
-			continue // of another request under the same consent
-		}
-		p, err := m.c.Proofs().Receipt(ctx, ev.TxID, record.ReceiptKey(id))
-		if err != nil {
-			return nil, err
-		}
-		if r, err = record.Load[record.Receipt](p.Records[record.ReceiptKey(id)]); err != nil {
-			return nil, err
-		}
-		*out = *r
-		return p, nil
-	}
-	return nil, ctx.Err()
-}
-
-// hold compares what is certified with what was opened.
-func (m Queries) hold(a *Answer, v *VerifiedAnswer, t *Template) error {
-	if v.Receipt.RequestID != a.RequestID || v.Receipt.ConsentID != v.Request.ConsentID {
-		return errors.New("the receipt is of another request")
-	}
-	if a.opened == nil {
-		if v.Receipt.Outcome != a.Outcome {
-			return fmt.Errorf("the node spoke of %s, the ledger certifies %s", a.Outcome, v.Receipt.Outcome)
-		}
-		return nil
-	}
-	if t.TemplateID != v.Request.TemplateID || t.CodeHash != v.Request.CodeHash {
-		return errors.New("the template shown is not the one permitted")
-	}
-	if v.Receipt.EvaluatedHeight < v.RequestProof.Height {
-		return fmt.Errorf("evaluated at height %d, before the permit at %d", v.Receipt.EvaluatedHeight, v.RequestProof.Height)
-	}
-	return answer.Verify(*a.opened, answer.Expect{
-		ChainID: m.c.chainID, RequestID: a.RequestID, ConsentID: v.Request.ConsentID, TemplateID: v.Request.TemplateID,
-		CodeHash: v.Request.CodeHash, Epoch: v.Request.Epoch, Outputs: t.Outputs,
-	}, v.Receipt)
-}
-
-// Receipt proves what became of a permitted access request: the provider's
-// receipt, with the request it belongs to.
-func (m Queries) Receipt(ctx context.Context, id RequestID) (*VerifiedAnswer, error) {
-	txID, err := record.ParseHash(string(id))
-	if err != nil {
-		return nil, &ConfigError{What: "request id", Cause: err, Remedy: "Give the 0x-hex id of the access request."}
-	}
-	v := &VerifiedAnswer{}
-	if v.RequestProof, err = m.c.Proofs().Receipt(ctx, txID, record.RequestKey(id)); err != nil {
-		return nil, err
-	}
-	r, err := record.Load[record.Request](v.RequestProof.Records[record.RequestKey(id)])
-	if err != nil {
-		return nil, err
-	}
-	v.Request = *r
-	if r.Decision != record.Permit {
-		return v, nil // a denial has no receipt of its own
-	}
-	v.ReceiptProof, err = m.proveReceipt(ctx, r.ConsentID, id, v.RequestProof.Height, &v.Receipt)
-	return v, err
 }
 
 // Overdue records that a permitted request was not answered by its deadline.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/api"
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/ledger"
@@ -17,6 +18,9 @@ const (
 	backdate = 30 * time.Second
 	// validity is how long a transaction may wait for a block.
 	validity = 10 * time.Minute
+	// answerMargin is how much earlier than the client the node gives up waiting,
+	// so that its answer still arrives.
+	answerMargin = 200 * time.Millisecond
 )
 
 // Transaction is a call of one contract function in the name of one member.
@@ -162,56 +166,67 @@ func (c *Client) Submit(ctx context.Context, t *Transaction) (*Outcome, error) {
 // settle turns a refused outcome into an error beside it.
 func (c *Client) settle(where string, t *Transaction, o *Outcome) (*Outcome, error) {
 	c.saw(o.Height)
-	if o.Code == "OK" {
+	if o.Code == record.OK {
 		return o, nil
 	}
 	return o, refusal(fmt.Sprintf("%s, transaction %s in block %d", where, t.ID(), o.Height), o)
 }
 
-// submit returns the outcome, refused or not.
+// submit returns the outcome, refused or not, trying node after node until ctx
+// ends. sent is true once some node may have admitted the transaction: from then
+// on no error is certain.
 func (c *Client) submit(ctx context.Context, where string, t *Transaction) (*Outcome, error) {
-	msg := &assentv1.SubmitRequest{Transaction: t.Bytes(), Wait: assentv1.Wait_WAIT_COMMITTED}
-	sent := false // some node may have admitted it
-	var last error
+	sent := false
 	for attempt := 0; ; attempt++ {
+		var wait time.Duration // what the nodes advise
+		var last error
 		for _, e := range c.order(ownNode) {
-			msg.TimeoutMs = millis(remaining(ctx)-200*time.Millisecond, api.MaxWait)
-			resp, err := try(ctx, c, e, remaining(ctx), msg, e.ledger.Submit)
+			o, admitted, err := c.submitTo(ctx, e, t)
 			if err == nil {
-				sent = true
-				var o *Outcome
-				if resp.Outcome == nil { // not known yet
-					o, err = c.outcomeAt(ctx, e, t.ID(), remaining(ctx))
-				} else if o, err = outcomeOf(resp.Outcome, t.ID()); err != nil {
-					err = &Untrusted{Node: e.url, What: "an outcome", Cause: err}
-				}
-				if err == nil && o.Code != "DUPLICATE" {
-					return o, nil
-				}
-			}
-			if err == nil || CodeOf(c.failure(where, e, err)) == "DUPLICATE" { // our own first try was ordered
-				sent = true
-				var o *Outcome
-				if o, err = c.outcomeAt(ctx, e, t.ID(), remaining(ctx)); err == nil {
-					return o, nil
-				}
+				c.stick(ownNode, e)
+				return o, nil
 			}
 			err = c.failure(where, e, err)
-			last = err
 			var conf *ConfigError
-			if errors.As(err, &conf) {
-				return nil, c.unknownIf(sent, t, err)
-			}
 			var ours *Error
-			sent = sent || !errors.As(err, &ours) || ours.sent && !beforeAdmission(ours.Code)
-			if ctx.Err() != nil || !movesOn(err) && CodeOf(err) != "NOT_COMMITTED" {
+			switch {
+			case admitted, errors.As(err, &ours) && ours.sent && !beforeAdmission(ours.Code):
+				sent = true
+			case ours == nil && !errors.As(err, &conf): // a node that lies may have passed it on
+				sent = true
+			}
+			if ours != nil {
+				wait = max(wait, ours.RetryAfter)
+			}
+			if last = err; ctx.Err() != nil || !movesOn(err) && CodeOf(err) != "NOT_COMMITTED" {
 				return nil, c.unknownIf(sent, t, last)
 			}
 		}
-		if pause(ctx, attempt, 0) != nil || !sent && attempt+1 >= c.set.attempts {
+		if !sent && attempt+1 >= c.set.attempts || pause(ctx, attempt, wait) != nil {
 			return nil, c.unknownIf(sent, t, last)
 		}
 	}
+}
+
+// submitTo hands t to one node and returns its outcome. A node that has t
+// already, from an earlier attempt of ours, is asked for the outcome instead.
+func (c *Client) submitTo(ctx context.Context, e *endpoint, t *Transaction) (o *Outcome, admitted bool, err error) {
+	resp, err := try(ctx, c, e, remaining(ctx), &assentv1.SubmitRequest{
+		Transaction: t.Bytes(), Wait: assentv1.Wait_WAIT_COMMITTED, TimeoutMs: millis(remaining(ctx)-answerMargin, api.MaxWait),
+	}, e.ledger.Submit)
+	switch {
+	case err != nil && CodeOf(c.failure("", e, err)) != record.CodeDuplicate:
+		return nil, false, err
+	case err == nil && resp.Outcome != nil:
+		if o, err = outcomeOf(resp.Outcome, t.ID()); err != nil {
+			return nil, true, &Untrusted{Node: e.url, What: "an outcome", Cause: err}
+		}
+		if o.Code != record.CodeDuplicate {
+			return o, true, nil
+		}
+	}
+	o, err = c.outcomeAt(ctx, e, t.ID(), remaining(ctx))
+	return o, true, err
 }
 
 // unknownIf keeps a plain error only if no node can have admitted t.

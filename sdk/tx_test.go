@@ -263,6 +263,22 @@ func TestReadsSeeOwnTransactions(t *testing.T) {
 	w.must(err)
 }
 
+// A height that a lying node made up does not keep the client from reading for
+// good.
+func TestMadeUpHeightIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	c := w.admin(sdk.WithTimeouts(quick), sdk.WithAttempts(1))
+	w.node.Tamper("Submit", func(m proto.Message) { m.(*v1.SubmitResponse).Outcome.Height = 1 << 40 })
+	_, err := c.Submit(t.Context(), register(w, c, "x"))
+	w.must(err)
+	if _, err := c.Members().Get(t.Context(), fakenode.Bank); sdk.CodeOf(err) != "NOT_EXECUTED" || !sdk.Retryable(err) {
+		t.Errorf("read as of a height that does not exist: %v", err)
+	}
+	if _, err := c.Members().Get(t.Context(), fakenode.Bank); err != nil {
+		t.Errorf("read again: %v", err)
+	}
+}
+
 // silent listens and never answers.
 func silent(t *testing.T) string {
 	t.Helper()
