@@ -47,6 +47,7 @@ func testPorts(t *testing.T, w *world) {
 	t.Run("garbage on the p2p port", func(t *testing.T) {
 		var noise [4096]byte
 		rand.Read(noise[:])
+		var knocking sync.WaitGroup // each may be listened to for some seconds
 		for name, b := range map[string][]byte{
 			"noise":   noise[:],
 			"http":    []byte("GET / HTTP/1.1\r\nHost: node\r\n\r\n"),
@@ -54,8 +55,9 @@ func testPorts(t *testing.T, w *world) {
 			"huge":    append([]byte("\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), noise[:]...),
 			"greeted": append([]byte("\x13/multistream/1.0.0\n\x07/noise\n"), noise[:]...),
 		} {
-			t.Run(name, func(t *testing.T) { knock(t, p2pAddr(t, x), b) })
+			knocking.Go(func() { t.Run(name, func(t *testing.T) { knock(t, p2pAddr(t, x), b) }) })
 		}
+		knocking.Wait()
 	})
 	t.Run("a libp2p peer that nobody knows", func(t *testing.T) { unknownPeer(t, w, x) })
 	t.Run("hundreds of connections", func(t *testing.T) {
