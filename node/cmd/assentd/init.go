@@ -21,8 +21,8 @@ import (
 
 // initFlags are those of init without --genesis.
 type initFlags struct {
-	member, node, listen, api string
-	advertise, apiURL         []string
+	member, node, listen, api, ops string
+	advertise, apiURL              []string
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -39,7 +39,7 @@ func (a *app) initCommand() *cobra.Command {
 			if genesis == "" {
 				return a.setUp(&f)
 			}
-			for _, name := range []string{"member", "node", "listen", "advertise", "api", "api-url"} {
+			for _, name := range []string{"member", "node", "listen", "advertise", "api", "api-url", "metrics"} {
 				if cmd.Flags().Changed(name) {
 					return usage("--%s belongs to the first init; with --genesis the configuration in the home says it", name)
 				}
@@ -54,6 +54,7 @@ func (a *app) initCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&f.advertise, "advertise", nil, "multiaddress at which other nodes dial this one, if it listens elsewhere; up to 4")
 	c.Flags().StringVar(&f.api, "api", "", "host:port to listen on for clients (default "+config.Default().API.Listen+")")
 	c.Flags().StringSliceVar(&f.apiURL, "api-url", nil, "https://host:port at which clients reach it, if it listens elsewhere; up to 4")
+	c.Flags().StringVar(&f.ops, "metrics", "", "host:port of metrics and profiles, without TLS, or off; one port per node of a machine (default "+config.Default().Metrics.Listen+")")
 	return c
 }
 
@@ -106,6 +107,9 @@ func (f *initFlags) config() (config.Config, node.Reach, error) {
 	}
 	if f.api != "" {
 		cfg.API.Listen = f.api
+	}
+	if f.ops != "" {
+		cfg.Metrics.Listen = f.ops
 	}
 	reach := node.Reach{Addrs: f.advertise, APIURLs: f.apiURL}
 	if err := checkAdvertised(cfg.Network.Listen[0], f.advertise); err != nil {

@@ -4,6 +4,7 @@
 //	assentd genesis --members FILE CARD…       make the network's genesis file
 //	assentd init --home DIR --genesis FILE     create the ledger
 //	assentd start --home DIR
+//	assentd card --home DIR                    show what it tells others
 //	assentd verify --home DIR                  check everything a stopped node keeps
 //	assentd vault import|check                 the member's own data
 //	assentd keys create|list|new|password
@@ -112,7 +113,7 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := group("assentd", "Run a node of an Assent network",
-		a.initCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.vaultCommand(), a.keysCommand())
+		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.vaultCommand(), a.keysCommand())
 	root.Long = "assentd sets a node up, runs it and checks its data.\n\n" +
 		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do; with --json they are one object on standard error."
 	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, version

@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"reformat": reformat,
 		},
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("ASSENT_METRICS_LISTEN", config.Off) // scripts run side by side
 			return os.WriteFile(filepath.Join(e.WorkDir, "pw"), []byte(password+"\n"), 0o600)
 		},
 	})
