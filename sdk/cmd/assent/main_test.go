@@ -89,6 +89,7 @@ func setup(env *testscript.Env) error {
 			return err
 		}
 	}
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command under the race detector lingers for a second
 	env.Setenv("HOME", dir)
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
 	env.Setenv("ASSENT_PASSWORD_FILE", filepath.Join(dir, "password.txt"))
