@@ -107,7 +107,11 @@ func run(ctx context.Context, o options) (err error) {
 		return errors.New("--consents, --seconds, --repeats and --clients must be at least 1")
 	}
 	dir := o.keep
-	if dir == "" {
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	} else {
 		if err := os.MkdirAll(".assent", 0o700); err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func (b *bench) queries(ctx context.Context) error {
 			return err
 		}
 		if r.Verified == nil || r.Answer.Value == "" {
-			return fmt.Errorf("a query gave no verified answer: %s", r.Decision.Code)
+			return fmt.Errorf("query %s gave no verified answer: %s, outcome %s", r.Decision.RequestID, r.Decision.Code, r.Answer.Outcome)
 		}
 		if i >= 10 { // the first ones warm up
 			opened, verified = append(opened, r.Timing.Opened), append(verified, r.Timing.Verified)
