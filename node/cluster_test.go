@@ -302,36 +302,47 @@ func (c *cluster) finish() {
 	}
 }
 
-// converge waits until nodes hold the same newest block, have executed it with
-// the same result, and it is one that only seals the ones before: an idle
-// network.
+// converge waits until calm nodes have nothing left to do.
 func (c *cluster) converge(peers ...*peer) {
 	c.t.Helper()
 	eventually(c.t, 60*time.Second, func() error {
-		first := peers[0].node.store.Tip()
 		for _, p := range peers {
-			tip := p.node.store.Tip()
-			if tip.Hash != first.Hash {
-				return fmt.Errorf("%s is at height %d, %s at %d", peers[0].name, first.Height, p.name, tip.Height)
-			}
-			if h, _, _ := p.node.state.Executed(); h != tip.Height {
-				return fmt.Errorf("%s has executed %d of %d", p.name, h, tip.Height)
-			}
 			if err := p.idle(); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
-		b, err := peers[0].node.store.Block(first.Height)
-		if err != nil {
-			return err
-		}
-		for _, r := range b.Requests {
-			if ledger.KindOf(r) != ledger.KindSeal {
-				return errors.New("the newest block is not sealed")
-			}
-		}
-		return nil
+		return c.uncalm(peers)
 	})
+}
+
+// calm waits until nodes hold the same newest block, have executed it, and it is
+// one that only seals the ones before: no further one comes by itself.
+func (c *cluster) calm(peers ...*peer) {
+	c.t.Helper()
+	eventually(c.t, 60*time.Second, func() error { return c.uncalm(peers) })
+}
+
+func (c *cluster) uncalm(peers []*peer) error {
+	first := peers[0].node.store.Tip()
+	for _, p := range peers {
+		tip := p.node.store.Tip()
+		if tip.Hash != first.Hash {
+			return fmt.Errorf("%s is at height %d, %s at %d", peers[0].name, first.Height, p.name, tip.Height)
+		}
+		if h, _, _ := p.node.state.Executed(); h != tip.Height {
+			return fmt.Errorf("%s has executed %d of %d", p.name, h, tip.Height)
+		}
+	}
+	b, err := peers[0].node.store.Block(first.Height)
+	if err != nil {
+		return err
+	}
+	for _, r := range b.Requests {
+		if ledger.KindOf(r) != ledger.KindSeal {
+			return errors.New("the newest block is not sealed")
+		}
+	}
+	return nil
 }
 
 // eventually waits for a condition. It looks often and fails after within.

@@ -147,6 +147,9 @@ func TestOneAnswerWhereverTheProviderCrashes(t *testing.T) {
 		if !d.Permit {
 			t.Fatalf("%s: %s", crash.when, d.Code)
 		}
+		// A validator that votes after its image was taken must not run on it: it
+		// could vote twice, and refuses. So nothing may be decided meanwhile.
+		c.calm(c.nodes...)
 		image := bank.image()
 		bank.crashTo(image, release)
 		r := a.receive(ticket, d)

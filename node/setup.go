@@ -119,7 +119,11 @@ func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	for _, k := range nodeKeys(&cfg.Identity) {
-		if _, err := store.New(k.name, k.kind, password); err != nil && !errors.Is(err, keys.ErrKeyExists) {
+		_, err := store.Info(k.name)
+		if errors.Is(err, keys.ErrNoKey) {
+			_, err = store.New(k.name, k.kind, password)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("init: %w", err)
 		}
 	}
