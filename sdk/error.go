@@ -159,9 +159,10 @@ func wireError(where string, err error) *Error {
 	switch {
 	case a.Code == assentv1.Code_CODE_INTERNAL && isContext(err):
 		e.Code, e.retryable = "TIMEOUT", true
-	case a.Code == assentv1.Code_CODE_INTERNAL && isNetwork(err), cutOff(a.Code, err):
+	case a.Code == assentv1.Code_CODE_INTERNAL && isNetwork(err), cutOff(a.Code, err),
+		a.Code == assentv1.Code_CODE_NOT_READY && a.Remedy == "": // no node of ours said so: nothing answered
 		e.Code, e.retryable = "NOT_READY", true
-		e.Remedy = "Check the address and that the node runs; assent doctor tells more."
+		e.Remedy = "Start the node, or correct its address; assent doctor tells more."
 	}
 	return e
 }

@@ -200,3 +200,80 @@ func FuzzReadRecord(f *testing.F) {
 		}
 	})
 }
+
+// A genesis file has one meaning: writing what was read and reading it again
+// gives the same network.
+func FuzzParseGenesis(f *testing.F) {
+	genesis := fakenode.New(later).Genesis
+	file, err := sdk.FormatGenesis(genesis)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file)
+	f.Add(genesis.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		one, err := sdk.ParseGenesis(b)
+		if err != nil {
+			return
+		}
+		again, err := sdk.FormatGenesis(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if two, err := sdk.ParseGenesis(again); err != nil || two.Hash() != one.Hash() {
+			t.Errorf("%s: another network when read again (%v)", again, err)
+		}
+	})
+}
+
+const nodeCard = `{"member":"bank","kind":"validator","nodeId":"n1","hostKey":"0x028bfd53c3759626112cb0da7c0f8f43540f4a2b644c5a69d849efbd216e0667e9",` +
+	`"voteKey":"0xe39f7e12f23556cdcc48cb8f39b0abac1490fd34","txKey":"0x2a2f831eb813c3549b6ac8dd4e05ea2b12ee2737",` +
+	`"spki":"0x3b44edfcba0adbaff87d6a87cf9a2042bc81ad4c295fa9478601633709ef4415","addrs":["/ip4/127.0.0.1/tcp/1"],"apiUrls":["https://127.0.0.1:1"],` +
+	`"answers":true,"dataKeyId":"k1","dataKey":"0x0207fb2136be20be5ccd71981f861d91baa44c1badd316d8b2509392c3016f7f"}`
+
+func TestNodeCards(t *testing.T) {
+	c, err := sdk.ParseNodeCard([]byte(nodeCard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := c.Spec()
+	if spec.NodeID != "n1" || !spec.Answers || len(spec.HostKey) != 33 || spec.TxKey != c.TxKey {
+		t.Errorf("record %+v", spec)
+	}
+	key, ok, err := c.DataKeySpec(later())
+	if err != nil || !ok || len(key.PublicKey) != 32 || key.Check() != nil {
+		t.Errorf("data key %+v, %v, %v", key, ok, err)
+	}
+	record, err := sdk.JSON(&spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sdk.ParseNodeCard(record); !errors.Is(err, sdk.ErrNoCard) {
+		t.Errorf("a record read as a card: %v", err)
+	}
+	for name, bad := range map[string]string{
+		"unknown field":    strings.Replace(nodeCard, `"kind"`, `"kinds"`, 1),
+		"host key too big": strings.Replace(nodeCard, `0x028b`, `0x00028b`, 1),
+		"answers no key":   strings.Replace(nodeCard, `0x2a2f831eb813c3549b6ac8dd4e05ea2b12ee2737`, `0x0000000000000000000000000000000000000000`, 1),
+	} {
+		if _, err := sdk.ParseNodeCard([]byte(bad)); err == nil || errors.Is(err, sdk.ErrNoCard) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c.DataKey = "0x12"
+	if _, _, err := c.DataKeySpec(later()); err == nil {
+		t.Error("a data key of one byte was taken")
+	}
+}
+
+func FuzzParseNodeCard(f *testing.F) {
+	f.Add([]byte(nodeCard))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, err := sdk.ParseNodeCard(b); err == nil {
+			spec := c.Spec()
+			if spec.Check() != nil {
+				t.Errorf("%s: taken, yet its record is refused", b)
+			}
+		}
+	})
+}

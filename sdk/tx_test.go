@@ -172,7 +172,7 @@ func TestUnreachableNodesLeaveNothingUnknown(t *testing.T) {
 	_, err = c.Submit(t.Context(), tx)
 	var e *sdk.Error
 	var u *sdk.CommitUnknown
-	if errors.As(err, &u) || !errors.As(err, &e) || e.Code != "NOT_READY" || !e.Retryable() {
+	if errors.As(err, &u) || !errors.As(err, &e) || e.Code != "NOT_READY" || !e.Retryable() || !strings.Contains(e.Remedy, "Start the node") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -171,18 +172,7 @@ func (a *app) nodeCmd() *cobra.Command {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", n.OrgID, n.NodeID, n.Kind, n.Answers, strings.Join(n.APIURLs, " "))
 		})
 	})
-	set := leaf("set FILE", "Write the record of a node of your own member from a JSON file (admin)", func(c *cobra.Command, args []string) error {
-		var spec sdk.NodeSpec
-		client, err := a.withRecord(c, args[0], &spec)
-		if err != nil {
-			return err
-		}
-		o, err := client.Nodes().Set(c.Context(), spec)
-		if err != nil {
-			return err
-		}
-		return a.done(o, "node "+string(spec.NodeID)+" set")
-	})
+	set := leaf("set FILE", "Write the record of a node of your own member from its card or a JSON record, and publish the card's data key (admin)", a.setNode)
 	remove := leaf("remove NODE", "Remove a node of your own member (admin)", func(c *cobra.Command, args []string) error {
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
@@ -195,6 +185,52 @@ func (a *app) nodeCmd() *cobra.Command {
 		return a.done(o, "node "+args[0]+" removed")
 	})
 	return group("node", "Node records", list, set, remove)
+}
+
+// setNode takes a node's card, as assentd init writes it, or a bare record.
+func (a *app) setNode(c *cobra.Command, args []string) error {
+	b, err := a.input(args[0], sdk.MaxRecordFile)
+	if err != nil {
+		return err
+	}
+	card, err := sdk.ParseNodeCard(b)
+	var spec sdk.NodeSpec
+	switch {
+	case errors.Is(err, sdk.ErrNoCard):
+		if err := sdk.ReadRecord(b, &spec); err != nil {
+			return usageError{fmt.Errorf("%s: %w", args[0], err)}
+		}
+	case err != nil:
+		return usageError{fmt.Errorf("%s: %w", args[0], err)}
+	default:
+		spec = card.Spec()
+	}
+	client, err := a.dial(c.Context(), true)
+	if err != nil {
+		return err
+	}
+	if card != nil && card.Member != client.Org() {
+		return usageError{fmt.Errorf("%s: the card is of a node of member %q, you act for %q", args[0], card.Member, client.Org())}
+	}
+	o, err := client.Nodes().Set(c.Context(), spec)
+	if err != nil {
+		return err
+	}
+	what := "node " + string(spec.NodeID) + " set"
+	if card != nil {
+		key, ok, err := card.DataKeySpec(a.now())
+		if err != nil {
+			return usageError{err}
+		}
+		if ok {
+			what += ", data key " + string(key.KeyID) + " published"
+			// A key never changes: one that is there already is this one.
+			if _, err := client.DataKeys().Set(c.Context(), key); err != nil && sdk.CodeOf(err) != "ALREADY_EXISTS" {
+				return err
+			}
+		}
+	}
+	return a.done(o, what)
 }
 
 func (a *app) dataKeyCmd() *cobra.Command {
