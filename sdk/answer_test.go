@@ -197,6 +197,29 @@ func TestVerifyHoldsTheRequestAgainstTheTicket(t *testing.T) {
 	wantLie(t, err, "asks something else")
 }
 
+// A node that shows another template than the one permitted is found out, and
+// another node is asked.
+func TestSwappedTemplateIsFoundOut(t *testing.T) {
+	w := newWorld(t)
+	honest := w.serve(fakenode.Bank)
+	swap := func(m proto.Message) {
+		r := m.(*v1.EvaluateResponse)
+		if v, err := record.Load[record.Template](r.Payload); err == nil {
+			v.Outputs = append(v.Outputs, "4999")
+			v.CodeHash, _ = v.TemplateSpec.CodeHash()
+			r.Payload, _ = record.Encode(v)
+		}
+	}
+	consent := w.authorised(w.lender())
+	w.node.Tamper("Evaluate", swap)
+	_, err := w.lender(sdk.WithTimeouts(quick)).Query(t.Context(), question(consent.ConsentID))
+	wantLie(t, err, "another code hash")
+	two := w.dial("integration lender", fakenode.Lender, []*fakenode.Node{w.node, honest}, sdk.WithTimeouts(quick))
+	if r, err := two.Query(t.Context(), question(consent.ConsentID)); err != nil || r.Verified == nil {
+		t.Errorf("with an honest node beside: %+v, %v", r, err)
+	}
+}
+
 func TestAnswerThatDoesNotComeIsPending(t *testing.T) {
 	w := newWorld(t)
 	c := w.lender(sdk.WithTimeouts(sdk.Timeouts{Call: 100 * time.Millisecond}))

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strconv"
 
@@ -152,7 +153,26 @@ func (c *Client) template(ctx context.Context, id TemplateID, codeHash Hash) (*T
 	if t != nil {
 		return t, nil
 	}
-	t, err := c.Templates().Get(ctx, id)
+	t, err := round(ctx, c, "read template "+string(id), anyNode, func(ctx context.Context, e *endpoint) (*Template, error) {
+		b, err := c.evaluateAt(ctx, e, c.seen.Load(), record.ContractCatalog, "GetTemplate", string(id))
+		if err != nil {
+			return nil, err
+		}
+		t, err := record.Load[record.Template](b)
+		if err == nil && t.TemplateID != id {
+			err = fmt.Errorf("it is template %q", t.TemplateID)
+		}
+		if err == nil {
+			var h Hash
+			if h, err = t.TemplateSpec.CodeHash(); err == nil && h != codeHash {
+				err = errCodeHash
+			}
+		}
+		if err != nil {
+			return nil, &Untrusted{Node: e.url, What: "template " + string(id), Cause: err}
+		}
+		return t, nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +181,7 @@ func (c *Client) template(ctx context.Context, id TemplateID, codeHash Hash) (*T
 	if len(c.templates) >= maxTemplates {
 		clear(c.templates)
 	}
-	c.templates[t.CodeHash] = t
+	c.templates[codeHash] = t
 	return t, nil
 }
 

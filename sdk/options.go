@@ -182,7 +182,9 @@ func WithAttempts(n int) Option {
 // personal data and no key is ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *settings) error {
-		c.log = l
+		if l != nil {
+			c.log = l
+		}
 		return nil
 	}
 }
@@ -199,7 +201,9 @@ func WithMiddleware(wrap func(http.RoundTripper) http.RoundTripper) Option {
 // WithClock replaces time.Now, for tests.
 func WithClock(now func() time.Time) Option {
 	return func(c *settings) error {
-		c.now = now
+		if now != nil {
+			c.now = now
+		}
 		return nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -90,6 +91,7 @@ func (a *app) root() *cobra.Command {
 		Use:           "assent",
 		Short:         "Command line of an Assent data-sharing network",
 		Long:          "assent talks to nodes of an Assent network: members publish, lenders ask, subjects consent,\nand everybody can check what the ledger certifies.\n\n" + exitCodeHelp,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noneOf("assent"),
@@ -114,6 +116,14 @@ func (a *app) root() *cobra.Command {
 		a.queryCmd(), a.receiptCmd(), a.proofCmd(), a.eventsCmd(), a.walletCmd(), a.doctorCmd(),
 	)
 	return root
+}
+
+// version is that of the module the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // group makes a command that only holds others.
