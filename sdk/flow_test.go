@@ -11,10 +11,11 @@ import (
 	"github.com/assent-network/assent/sdk/internal/fakenode"
 )
 
+// With a wallet file the same runs as the example of the package.
 func TestConsentedQueryEndToEnd(t *testing.T) {
 	w := newWorld(t)
 	c := w.lender()
-	consent, wal := w.consent(c)
+	consent := w.authorised(c)
 	if consent.Status != record.Authorised {
 		t.Fatalf("consent is %s", consent.Status)
 	}
@@ -30,9 +31,8 @@ func TestConsentedQueryEndToEnd(t *testing.T) {
 		t.Errorf("timing %+v", r.Timing)
 	}
 
-	end, err := wal.Revoke(consent.ConsentID, record.ReasonWithdrawn)
-	w.must(err)
-	consent, err = c.Consents().Revoke(t.Context(), consent.ConsentID, end.Reason, end.Evidence())
+	no := w.sign(principal, record.RevocationOf(&consent.ConsentTerms, record.ReasonWithdrawn).Digest)
+	consent, err = c.Consents().Revoke(t.Context(), consent.ConsentID, record.ReasonWithdrawn, sdk.Evidence{Signature: no})
 	w.must(err)
 	if consent.Status != record.Revoked {
 		t.Errorf("consent is %s after its revocation", consent.Status)

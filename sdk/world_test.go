@@ -11,7 +11,6 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/sdk"
 	"github.com/assent-network/assent/sdk/internal/fakenode"
-	"github.com/assent-network/assent/sdk/wallet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,41 +112,6 @@ func (w *world) sign(key sdk.Signer, digest func(sdk.Hash) (sdk.Hash, error)) sd
 	sig, err := key.Sign(d)
 	w.must(err)
 	return sig[:]
-}
-
-// consent takes a consent through offer, endorsement, creation and
-// authorisation, and returns the wallet that signed it.
-func (w *world) consent(c *sdk.Client) (*sdk.Consent, *wallet.Wallet) {
-	w.t.Helper()
-	ctx := w.t.Context()
-	wal := w.wallet()
-	terms, err := c.Consents().Draft(ctx, w.draft())
-	w.must(err)
-	offer, err := wallet.NewOffer(c.ChainID(), terms, nil, &fakenode.Notice, time.Now().Add(time.Hour).UnixMilli())
-	w.must(err)
-	e, err := wal.Endorse(offer)
-	w.must(err)
-	terms.PrincipalKey = e.PrincipalKey
-	p, err := c.Consents().Prepare(ctx, terms, sdk.SealedPart{SubjectID: "CN-1", NoticeLanguage: "en", Endorsement: e.Record()})
-	w.must(err)
-	_, err = c.Consents().Create(ctx, p)
-	w.must(err)
-	part, err := p.ForSubject(e.PartKey[:])
-	w.must(err)
-	final, err := wallet.NewTerms(c.ChainID(), &p.Terms, part)
-	w.must(err)
-	yes, err := wal.Sign(final)
-	w.must(err)
-	consent, err := c.Consents().Authorise(ctx, terms.ConsentID, sdk.MethodWallet, yes.Evidence())
-	w.must(err)
-	return consent, wal
-}
-
-func (w *world) wallet() *wallet.Wallet {
-	w.t.Helper()
-	wal, err := wallet.Create(w.t.TempDir()+"/wallet.json", "a password")
-	w.must(err)
-	return wal
 }
 
 func (w *world) must(err error) {
