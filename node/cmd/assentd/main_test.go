@@ -35,13 +35,32 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 )
 
+// TestMain lets scripts run assentd out of this test's own binary. Under the race
+// detector, which makes the keystore's scrypt ten times slower and finds nothing
+// in it, they run an ordinary build; the node's packages race in their own tests.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"assentd": main})
+	commands := map[string]func(){"assentd": main}
+	if raceEnabled {
+		commands = nil
+	}
+	testscript.Main(m, commands)
+}
+
+func ordinaryBuild(t *testing.T) (dir string) {
+	dir = t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "assentd"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("build assentd: %v\n%s", err, out)
+	}
+	return dir
 }
 
 // The scripts in testdata call assentd as people do. Beside testscript's own
 // commands they have those below.
 func TestScripts(t *testing.T) {
+	path := os.Getenv("PATH")
+	if raceEnabled {
+		path = ordinaryBuild(t) + string(filepath.ListSeparator) + path
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -57,6 +76,9 @@ func TestScripts(t *testing.T) {
 			"reformat": reformat,
 		},
 		Setup: func(e *testscript.Env) error {
+			if raceEnabled {
+				e.Setenv("PATH", path)
+			}
 			e.Setenv("ASSENT_METRICS_LISTEN", config.Off) // scripts run side by side
 			return os.WriteFile(filepath.Join(e.WorkDir, "pw"), []byte(password+"\n"), 0o600)
 		},
