@@ -93,7 +93,7 @@ func wantOverdue(t *testing.T, w *world, lend *sdk.Client, ticket *sdk.Ticket, d
 		return
 	}
 	if got.Receipt == nil || got.Receipt.Outcome != record.Overdue {
-		t.Errorf("delivery %+v, want a receipt of OVERDUE", got)
+		t.Errorf("an answer of %d bytes came, receipt %+v; want a receipt of OVERDUE", len(got.Sealed), got.Receipt)
 		return
 	}
 	a, err := lend.Queries().Open(ticket, got)

@@ -287,6 +287,16 @@ type consent struct {
 // may spoil the draft.
 func (w *world) agree(t *testing.T, productID string, change func(*sdk.ConsentDraft)) *consent {
 	t.Helper()
+	c := w.prepare(t, productID, change)
+	if _, err := w.client(t, lender, "integration").Consents().Create(t.Context(), c.prepared); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// prepare is agree up to the ledger.
+func (w *world) prepare(t *testing.T, productID string, change func(*sdk.ConsentDraft)) *consent {
+	t.Helper()
 	lend := w.client(t, lender, "integration")
 	d := sdk.ConsentDraft{
 		Provider: bank, Product: sdk.ProductID(productID), Templates: []sdk.TemplateID{sdk.TemplateID(productID + ".band")},
@@ -313,9 +323,6 @@ func (w *world) agree(t *testing.T, productID string, change func(*sdk.ConsentDr
 	c := &consent{id: draft.ConsentID, part: endorsed.PartKey[:]}
 	c.prepared, err = lend.Consents().Prepare(ctx, draft, sdk.SealedPart{SubjectID: customers[1][0], NoticeLanguage: "en", Endorsement: endorsed.Record()})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lend.Consents().Create(ctx, c.prepared); err != nil {
 		t.Fatal(err)
 	}
 	return c
