@@ -73,7 +73,7 @@ type Settings struct {
 	// HeartbeatCount is how many heartbeats a leader sends in that time (10).
 	HeartbeatCount int
 	// TicksBehind is for how many ticks a follower may be one decision behind
-	// before it catches up (20).
+	// before it catches up (10).
 	TicksBehind int
 	// ViewChangeResend is the interval of repeating a complaint (1 s).
 	ViewChangeResend time.Duration
@@ -85,7 +85,8 @@ type Settings struct {
 	// CatchUpTimeout ends the context of App.CatchUp (5 s).
 	CatchUpTimeout time.Duration
 	// RepeatTimeout is how long a proposal stays undecided before this replica
-	// repeats what it said about it; then twice as long, and so on (500 ms).
+	// repeats what it said about it (500 ms); then twice as long until the first
+	// complaint is due, then longer and longer.
 	RepeatTimeout time.Duration
 	// Tick is the period of heartbeat and view-change clocks (100 ms).
 	Tick time.Duration
@@ -120,7 +121,7 @@ func (s Settings) withDefaults() Settings {
 	def(&s.RemoveTimeout, time.Minute)
 	def(&s.HeartbeatTimeout, 3*time.Second)
 	def(&s.HeartbeatCount, 10)
-	def(&s.TicksBehind, 20)
+	def(&s.TicksBehind, 10)
 	def(&s.ViewChangeResend, time.Second)
 	def(&s.ViewChangeTimeout, 8*time.Second)
 	def(&s.CollectTimeout, 300*time.Millisecond)

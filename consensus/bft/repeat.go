@@ -14,10 +14,15 @@ import (
 // restart one after the other, it is lost, and nothing happens until a request
 // times out and the view changes. Repeated messages are ignored by those who
 // have them, and answered with the missing votes by those who are one decision
-// ahead. A stall repeats less and less often.
+// ahead. A stall repeats less and less often, but not before steady has passed:
+// until the first complaint a replica that has just caught up can still help to
+// decide, if it hears of the proposal in time. A view change, to a leader that
+// may be down, costs many times more.
 type repeater struct {
-	after  time.Duration
+	after, steady time.Duration
+
 	height uint64    // the undecided height seen last
+	first  time.Time // when it was seen first
 	next   time.Time // when to repeat it
 	wait   time.Duration
 }
@@ -29,13 +34,17 @@ const maxRepeat = 8 * time.Second
 // none).
 func (r *repeater) due(height uint64, now time.Time) bool {
 	if height == 0 || height != r.height {
-		r.height, r.wait, r.next = height, r.after, now.Add(r.after)
+		r.height, r.wait, r.first, r.next = height, r.after, now, now.Add(r.after)
 		return false
 	}
 	if now.Before(r.next) {
 		return false
 	}
-	r.wait = min(2*r.wait, maxRepeat)
+	limit := maxRepeat
+	if now.Sub(r.first) < r.steady {
+		limit = 2 * r.after
+	}
+	r.wait = min(2*r.wait, limit)
 	r.next = now.Add(r.wait)
 	return true
 }

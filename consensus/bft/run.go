@@ -133,7 +133,7 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 func (e *Engine) wait(ctx context.Context) (again bool) {
 	tick := time.NewTicker(e.cfg.Settings.RepeatTimeout)
 	defer tick.Stop()
-	r := &repeater{after: e.cfg.Settings.RepeatTimeout}
+	r := &repeater{after: e.cfg.Settings.RepeatTimeout, steady: e.cfg.Settings.ForwardTimeout + e.cfg.Settings.ComplainTimeout}
 	for {
 		select {
 		case now := <-tick.C:
