@@ -349,35 +349,48 @@ func sameEverywhere(t *testing.T, n *Net) {
 	})
 }
 
+type outcome = state.Outcome
+
+// outcomes visits everything that a stopped node executed, in order.
+func outcomes(t *testing.T, n *Net, x *Node, visit func(*outcome)) (err error) {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Config{Dir: filepath.Join(x.DataDir(), "state"), ChainID: n.Genesis().Hash()})
+	if err != nil {
+		return fmt.Errorf("%s: %w", x.Name, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	view := db.View()
+	for i := range view.Roots().ReceiptsSize {
+		o, err := view.OutcomeAt(i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", x.Name, err)
+		}
+		visit(o)
+	}
+	return nil
+}
+
 // holdsAll checks that a stopped node holds every acknowledged transaction where
 // the client was told, and executed it once.
 func holdsAll(t *testing.T, n *Net, x *Node, acks []ack) {
 	t.Helper()
-	db, err := state.Open(t.Context(), state.Config{Dir: filepath.Join(x.DataDir(), "state"), ChainID: n.Genesis().Hash()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	view := db.View()
 	executed := make(map[sdk.Hash]uint64)
-	for i := range view.Roots().ReceiptsSize {
-		o, err := view.OutcomeAt(i)
-		if err != nil {
-			t.Fatalf("%s: %v", x.Name, err)
-		}
+	err := outcomes(t, n, x, func(o *outcome) {
 		if o.Code != "OK" {
-			continue
+			return
 		}
 		if before, twice := executed[o.TxID]; twice {
 			t.Errorf("%s: transaction %s took effect at height %d and again at %d", x.Name, o.TxID, before, o.Height)
 		}
 		executed[o.TxID] = uint64(o.Height)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	lost := 0
 	for _, a := range acks {
 		if got, ok := executed[a.id]; !ok || got != a.height {
-			lost++
-			if lost <= 5 {
+			if lost++; lost <= 5 {
 				t.Errorf("%s: transaction %s was acknowledged at height %d by %s, here it is at %d (%t)", x.Name, a.id, a.height, a.via.Name, got, ok)
 			}
 		}
