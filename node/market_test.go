@@ -176,15 +176,16 @@ type agreement struct {
 }
 
 // agree makes a consent with a bank about an identity, with a wallet that the
-// bank has bound to it or not, and has the subject authorise it.
-func (c *cluster) agree(bank string, notice sdk.Hash, identity string, bound bool) *agreement {
+// bank has bound to it or not, and has the subject authorise it. It lasts a day
+// if nothing else is said.
+func (c *cluster) agree(bank string, notice sdk.Hash, identity string, bound bool, expires ...time.Time) *agreement {
 	t := c.t
 	t.Helper()
 	ctx, lend := t.Context(), c.node(lender).as("integration")
 	terms, err := lend.Consents().Draft(ctx, sdk.ConsentDraft{
 		Provider: sdk.OrgID(bank), Product: productOf(bank), Purposes: []sdk.Purpose{record.CreditChecking}, NoticeHash: notice,
 		Templates: []sdk.TemplateID{templateOf(bank, incomeBand), templateOf(bank, everLate), templateOf(bank, onTime)},
-		Expires:   time.Now().Add(24 * time.Hour), MaxUses: 1000,
+		Expires:   append(expires, time.Now().Add(24*time.Hour))[0], MaxUses: 1000,
 	})
 	if err != nil {
 		t.Fatal(err)

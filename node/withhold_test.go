@@ -157,3 +157,55 @@ func TestNothingLeavesAProviderThatDoesNotKnowOfARevocation(t *testing.T) {
 		t.Error("the answer arrived after the revocation")
 	}
 }
+
+// A consent that runs out ends like one that is revoked, with nobody doing
+// anything: on an idle network block time stands still, the clock does not.
+func TestAnAnswerDoesNotOutliveItsConsent(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, soloSeats)
+	notice := c.publish(harbour)
+	expires := time.Now().Add(3 * time.Second)
+	a := c.agree(harbour, notice, c.customers[0].identity, true, expires)
+	bank, lend := c.node(harbour), c.node(lender)
+	bank.rules(&rules{request: func(ctx context.Context, _ network.PeerID, p network.Protocol, next func() ([]byte, error)) ([]byte, error) {
+		if p == network.ProtocolAnswer && time.Now().Before(expires) {
+			return nil, fmt.Errorf("%w: %w", network.ErrNotSent, errRule)
+		}
+		return next()
+	}})
+	ticket, d := a.request(a.question(incomeBand))
+	sealed := bank.waiting(d.RequestID)
+	r := a.receive(ticket, d)
+	if r.Answer.Outcome != record.Withheld || r.Verified.Receipt.Outcome != record.Withheld {
+		t.Errorf("the lender is told %s, the ledger certifies %s", r.Answer.Outcome, r.Verified.Receipt.Outcome)
+	}
+	if got := lend.inbox(d.RequestID, harbour); got != nil {
+		t.Error("the answer arrived after the consent had run out")
+	}
+	c.converge(c.nodes...)
+	bank.destroyed("the withheld answer", sealed[len(sealed)-64:])
+}
+
+func TestAnAnswerWaitsForALenderThatIsDown(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, fourSeats)
+	notice := c.publish(harbour)
+	who := &c.customers[0]
+	a := c.agree(harbour, notice, who.identity, true)
+	bank, lend := c.node(harbour), c.node(lender)
+	bank.rules(&rules{request: func(ctx context.Context, _ network.PeerID, p network.Protocol, next func() ([]byte, error)) ([]byte, error) {
+		if p == network.ProtocolAnswer {
+			return nil, fmt.Errorf("%w: %w", network.ErrNotSent, errRule)
+		}
+		return next()
+	}})
+	ticket, d := a.request(a.question(incomeBand))
+	bank.waiting(d.RequestID)
+	lend.stop()
+	bank.rules(nil)
+	bank.waiting(d.RequestID)
+	c.start(lend)
+	if got := value(a.receive(ticket, d)); got != who.band() {
+		t.Errorf("the answer is %s, the bank's row says %s", got, who.band())
+	}
+}
