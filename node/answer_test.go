@@ -3,7 +3,9 @@ package node
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/x509"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -179,52 +181,59 @@ func revocationDeniesOnEveryNode(t *testing.T, c *cluster, notice sdk.Hash) {
 	if t.Failed() {
 		return
 	}
-	late, d := a.request(a.question(incomeBand))
+	_, d := a.request(a.question(incomeBand))
 	if d.Permit {
-		t.Fatalf("request %v, after the revocation was acknowledged, is permitted", late)
+		t.Fatalf("request %s, made after the revocation was acknowledged, is permitted", d.RequestID)
 	}
 	decisions = append(decisions, d)
 	c.converge(c.nodes...)
 	for _, p := range c.nodes {
-		revokedAt := -1
-		permitted := map[string]bool{}
-		position := 0
-		for i := range p.node.state.View().Roots().ReceiptsSize {
-			o, err := p.node.state.View().OutcomeAt(i)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for j := range o.Events {
-				switch e := &o.Events[j]; e.Contract + "/" + e.Name {
-				case "consent/consent":
-					x, err := record.Load[record.Consent](e.Payload)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if x.ConsentID == a.id && x.Status == record.Revoked {
-						revokedAt = position
-					}
-				case "access/request":
-					x, err := record.Load[record.Request](e.Payload)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if x.ConsentID != a.id {
-						continue
-					}
-					if position++; (x.Decision == record.Permit) != (revokedAt < 0) {
-						t.Errorf("%s: request %d is %s, revoked: %t", p.name, position, x.Decision, revokedAt >= 0)
-					}
-					permitted[string(x.RequestID)] = x.Decision == record.Permit
-				}
-			}
-		}
+		held := p.decisions(a)
 		for _, d := range decisions {
-			if got, ok := permitted[string(d.RequestID)]; !ok || got != d.Permit {
+			if got, ok := held[d.RequestID]; !ok || got != d.Permit {
 				t.Errorf("%s: the lender was told %t for request %s, the ledger holds %t (%t)", p.name, d.Permit, d.RequestID, got, ok)
 			}
 		}
 	}
+}
+
+// decisions returns which requests under a consent the ledger of a node permits,
+// and fails unless those are exactly the ones ordered before its revocation.
+func (p *peer) decisions(a *agreement) map[record.RequestID]bool {
+	t := p.c.t
+	t.Helper()
+	permitted := make(map[record.RequestID]bool)
+	revoked := false
+	view := p.node.state.View()
+	for i := range view.Roots().ReceiptsSize {
+		o, err := view.OutcomeAt(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range o.Events {
+			switch e := &o.Events[j]; e.Contract + "/" + e.Name {
+			case "consent/consent":
+				x, err := record.Load[record.Consent](e.Payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				revoked = revoked || x.ConsentID == a.id && x.Status == record.Revoked
+			case "access/request":
+				x, err := record.Load[record.Request](e.Payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if x.ConsentID != a.id {
+					continue
+				}
+				permitted[x.RequestID] = x.Decision == record.Permit
+				if permitted[x.RequestID] == revoked {
+					t.Errorf("%s: request %s is %s, revoked before it: %t", p.name, x.RequestID, x.Decision, revoked)
+				}
+			}
+		}
+	}
+	return permitted
 }
 
 func denialsAreRecorded(t *testing.T, c *cluster, notice sdk.Hash) {
@@ -290,6 +299,10 @@ func lendersNodeReadsNothing(t *testing.T, c *cluster, notice sdk.Hash) {
 	if sealed == nil {
 		t.Fatal("the answer is not in the inbox of the lender's node")
 	}
+	got, err := p.as("integration").Queries().Await(t.Context(), ticket, d)
+	if err != nil || !bytes.Equal(got.Sealed, sealed) {
+		t.Errorf("the API serves other bytes than the sealed ones (%v)", err)
+	}
 	s, err := answer.DecodeSealed(sealed)
 	if err != nil {
 		t.Fatal(err)
@@ -299,6 +312,20 @@ func lendersNodeReadsNothing(t *testing.T, c *cluster, notice sdk.Hash) {
 		t.Fatal(err)
 	}
 	x := answer.Context{ChainID: c.genesis.Hash(), RequestID: d.RequestID, Recipient: lender, KeyID: answer.KeyID(ours.PublicKey().Bytes())}
+	if !opens(x, s, ticket.AnswerKey) {
+		t.Error("the client's own key does not open it: the trial proves nothing")
+	}
+	for name, scalar := range p.secretScalars() {
+		if opens(x, s, scalar) {
+			t.Errorf("the node's %s key opens the answer", name)
+		}
+	}
+}
+
+// secretScalars returns the secret numbers of all keys of a node.
+func (p *peer) secretScalars() map[string][]byte {
+	t := p.c.t
+	t.Helper()
 	ring, err := keys.Open(p.cfg.Identity.KeysDir)
 	if err != nil {
 		t.Fatal(err)
@@ -307,28 +334,27 @@ func lendersNodeReadsNothing(t *testing.T, c *cluster, notice sdk.Hash) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tried := 0
+	out := make(map[string][]byte)
 	for _, k := range list {
-		_, secret, err := ring.Export(k.Name, password)
+		kind, secret, err := ring.Export(k.Name, password)
 		if err != nil {
 			t.Fatal(err)
 		}
-		scalar := secret[len(secret)-32:]
-		if opens(x, s, scalar) {
-			t.Errorf("the node's %s key opens the answer", k.Name)
+		if kind == keys.TLS { // PKCS #8
+			private, err := x509.ParsePKCS8PrivateKey(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if secret, err = private.(*ecdsa.PrivateKey).Bytes(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		tried++
+		out[k.Name] = secret
 	}
-	if tried < 6 {
-		t.Errorf("only %d keys of the node were tried", tried)
+	if len(out) != len(nodeKeys(&p.cfg.Identity)) {
+		t.Fatalf("the node has %d keys, want %d", len(out), len(nodeKeys(&p.cfg.Identity)))
 	}
-	if !opens(x, s, ticket.AnswerKey) {
-		t.Error("the client's own key does not open it: the trial proves nothing")
-	}
-	got, err := p.node.inbox.Get(t.Context(), string(d.RequestID), harbour)
-	if err != nil || !bytes.Equal(got, sealed) {
-		t.Errorf("the API serves other bytes than the sealed ones (%v)", err)
-	}
+	return out
 }
 
 func opens(x answer.Context, s answer.Sealed, scalar []byte) bool {

@@ -216,25 +216,32 @@ func TestNoAcknowledgedTransactionIsLost(t *testing.T) {
 	n := up(t, DefaultManifest())
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
 	l := startLoad(t, n)
-	all := validators(n)
-	l.flows(20, all...)
-
-	// Each validator in turn, the leader first.
-	victims := slices.Clone(all)
-	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
-	first := leader(t, n, all[0])
-	slices.SortStableFunc(victims, func(a, b *Node) int {
-		switch first {
-		case a:
-			return -1
-		case b:
-			return 1
+	l.flows(20, validators(n)...)
+	killInTurn(t, n, l, rand.New(rand.NewPCG(seed, 0)))
+	killAllAtOnce(t, n, l)
+	l.stop()
+	resolveAll(t, n, l)
+	sameEverywhere(t, n)
+	stopCleanly(t, n)
+	for _, x := range n.Nodes {
+		holdsAll(t, n, x, l.acks)
+		if out, err := exec.CommandContext(t.Context(), n.Program, "verify", "--home", x.Home).CombinedOutput(); err != nil {
+			t.Errorf("verify %s: %v\n%s", x.Name, err, out)
 		}
-		return 0
-	})
-	for _, x := range victims {
+	}
+	t.Logf("%d transactions acknowledged, %d errors to clients, %d outcomes to be resolved", len(l.acks), len(l.errors), len(l.unknown))
+}
+
+// killInTurn kills each validator under load and starts it again, the leader
+// first and the others in random order.
+func killInTurn(t *testing.T, n *Net, l *load, rng *rand.Rand) {
+	t.Helper()
+	all := validators(n)
+	first := leader(t, n, all[0])
+	victims := slices.DeleteFunc(slices.Clone(all), func(x *Node) bool { return x == first })
+	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+	for _, x := range append([]*Node{first}, victims...) {
 		rest := slices.DeleteFunc(slices.Clone(all), func(o *Node) bool { return o == x })
 		role := "follower"
 		if leader(t, n, rest[0]) == x {
@@ -245,27 +252,24 @@ func TestNoAcknowledgedTransactionIsLost(t *testing.T) {
 		l.flows(20, rest...)
 		t.Logf("kill -9 of %s (%s): the others' clients waited at most %s", x.Name, role, l.gap(killed, x).Round(time.Millisecond))
 		again := time.Now()
-		if err := n.StartNode(x); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), StartTimeout)
-		err := x.WaitReady(ctx)
-		cancel()
-		if err != nil {
+		if err := n.Start(t.Context(), func(o *Node) bool { return o == x }); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%s was ready %s after it was started again", x.Name, time.Since(again).Round(time.Millisecond))
 		l.flows(20, all...)
 	}
+}
 
-	// All at once.
+func killAllAtOnce(t *testing.T, n *Net, l *load) {
+	t.Helper()
+	all := validators(n)
 	for _, x := range all {
 		if err := x.proc.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, x := range all {
-		x.Kill()
+		x.Kill() // waits
 	}
 	again := time.Now()
 	if err := n.Start(t.Context(), (*Node).Validator); err != nil {
@@ -273,11 +277,11 @@ func TestNoAcknowledgedTransactionIsLost(t *testing.T) {
 	}
 	l.flows(20, all...)
 	t.Logf("killed all at once: everybody served again %s after the start", time.Since(again).Round(time.Millisecond))
-	l.stop()
-	resolveAll(t, n, l)
-	sameEverywhere(t, n)
+}
 
-	// An orderly end is clean and fast.
+// stopCleanly ends every node by SIGTERM, the others running on.
+func stopCleanly(t *testing.T, n *Net) {
+	t.Helper()
 	for _, x := range n.Nodes {
 		began := time.Now()
 		if err := x.StopNode(); err != nil {
@@ -290,13 +294,6 @@ func TestNoAcknowledgedTransactionIsLost(t *testing.T) {
 			t.Errorf("%s ended with %v: %s", x.Name, x.proc.err, x.proc.lastLine())
 		}
 	}
-	for _, x := range n.Nodes {
-		holdsAll(t, n, x, l.acks)
-		if out, err := exec.CommandContext(t.Context(), n.Program, "verify", "--home", x.Home).CombinedOutput(); err != nil {
-			t.Errorf("verify %s: %v\n%s", x.Name, err, out)
-		}
-	}
-	t.Logf("%d transactions acknowledged, %d errors to clients, %d outcomes to be resolved", len(l.acks), len(l.errors), len(l.unknown))
 }
 
 // resolveAll finds out what became of the transactions of which nobody could

@@ -148,9 +148,29 @@ func TestConsentedQueriesOverProcesses(t *testing.T) {
 		consents[i] = agree(t, lend, officer, notice, i)
 	}
 
+	measure(t, lend, consents)
+	provider := n.First(bank)
+	tickets, decisions := askMany(t, lend, consents, provider.Kill)
+	if err := n.StartNode(provider); err != nil {
+		t.Fatal(err)
+	}
+	receiveAll(t, lend, tickets, decisions)
+	if err := provider.WaitReady(ctx); err != nil {
+		t.Error(err)
+	}
+	sameEverywhere(t, n)
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	receipts(t, n, tickets)
+}
+
+// measure asks 220 times, one after the other.
+func measure(t *testing.T, lend *sdk.Client, consents []sdk.ConsentID) {
+	t.Helper()
 	var decided, opened, verified []time.Duration
 	for i := range 220 {
-		r, err := lend.Query(ctx, question(consents[i%customers]))
+		r, err := lend.Query(t.Context(), question(consents[i%customers]))
 		if err != nil {
 			t.Fatalf("query %d: %v", i, err)
 		}
@@ -169,42 +189,48 @@ func TestConsentedQueriesOverProcesses(t *testing.T) {
 		slices.Sort(x.d)
 		t.Logf("%-8s p50 %s, p99 %s over %d queries", x.what, x.d[len(x.d)/2].Round(100*time.Microsecond), x.d[len(x.d)*99/100].Round(100*time.Microsecond), len(x.d))
 	}
+}
 
-	// Many at once, and the provider dies among them.
+// askMany puts sixty requests on the ledger at once, and meanwhile something
+// happens.
+func askMany(t *testing.T, lend *sdk.Client, consents []sdk.ConsentID, meanwhile func()) ([]*sdk.Ticket, []*sdk.Decision) {
+	t.Helper()
 	const many = 60
-	steps := lend.Queries()
 	tickets, decisions := make([]*sdk.Ticket, many), make([]*sdk.Decision, many)
 	var wg sync.WaitGroup
 	for i := range many {
 		wg.Go(func() {
 			var err error
-			if tickets[i], err = steps.Prepare(question(consents[i%customers])); err == nil {
-				decisions[i], err = steps.Request(ctx, tickets[i])
+			if tickets[i], err = lend.Queries().Prepare(question(consents[i%customers])); err == nil {
+				decisions[i], err = lend.Queries().Request(t.Context(), tickets[i])
 			}
 			if err != nil {
 				t.Errorf("request %d: %v", i, err)
 			}
 		})
 	}
-	provider := n.First(bank)
-	provider.Kill()
+	meanwhile()
 	wg.Wait()
 	if t.Failed() {
-		return
+		t.FailNow()
 	}
-	if err := n.StartNode(provider); err != nil {
-		t.Fatal(err)
-	}
-	for i := range many {
+	return tickets, decisions
+}
+
+func receiveAll(t *testing.T, lend *sdk.Client, tickets []*sdk.Ticket, decisions []*sdk.Decision) {
+	t.Helper()
+	steps := lend.Queries()
+	var wg sync.WaitGroup
+	for i := range tickets {
 		wg.Go(func() {
-			got, err := steps.Await(ctx, tickets[i], decisions[i])
+			got, err := steps.Await(t.Context(), tickets[i], decisions[i])
 			if err != nil {
 				t.Errorf("await %d: %v", i, err)
 				return
 			}
 			a, err := steps.Open(tickets[i], got)
 			if err == nil {
-				_, err = steps.Verify(ctx, tickets[i], a)
+				_, err = steps.Verify(t.Context(), tickets[i], a)
 			}
 			if err != nil || a.Value != truth(i%customers) {
 				t.Errorf("answer %d: %+v, %v, want %s", i, a, err, truth(i%customers))
@@ -212,14 +238,6 @@ func TestConsentedQueriesOverProcesses(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := provider.WaitReady(ctx); err != nil {
-		t.Error(err)
-	}
-	sameEverywhere(t, n)
-	if err := n.Stop(); err != nil {
-		t.Error(err)
-	}
-	receipts(t, n, tickets)
 }
 
 // receipts checks that every request has one receipt on every node.
