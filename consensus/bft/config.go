@@ -77,7 +77,8 @@ type Settings struct {
 	TicksBehind int
 	// ViewChangeResend is the interval of repeating a complaint (1 s).
 	ViewChangeResend time.Duration
-	// ViewChangeTimeout bounds one view change before the next is tried (8 s).
+	// ViewChangeTimeout bounds one view change before the next is tried (3 s); each
+	// further one gets that much longer.
 	ViewChangeTimeout time.Duration
 	// CollectTimeout bounds the question for the peers' view after catching up
 	// (300 ms).
@@ -123,7 +124,7 @@ func (s Settings) withDefaults() Settings {
 	def(&s.HeartbeatCount, 10)
 	def(&s.TicksBehind, 10)
 	def(&s.ViewChangeResend, time.Second)
-	def(&s.ViewChangeTimeout, 8*time.Second)
+	def(&s.ViewChangeTimeout, 3*time.Second)
 	def(&s.CollectTimeout, 300*time.Millisecond)
 	def(&s.CatchUpTimeout, 5*time.Second)
 	def(&s.RepeatTimeout, 500*time.Millisecond)
