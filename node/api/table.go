@@ -54,7 +54,7 @@ var table = []Entry{
 		"Check the path; if it is a newer one, upgrade the node."},
 	{pb.Code_CODE_RATE_LIMITED, connect.CodeResourceExhausted, retry, local,
 		"this client calls more often than the node allows",
-		"Wait for retry_after_ms, then slow down; the operator may raise limits.rate in the node's configuration."},
+		"Wait for retry_after_ms, then slow down; the operator may raise limits.clientRate in the node's configuration."},
 	{pb.Code_CODE_OVERLOADED, connect.CodeUnavailable, retry, local,
 		"the node has more work than it takes",
 		"Wait for retry_after_ms and try again, or use another node of the member."},

@@ -45,7 +45,7 @@ type bench struct {
 }
 
 func manifest(v config.Vault, profiles bool) testnet.Manifest {
-	return testnet.Manifest{Network: "bench", Profiles: profiles, Members: []testnet.ManifestMember{
+	return testnet.Manifest{Network: "bench", Profiles: profiles, ClientRate: 100_000, Members: []testnet.ManifestMember{
 		{ID: answering, Name: "Bank A", Roles: []string{"DATA_PROVIDER"}, Validators: 1, Vaults: []config.Vault{v}},
 		{ID: silent, Name: "Bank B", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
 		{ID: lenders[0], Name: "Lender 1", Roles: []string{"DATA_CONSUMER"}, Validators: 1},

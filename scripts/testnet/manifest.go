@@ -14,6 +14,9 @@ type Manifest struct {
 	Members []ManifestMember `json:"members"`
 	// Profiles makes every node serve /debug/pprof on a loopback port of its own.
 	Profiles bool `json:"profiles,omitempty"`
+	// ClientRate is how many calls per second a client key may make; 0 is a node's
+	// default. A load generator needs more than a client in earnest.
+	ClientRate float64 `json:"clientRate,omitempty"`
 }
 
 // ManifestMember is one member with its nodes.

@@ -205,6 +205,9 @@ func (n *Net) makeNode(m *ManifestMember, kind string, number int, password []by
 	cfg.Network.Listen = []string{x.P2P}
 	cfg.API.Listen, cfg.API.Names = x.API, []string{"127.0.0.1", "localhost"}
 	cfg.Metrics.Listen = config.Off
+	if r := n.Manifest.ClientRate; r > 0 {
+		cfg.Limits.ClientRate, cfg.Limits.ClientBurst = r, int(2*r)
+	}
 	if n.Manifest.Profiles {
 		port, err := freePort()
 		if err != nil {
