@@ -18,6 +18,9 @@
 //   - readsPerSec, readCpuPer1k: consent records read from one node.
 //   - rssMB: sum of the nodes' peak resident memory over the whole run.
 //   - idleCores: CPU of the four nodes while nobody asks anything.
+//   - signatureUs: what one signature check costs on this machine between the
+//     runs at saturation. On a shared machine it varies by a factor of two and
+//     more; the CPU figures vary with it.
 //
 // Every phase is warmed up; figures are medians of --repeats runs of --seconds.
 package main
@@ -60,6 +63,7 @@ type report struct {
 	RSSMB     float64 `json:"rssMB"`
 	IdleCores float64 `json:"idleCores"`
 
+	SignatureUs  float64 `json:"signatureUs"`  // one signature check on this machine, median over the run: the yardstick of the CPU figures
 	SetupSeconds float64 `json:"setupSeconds"` // creating and authorising the consents
 }
 
@@ -179,10 +183,11 @@ answer verified             %8.1f ms p50, %.1f p95, %.1f p99
 reads from one node         %8.0f /s at %.3f CPU-s per 1,000
 memory of all nodes         %8.0f MB at the peak
 idle                        %8.3f cores
+one signature check         %8.1f µs on this machine now
 `, r.Cores, r.Consents, r.TPS, r.CPUPer1k, r.ClientCPUPer1k, r.BytesPerRequest/1024,
 		r.CommitMs.P50, r.CommitMs.P95, r.CommitMs.P99, r.CommitMs.N,
 		r.OpenedMs.P50, r.OpenedMs.P95, r.OpenedMs.P99, r.OpenedMs.N, r.VerifiedMs.P50, r.VerifiedMs.P95, r.VerifiedMs.P99,
-		r.ReadsPerSec, r.ReadCPUPer1k, r.RSSMB, r.IdleCores)
+		r.ReadsPerSec, r.ReadCPUPer1k, r.RSSMB, r.IdleCores, r.SignatureUs)
 }
 
 func distribution(samples []time.Duration) spread {

@@ -86,12 +86,17 @@ func (b *bench) queries(ctx context.Context) error {
 
 // saturation measures committed requests per second with many in flight.
 func (b *bench) saturation(ctx context.Context) error {
-	var tps, cpu, client, written []float64
+	var tps, cpu, client, written, yardstick []float64
 	if _, err := b.load(ctx, 3*time.Second); err != nil { // warm up
 		return err
 	}
 	profiled := b.takeProfiles(ctx)
 	for range b.opts.repeats {
+		us, err := signatureCost()
+		if err != nil {
+			return err
+		}
+		yardstick = append(yardstick, us)
 		m, err := b.load(ctx, time.Duration(b.opts.seconds)*time.Second)
 		if err != nil {
 			return err
@@ -101,11 +106,12 @@ func (b *bench) saturation(ctx context.Context) error {
 		cpu = append(cpu, m.nodes.cpu.Seconds()/thousands)
 		client = append(client, m.client.Seconds()/thousands)
 		written = append(written, float64(m.nodes.written)/m.requests/float64(len(b.net.Nodes)))
-		b.progress("%.0f requests/s at %.2f CPU-s per 1,000", tps[len(tps)-1], cpu[len(cpu)-1])
+		b.progress("%.0f requests/s at %.2f CPU-s per 1,000, a signature check taking %.0f µs", tps[len(tps)-1], cpu[len(cpu)-1], us)
 	}
 	if err := <-profiled; err != nil {
 		return err
 	}
+	b.report.SignatureUs = median(yardstick)
 	b.report.TPS, b.report.CPUPer1k, b.report.ClientCPUPer1k, b.report.BytesPerRequest = median(tps), median(cpu), median(client), median(written)
 	return nil
 }
