@@ -17,7 +17,6 @@ import (
 	"github.com/assent-network/assent/consensus/bft"
 	"github.com/assent-network/assent/consensus/solo"
 	"github.com/assent-network/assent/network"
-	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/chain"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/executor"
@@ -441,6 +440,3 @@ func (n *Node) requested(ctx context.Context, o *state.Outcome, payload []byte, 
 	}
 	return n.permits.start(ctx, p)
 }
-
-// answerKeyID names a public data key on the ledger and in this node.
-func answerKeyID(public []byte) string { return answer.KeyID(public) }

@@ -68,7 +68,7 @@ func (n *Node) openKeys(password keys.Password) error {
 			if err != nil {
 				return fmt.Errorf("data key %q: %w", name, err)
 			}
-			n.secrets.data[answerKeyID(k.PublicKey().Bytes())] = key
+			n.secrets.data[answer.KeyID(k.PublicKey().Bytes())] = key
 			return nil
 		})
 		if err != nil {

@@ -183,7 +183,6 @@ func (d *decoder) limits(l Limits) {
 		}
 	}
 	whole("limits.poolRequests", l.PoolRequests, 100, 1_000_000)
-	whole("limits.verifyWorkers", l.VerifyWorkers, 0, 1024)
 	rate("limits.clientRate", l.ClientRate)
 	whole("limits.clientBurst", l.ClientBurst, 1, 1_000_000)
 	rate("limits.anonymousRate", l.AnonymousRate)

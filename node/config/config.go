@@ -83,7 +83,6 @@ type Column struct {
 // Limits bound what others may cost the node.
 type Limits struct {
 	PoolRequests   int           `conf:"poolRequests" doc:"Requests that wait to be ordered."`
-	VerifyWorkers  int           `conf:"verifyWorkers" doc:"Goroutines that check signatures; 0: one per processor."`
 	ClientRate     float64       `conf:"clientRate" doc:"API calls per second and client key."`
 	ClientBurst    int           `conf:"clientBurst" doc:"API calls a client may make at once."`
 	AnonymousRate  float64       `conf:"anonymousRate" doc:"Calls per second and network address without a token, with a new one, or by subjects."`
