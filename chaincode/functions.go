@@ -24,6 +24,8 @@ var table = []Function{
 	{record.ContractMembership, "RemoveNode", 1, false},
 	{record.ContractMembership, "SetDataKey", 1, false},
 	{record.ContractMembership, "RevokeDataKey", 1, false},
+	{record.ContractMembership, "SuspendMember", 2, false},
+	{record.ContractMembership, "ReinstateMember", 1, false},
 	{record.ContractMembership, "GetConfig", 0, true},
 	{record.ContractMembership, "GetMember", 1, true},
 	{record.ContractMembership, "ListMembers", 0, true},

@@ -104,8 +104,13 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 	case "RegisterClient":
 		c := &record.ClientSpec{Address: addressOf(o.get("key", "")), Roles: plus[record.ClientRole](o.get("roles", "integration"))}
 		o.set("label", func(v string) { c.Label = v })
+		o.set("from", func(v string) { c.ValidFrom = start + offset(s.t, v) })
 		o.set("until", func(v string) { c.ValidUntil = start + offset(s.t, v) })
 		return []string{encode(s.t, c)}
+	case "SuspendMember":
+		return []string{o.get("org", ""), o.get("reason", "INVESTIGATION")}
+	case "ReinstateMember":
+		return []string{o.get("org", "")}
 	case "RevokeClient":
 		at := "0"
 		o.set("from", func(v string) { at = strconv.FormatInt(start+offset(s.t, v), 10) })

@@ -15,7 +15,7 @@ func (*Contract) Receipt(ctx *call.Context, receiptJSON string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	caller, err := ctx.Caller(record.RoleIntegration, record.RoleNode)
+	caller, err := ctx.CallerEvenSuspended(record.RoleIntegration, record.RoleNode)
 	if err != nil {
 		return "", err
 	}

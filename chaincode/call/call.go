@@ -70,10 +70,24 @@ func (c *Context) System() (record.Millis, error) {
 	return c.Now()
 }
 
-// Caller looks up who calls and refuses a key that is unknown, revoked or
-// expired, a member that is not in the config, and a key with none of the roles.
-// Without roles, any key in force passes.
+// Caller looks up who calls and refuses a key that is unknown or not in force, a
+// member that is not in the config or is suspended, and a key with none of the
+// roles. Without roles, any key in force passes.
 func (c *Context) Caller(anyOf ...record.ClientRole) (*Caller, error) {
+	caller, err := c.CallerEvenSuspended(anyOf...)
+	if err != nil {
+		return nil, err
+	}
+	if err := caller.Member.Usable(); err != nil {
+		return nil, err
+	}
+	return caller, nil
+}
+
+// CallerEvenSuspended is Caller for what a suspended member may still do: end
+// what it has (keys, nodes, consents), record what became of earlier requests,
+// and vote on the config.
+func (c *Context) CallerEvenSuspended(anyOf ...record.ClientRole) (*Caller, error) {
 	who, err := c.Creator()
 	if err != nil {
 		return nil, err
@@ -107,6 +121,19 @@ func (c *Context) Caller(anyOf ...record.ClientRole) (*Caller, error) {
 		return nil, record.Refuse(record.CodeForbidden, "client key has none of the roles %v", anyOf)
 	}
 	return caller, nil
+}
+
+// MemberActive returns a member, or refuses one that is unknown, not in the
+// config in force, or suspended by an authority.
+func (c *Context) MemberActive(org record.OrgID) (*record.Member, error) {
+	member, err := Need[record.Member](c, record.MemberKey(org), record.CodeNotFound, "member")
+	if err != nil {
+		return nil, err
+	}
+	if err := member.Usable(); err != nil {
+		return nil, err
+	}
+	return member, nil
 }
 
 // MustBe refuses a caller whose member has none of the roles.

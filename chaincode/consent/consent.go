@@ -106,6 +106,9 @@ func (*Contract) Authorise(ctx *call.Context, consentID, method, evidenceJSON st
 	if err != nil {
 		return "", err
 	}
+	if err := caller.Member.Usable(); err != nil {
+		return "", err
+	}
 	if err := mustBe(held, caller.Now, record.AwaitingAuthorisation); err != nil {
 		return "", err
 	}

@@ -5,13 +5,14 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// open returns the caller, whose key is in force, and the consent.
+// open returns the caller, whose key is in force, and the consent. A suspended
+// member may still bring a subject's no.
 func open(ctx *call.Context, consentID string) (*call.Caller, *record.Consent, error) {
 	id := record.ConsentID(consentID)
 	if err := call.Identifier(id); err != nil {
 		return nil, nil, err
 	}
-	caller, err := ctx.Caller()
+	caller, err := ctx.CallerEvenSuspended()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,6 +22,7 @@ const (
 	EventClient  = "client"
 	EventNode    = "node"
 	EventDataKey = "datakey"
+	EventMember  = "member"
 )
 
 // Contract is the membership contract.
@@ -55,13 +56,16 @@ func (*Contract) RegisterClient(ctx *call.Context, clientJSON string) (string, e
 	if spec.ValidUntil != 0 && spec.ValidUntil <= caller.Now {
 		return "", record.Refuse(record.CodeBadRequest, "validUntil: already past")
 	}
+	if spec.ValidFrom <= caller.Now {
+		spec.ValidFrom = 0 // in force from its registration
+	}
 	key := record.ClientKey(caller.OrgID(), spec.Address)
 	if err := absent[record.Client](ctx, key, "client key"); err != nil {
 		return "", err
 	}
 	return ctx.Publish(key, EventClient, &record.Client{
 		Address: spec.Address, Label: spec.Label, OrgID: caller.OrgID(), RegisteredAt: caller.Now,
-		Roles: spec.Roles, ValidUntil: spec.ValidUntil,
+		Roles: spec.Roles, ValidFrom: spec.ValidFrom, ValidUntil: spec.ValidUntil,
 	})
 }
 
@@ -81,7 +85,7 @@ func (*Contract) RevokeClient(ctx *call.Context, address, effectiveAt, reason st
 	if !record.HasItem(record.RevokeReasons(), record.KeyReason(reason)) {
 		return "", record.Refuse(record.CodeBadRequest, "reason: want one of %v", record.RevokeReasons())
 	}
-	caller, err := ctx.Caller(record.RoleAdmin)
+	caller, err := ctx.CallerEvenSuspended(record.RoleAdmin)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +139,7 @@ func (*Contract) RevokeDataKey(ctx *call.Context, keyID string) (string, error) 
 	if err := call.Identifier(record.DataKeyID(keyID)); err != nil {
 		return "", err
 	}
-	caller, err := ctx.Caller(record.RoleAdmin, record.RoleOperator)
+	caller, err := ctx.CallerEvenSuspended(record.RoleAdmin, record.RoleOperator)
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func (*Contract) RemoveNode(ctx *call.Context, nodeID string) (string, error) {
 	if err := call.Identifier(record.NodeID(nodeID)); err != nil {
 		return "", err
 	}
-	caller, err := ctx.Caller(record.RoleAdmin)
+	caller, err := ctx.CallerEvenSuspended(record.RoleAdmin)
 	if err != nil {
 		return "", err
 	}

@@ -32,6 +32,8 @@ const (
 	CodeBadSignature     Code = "BAD_SIGNATURE"
 	CodeMethodNotAllowed Code = "METHOD_NOT_ALLOWED"
 	CodeConsentUnknown   Code = "CONSENT_UNKNOWN"
+	CodeMemberSuspended  Code = "MEMBER_SUSPENDED"  // by an authority
+	CodeKeyNotYetValid   Code = "KEY_NOT_YET_VALID" // registered for later
 
 	// Decisions on an access request. Some also refuse a consent that could
 	// never be used.
@@ -61,6 +63,7 @@ var codes = []Code{
 	CodePermit, CodeConsentNotAuthorised, CodeConsentRejected, CodeConsentRevoked, CodeConsentExpired, CodeNotYetValid,
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
+	CodeMemberSuspended, CodeKeyNotYetValid,
 }
 
 // decisionCodes are the codes an access request can be decided with.

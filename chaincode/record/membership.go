@@ -91,12 +91,13 @@ func (v *ConfigMember) check() error {
 
 // Member is a member organisation.
 type Member struct {
-	Active    bool   // in the ordering config in force
-	ConfigSeq uint64 // config that wrote this record
-	Observers uint64 // observers it has registered
-	OrgID     OrgID
-	Roles     []MemberRole
-	Title     string
+	Active     bool   // in the ordering config in force
+	ConfigSeq  uint64 // config that wrote this record
+	Observers  uint64 // observers it has registered
+	OrgID      OrgID
+	Roles      []MemberRole
+	Suspension *Suspension // nil: not suspended
+	Title      string
 }
 
 func (v *Member) fields(c *codec) {
@@ -105,7 +106,20 @@ func (v *Member) fields(c *codec) {
 	number(c, "observers", &v.Observers)
 	text(c, "orgId", &v.OrgID, maxID)
 	enums(c, "roles", &v.Roles, memberRoles)
+	optObject(c, "suspension", &v.Suspension)
 	text(c, "title", &v.Title, maxTitle)
+}
+
+// Usable is nil, or the refusal of a member that is not in the config in force
+// or is suspended.
+func (v *Member) Usable() error {
+	if !v.Active {
+		return Refuse(CodeForbidden, "member is not in the config in force")
+	}
+	if v.Suspension != nil {
+		return Refuse(CodeMemberSuspended, "member is suspended by an authority (%s)", v.Suspension.Reason)
+	}
+	return nil
 }
 
 // ClientSpec is the argument of RegisterClient.
@@ -113,6 +127,7 @@ type ClientSpec struct {
 	Address    Address
 	Label      string       // what the key is for, never who holds it
 	Roles      []ClientRole // strictly ascending; neither admin nor node
+	ValidFrom  Millis       // 0: at once
 	ValidUntil Millis       // 0: until revoked
 }
 
@@ -120,6 +135,7 @@ func (v *ClientSpec) fields(c *codec) {
 	address(c, "address", &v.Address)
 	optText(c, "label", &v.Label, maxLabel)
 	enums(c, "roles", &v.Roles, clientRoles)
+	optNumber(c, "validFrom", &v.ValidFrom)
 	optNumber(c, "validUntil", &v.ValidUntil)
 }
 
@@ -136,6 +152,9 @@ func (v *ClientSpec) Check() error {
 			return err
 		}
 	}
+	if v.ValidUntil != 0 && v.ValidUntil <= v.ValidFrom {
+		return errors.New("validUntil: want later than validFrom")
+	}
 	return checkSet("roles", v.Roles, 1)
 }
 
@@ -149,7 +168,8 @@ type Client struct {
 	RevokeReason KeyReason
 	RevokedAt    Millis // the key is refused from this block time on; 0: not revoked
 	Roles        []ClientRole
-	ValidUntil   Millis
+	ValidFrom    Millis // 0: since it was registered
+	ValidUntil   Millis // 0: until revoked
 }
 
 func (v *Client) fields(c *codec) {
@@ -161,13 +181,18 @@ func (v *Client) fields(c *codec) {
 	optEnum(c, "revokeReason", &v.RevokeReason, keyReasons)
 	optNumber(c, "revokedAt", &v.RevokedAt)
 	enums(c, "roles", &v.Roles, clientRoles)
+	optNumber(c, "validFrom", &v.ValidFrom)
 	optNumber(c, "validUntil", &v.ValidUntil)
 }
 
-// Usable is nil, or the refusal of a key that ended at or before now.
+// Usable is nil, or the refusal of a key that ended at or before now, or whose
+// time has not begun.
 func (v *Client) Usable(now Millis) error {
 	if v.RevokedAt != 0 && v.RevokedAt <= now {
 		return Refuse(CodeKeyRevoked, "client key is revoked; sign with a key in force")
+	}
+	if now < v.ValidFrom {
+		return Refuse(CodeKeyNotYetValid, "client key is not in force yet; sign with the key it replaces")
 	}
 	if v.ValidUntil != 0 && v.ValidUntil <= now {
 		return Refuse(CodeKeyExpired, "client key has expired; register a new one")

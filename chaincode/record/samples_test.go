@@ -144,9 +144,10 @@ func kind[T any, P interface {
 func fixtures() []fixture {
 	client := &Client{
 		Address: sampleAddress(1), Label: "payments system", NodeID: "node1", OrgID: "bank-a", RegisteredAt: 1,
-		RevokeReason: KeyRotated, RevokedAt: 3, Roles: []ClientRole{RoleIntegration, RoleOfficer}, ValidUntil: 9,
+		RevokeReason: KeyRotated, RevokedAt: 3, Roles: []ClientRole{RoleIntegration, RoleOfficer}, ValidFrom: 2, ValidUntil: 9,
 	}
-	member := &Member{Active: true, ConfigSeq: 2, Observers: 1, OrgID: "bank-a", Roles: []MemberRole{CreditReportingAgency, DataProvider}, Title: "Bank A"}
+	suspension := &Suspension{At: 4, ClientKey: sampleAddress(1), OrgID: "regulator", Reason: SuspendedForMisuse}
+	member := &Member{Active: true, ConfigSeq: 2, Observers: 1, OrgID: "bank-a", Roles: []MemberRole{CreditReportingAgency, DataProvider}, Suspension: suspension, Title: "Bank A"}
 	notice := &Notice{
 		NoticeSpec: NoticeSpec{Language: "en", NoticeID: "income", Text: awkward, Title: "Income"},
 		NoticeHash: sampleHash(1), OrgID: "bank-a", PublishedAt: 1,
@@ -156,8 +157,9 @@ func fixtures() []fixture {
 		kind("creator", NewCreator("bank-a", sampleAddress(1))),
 		kind("config", &OrderingConfig{ChainID: sampleHash(1), ConfigSeq: 1, Members: []ConfigMember{configMember}, ObserversPerMember: 4, ProtocolVersion: 1}),
 		kind("configMember", &configMember),
+		kind("suspension", suspension),
 		kind("member", member),
-		kind("clientSpec", &ClientSpec{Address: sampleAddress(1), Label: "payments", Roles: []ClientRole{RoleIntegration}, ValidUntil: 9}),
+		kind("clientSpec", &ClientSpec{Address: sampleAddress(1), Label: "payments", Roles: []ClientRole{RoleIntegration}, ValidFrom: 2, ValidUntil: 9}),
 		kind("client", client),
 		kind("nodeSpec", &sampleNode().NodeSpec),
 		kind("node", sampleNode()),

@@ -34,6 +34,7 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	add(asStrings(classKinds))
 	add(asStrings(dataClasses))
 	add(asStrings(columnTypes))
+	add(asStrings(suspensionReasons))
 	for _, w := range want {
 		if !words[w] {
 			t.Errorf("SPEC.md does not name %q", w)

@@ -73,6 +73,11 @@ const (
 	Code_CODE_WRITE_IN_READ      Code = 109 // a writing function named by a read call
 	Code_CODE_KEY_EXPIRED        Code = 110 // the key's registration has ended
 	Code_CODE_METHOD_NOT_ALLOWED Code = 111 // the product does not accept this way of authorising
+	Code_CODE_MEMBER_SUSPENDED   Code = 112 // a member is suspended by an authority
+	Code_CODE_KEY_NOT_YET_VALID  Code = 113 // the key is registered for later
+	Code_CODE_PROPOSAL_STALE     Code = 114 // the proposal was made for a config that is no longer in force
+	Code_CODE_PROTOCOL_DOWNGRADE Code = 115 // the config names an older protocol than the one in force
+	Code_CODE_DUPLICATE_KEY      Code = 116 // two validators of a config share a key
 	// Decisions of access requests.
 	Code_CODE_PERMIT                 Code = 200
 	Code_CODE_CONSENT_UNKNOWN        Code = 201
@@ -137,6 +142,11 @@ var (
 		109: "CODE_WRITE_IN_READ",
 		110: "CODE_KEY_EXPIRED",
 		111: "CODE_METHOD_NOT_ALLOWED",
+		112: "CODE_MEMBER_SUSPENDED",
+		113: "CODE_KEY_NOT_YET_VALID",
+		114: "CODE_PROPOSAL_STALE",
+		115: "CODE_PROTOCOL_DOWNGRADE",
+		116: "CODE_DUPLICATE_KEY",
 		200: "CODE_PERMIT",
 		201: "CODE_CONSENT_UNKNOWN",
 		202: "CODE_CONSENT_NOT_AUTHORISED",
@@ -197,6 +207,11 @@ var (
 		"CODE_WRITE_IN_READ":          109,
 		"CODE_KEY_EXPIRED":            110,
 		"CODE_METHOD_NOT_ALLOWED":     111,
+		"CODE_MEMBER_SUSPENDED":       112,
+		"CODE_KEY_NOT_YET_VALID":      113,
+		"CODE_PROPOSAL_STALE":         114,
+		"CODE_PROTOCOL_DOWNGRADE":     115,
+		"CODE_DUPLICATE_KEY":          116,
 		"CODE_PERMIT":                 200,
 		"CODE_CONSENT_UNKNOWN":        201,
 		"CODE_CONSENT_NOT_AUTHORISED": 202,
@@ -339,8 +354,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12#\n" +
-	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xea\n" +
-	"\n" +
+	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xef\v\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x12\n" +
@@ -386,7 +400,12 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\fCODE_REFUSED\x10l\x12\x16\n" +
 	"\x12CODE_WRITE_IN_READ\x10m\x12\x14\n" +
 	"\x10CODE_KEY_EXPIRED\x10n\x12\x1b\n" +
-	"\x17CODE_METHOD_NOT_ALLOWED\x10o\x12\x10\n" +
+	"\x17CODE_METHOD_NOT_ALLOWED\x10o\x12\x19\n" +
+	"\x15CODE_MEMBER_SUSPENDED\x10p\x12\x1a\n" +
+	"\x16CODE_KEY_NOT_YET_VALID\x10q\x12\x17\n" +
+	"\x13CODE_PROPOSAL_STALE\x10r\x12\x1b\n" +
+	"\x17CODE_PROTOCOL_DOWNGRADE\x10s\x12\x16\n" +
+	"\x12CODE_DUPLICATE_KEY\x10t\x12\x10\n" +
 	"\vCODE_PERMIT\x10\xc8\x01\x12\x19\n" +
 	"\x14CODE_CONSENT_UNKNOWN\x10\xc9\x01\x12 \n" +
 	"\x1bCODE_CONSENT_NOT_AUTHORISED\x10\xca\x01\x12\x19\n" +
