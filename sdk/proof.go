@@ -64,6 +64,14 @@ func (p Proofs) record(ctx context.Context, e *endpoint, key string, height uint
 	if err != nil {
 		return nil, err
 	}
+	// Validators that have left could sign a state of their time at any time.
+	if newest := p.c.trust.config().Seq; ch.Header.ConfigSeq < newest {
+		return nil, &Error{
+			Code: "NOT_READY", Where: what + " at " + e.url, retryable: true,
+			What:   fmt.Sprintf("the node shows header %d, which was voted under config %d, and config %d is in force", ch.Header.Height, ch.Header.ConfigSeq, newest),
+			Remedy: "Try again, or another node: this one has not caught up, or shows the past.",
+		}
+	}
 	sp, err := ledger.DecodeStateProof(resp.StateProof)
 	if err != nil {
 		return nil, lie(err)

@@ -16,7 +16,7 @@ func genesis() *ledger.Config {
 		Protocol:    1,
 		GenesisTime: 1_800_000_000_000,
 		Members:     []ledger.Member{{ID: "bank-a", Name: "Bank A", Roles: []string{"DATA_PROVIDER"}, Admins: []ledger.Address{{1}}}},
-		Validators:  []ledger.Validator{{ID: 1, Member: "bank-a", VoteKey: common.Address{2}, HostKey: ledger.HostKey{2, 1}, Addrs: []string{"/ip4/127.0.0.1/tcp/7400"}}},
+		Validators:  []ledger.Validator{{ID: 1, Member: "bank-a", VoteKey: common.Address{2}, HostKey: ledger.HostKey{0: 2, 32: 1}, Addrs: []string{"/ip4/127.0.0.1/tcp/7400"}}},
 		Limits:      ledger.DefaultLimits(),
 	}
 	return c

@@ -476,7 +476,7 @@ func TestOtherRequests(t *testing.T) {
 	}
 	for i, seq := range []uint64{1, 666} {
 		c := genesis()
-		c.Seq = seq
+		c.Seq, c.Validators[0].HostKey = seq, ledger.HostKey{0: 2, 32: 1} // a point of the curve
 		u := &ledger.Update{ChainID: n.exec.chain, Config: c}
 		b = n.block()
 		b.Requests = [][]byte{u.Encode()}

@@ -7,23 +7,30 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ethereum/go-ethereum/crypto"
 )
 
 // Bounds of a config.
 const (
 	MaxConfigBytes = 128 << 10 // encoded
 	MaxMembers     = 256
+	MaxAdmins      = 2048 // of all members together: executing an update writes each old and new key
 	MaxValidators  = 128
 )
+
+// Protocol is the newest protocol version that this program executes. A config
+// that names a later one needs a later program.
+const Protocol = 1
 
 // Config is the ordering-level configuration: who belongs, who orders, with
 // which keys, addresses and limits. It changes only by an Update, alone in its
 // block. The genesis config names the network: its hash is the chain id.
 type Config struct {
 	Domain      string      `json:"-"`
-	Network     string      `json:"network"` // a name for people
-	Seq         uint64      `json:"seq"`     // 0 at genesis, +1 per update
-	Protocol    uint64      `json:"protocol"`
+	Network     string      `json:"network"`     // a name for people
+	Seq         uint64      `json:"seq"`         // 0 at genesis, +1 per update
+	Protocol    uint64      `json:"protocol"`    // 1 to Protocol; never falls
 	GenesisTime uint64      `json:"genesisTime"` // Unix ms; the time of block 0
 	Members     []Member    `json:"members"`     // ascending by ID
 	Validators  []Validator `json:"validators"`  // ascending by ID
@@ -32,8 +39,8 @@ type Config struct {
 
 // Member is an organisation.
 type Member struct {
-	ID     string    `json:"id"`     // name of [A-Za-z0-9._-], at most MaxNameBytes
-	Name   string    `json:"name"`   // for people
+	ID     string    `json:"id"`     // name of [A-Za-z0-9._-] that begins with a letter or digit, at most MaxNameBytes
+	Name   string    `json:"name"`   // for people; no control characters
 	Roles  []string  `json:"roles"`  // DATA_PROVIDER, DATA_CONSUMER, CREDIT_REPORTING_AGENCY, AUDITOR; ascending
 	Admins []Address `json:"admins"` // keys that approve config updates and register the member's clients; ascending
 }
@@ -121,10 +128,18 @@ func (c *Config) Check() error {
 	if n := len(c.Validators); n == 0 || n > MaxValidators {
 		return fmt.Errorf("config: %d validators, want 1 to %d", n, MaxValidators)
 	}
+	if c.Protocol == 0 || c.Protocol > Protocol {
+		return fmt.Errorf("config: protocol version %d, this program knows 1 to %d: update the program of this node first", c.Protocol, Protocol)
+	}
+	admins := 0
 	for i := range c.Members {
 		if err := c.checkMember(i); err != nil {
 			return fmt.Errorf("config: member %q: %w", c.Members[i].ID, err)
 		}
+		admins += len(c.Members[i].Admins)
+	}
+	if admins > MaxAdmins {
+		return fmt.Errorf("config: %d admin keys of all members together, at most %d", admins, MaxAdmins)
 	}
 	for i := range c.Validators {
 		if err := c.checkValidator(i); err != nil {
@@ -141,11 +156,17 @@ func (c *Config) checkMember(i int) error {
 	if err := checkName("id", m.ID); err != nil {
 		return err
 	}
+	if strings.IndexByte("._-", m.ID[0]) >= 0 {
+		return fmt.Errorf("id begins with %q, want a letter or digit", m.ID[0])
+	}
 	if i > 0 && c.Members[i-1].ID >= m.ID {
 		return fmt.Errorf("ids must ascend without repeats, %q comes after %q", m.ID, c.Members[i-1].ID)
 	}
 	if len(m.Name) == 0 || len(m.Name) > 128 || !utf8.ValidString(m.Name) {
 		return fmt.Errorf("name has %d bytes, want 1 to 128 of UTF-8", len(m.Name))
+	}
+	if !printable(m.Name) {
+		return fmt.Errorf("name has a control character")
 	}
 	for j, r := range m.Roles {
 		if !slices.Contains(memberRoles, r) {
@@ -157,6 +178,9 @@ func (c *Config) checkMember(i int) error {
 	}
 	if len(m.Admins) == 0 || len(m.Admins) > 16 {
 		return fmt.Errorf("%d admin keys, want 1 to 16", len(m.Admins))
+	}
+	if m.Admins[0] == (Address{}) {
+		return fmt.Errorf("an admin key is zero, which nobody has")
 	}
 	for j := 1; j < len(m.Admins); j++ {
 		if bytes.Compare(m.Admins[j-1][:], m.Admins[j][:]) >= 0 {
@@ -180,7 +204,7 @@ func (c *Config) checkValidator(i int) error {
 	if v.VoteKey == (Address{}) {
 		return fmt.Errorf("vote key is missing")
 	}
-	if v.HostKey[0] != 2 && v.HostKey[0] != 3 {
+	if _, err := crypto.DecompressPubkey(v.HostKey[:]); err != nil {
 		return fmt.Errorf("host key is not a compressed secp256k1 public key")
 	}
 	if len(v.Addrs) == 0 || len(v.Addrs) > 4 {
@@ -190,6 +214,9 @@ func (c *Config) checkValidator(i int) error {
 		if len(a) == 0 || len(a) > 256 || !utf8.ValidString(a) {
 			return fmt.Errorf("an address has %d bytes, want 1 to 256 of UTF-8", len(a))
 		}
+		if a[0] != '/' || !printable(a) {
+			return fmt.Errorf("address %.64q is no multiaddress such as /ip4/10.0.0.7/tcp/7400", a)
+		}
 	}
 	for j := range i {
 		if o := &c.Validators[j]; o.VoteKey == v.VoteKey || o.HostKey == v.HostKey {
@@ -197,6 +224,11 @@ func (c *Config) checkValidator(i int) error {
 		}
 	}
 	return nil
+}
+
+// printable reports that s has no control characters.
+func printable(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
 func (l Limits) check() error {

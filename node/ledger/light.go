@@ -30,11 +30,27 @@ func DecodeConfigProof(b []byte) (*ConfigProof, error) {
 
 // LightClient checks headers from genesis on, trusting no node. It needs every
 // config block in order and pins the highest it has seen, so that validators
-// who left cannot lead it back.
+// who left cannot lead it back. It keeps the validators of every config that it
+// has proven, so that headers from their time still verify.
 type LightClient struct {
 	chain  Hash
 	config *Config
-	height Height // of the block that set config
+	terms  []term // by config sequence
+}
+
+// term is the time of a config. Headers above height and up to that of the next
+// term were voted by its validators.
+type term struct {
+	height Height  // of the block that set the config; 0 for genesis
+	voters *Config // sequence and validators alone
+}
+
+func newTerm(c *Config, h Height) term {
+	t := term{height: h, voters: &Config{Seq: c.Seq}}
+	for _, v := range c.Validators {
+		t.voters.Validators = append(t.voters.Validators, Validator{ID: v.ID, VoteKey: v.VoteKey})
+	}
+	return t
 }
 
 // NewLightClient trusts the genesis config and nothing else.
@@ -45,7 +61,7 @@ func NewLightClient(genesis *Config) (*LightClient, error) {
 	if err := genesis.Check(); err != nil {
 		return nil, fmt.Errorf("light client: %w", err)
 	}
-	return &LightClient{chain: genesis.Hash(), config: genesis}, nil
+	return &LightClient{chain: genesis.Hash(), config: genesis, terms: []term{newTerm(genesis, 0)}}, nil
 }
 
 // ChainID returns the chain the client follows.
@@ -54,12 +70,15 @@ func (l *LightClient) ChainID() Hash { return l.chain }
 // Config returns the newest config proven so far.
 func (l *LightClient) Config() *Config { return l.config }
 
+// Height returns the height of the block that set the newest config.
+func (l *LightClient) Height() Height { return l.terms[len(l.terms)-1].height }
+
 // Advance takes the next config block. A quorum of the old validators and
 // admins of more than two thirds of the members must have signed.
 func (l *LightClient) Advance(p *ConfigProof) error {
 	h := &p.Header.Header
-	if h.Height <= l.height {
-		return fmt.Errorf("config block %d is not above the pinned one at height %d", h.Height, l.height)
+	if h.Height <= l.Height() {
+		return fmt.Errorf("config block %d is not above the pinned one at height %d", h.Height, l.Height())
 	}
 	if err := l.Verify(&p.Header); err != nil {
 		return err
@@ -77,21 +96,31 @@ func (l *LightClient) Advance(p *ConfigProof) error {
 	if u.Config.ValidatorsHash() != h.NextValidatorsHash {
 		return fmt.Errorf("config block %d names other next validators than its update", h.Height)
 	}
-	l.config, l.height = u.Config, h.Height
+	l.config = u.Config
+	l.terms = append(l.terms, newTerm(u.Config, h.Height))
 	return nil
 }
 
-// Verify reports why c is not final under the newest config. Genesis has no
-// certificate: compare its hash with Genesis(config).
+// Verify reports why c is not final: it was voted by a quorum of the validators
+// of its config, at a height of that config's time. A header of an earlier
+// config says what held then; whoever wants what holds now asks for one above
+// Height. Genesis has no certificate: compare its hash with Genesis(config).
 func (l *LightClient) Verify(c *CertifiedHeader) error {
-	if c.Header.ChainID != l.chain {
-		return fmt.Errorf("header %d: %w", c.Header.Height, ErrWrongChain)
+	h := &c.Header
+	if h.ChainID != l.chain {
+		return fmt.Errorf("header %d: %w", h.Height, ErrWrongChain)
 	}
-	if c.Header.ConfigSeq > l.config.Seq {
-		return fmt.Errorf("header %d was voted under config %d, this client knows config %d: fetch the config blocks between", c.Header.Height, c.Header.ConfigSeq, l.config.Seq)
+	if h.ConfigSeq > l.config.Seq {
+		return fmt.Errorf("header %d was voted under config %d, this client knows config %d: fetch the config blocks between", h.Height, h.ConfigSeq, l.config.Seq)
 	}
-	if c.Header.ConfigSeq == l.config.Seq && c.Header.Height <= l.height {
-		return fmt.Errorf("header %d was voted under config %d, which was set at height %d", c.Header.Height, l.config.Seq, l.height)
+	t := &l.terms[h.ConfigSeq]
+	if h.Height <= t.height {
+		return fmt.Errorf("header %d was voted under config %d, which was set at height %d", h.Height, h.ConfigSeq, t.height)
 	}
-	return l.config.VerifyCertificate(&c.Header, &c.Certificate)
+	if h.ConfigSeq < l.config.Seq {
+		if last := l.terms[h.ConfigSeq+1].height; h.Height > last {
+			return fmt.Errorf("header %d was voted under config %d, whose time ended with height %d", h.Height, h.ConfigSeq, last)
+		}
+	}
+	return t.voters.VerifyCertificate(h, &c.Certificate)
 }

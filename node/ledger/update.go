@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -72,15 +73,21 @@ func DecodeUpdate(b []byte) (*Update, error) {
 	return &Update{ChainID: r.Body.ChainID, Config: c, Approvals: r.Approvals}, nil
 }
 
+// ErrStaleUpdate means that another config is in force than the one that the
+// update was made for.
+var ErrStaleUpdate = errors.New("does not follow config")
+
 // Verify reports why u may not follow the config current of chain.
 func (u *Update) Verify(chain Hash, current *Config) error {
 	switch {
 	case u.ChainID != chain:
 		return fmt.Errorf("config update: %w", ErrWrongChain)
 	case u.Config.Seq != current.Seq+1:
-		return fmt.Errorf("config update %d does not follow config %d: propose it anew on the config in force", u.Config.Seq, current.Seq)
+		return fmt.Errorf("config update %d %w %d: propose it anew on the config in force", u.Config.Seq, ErrStaleUpdate, current.Seq)
 	case u.Config.Network != current.Network || u.Config.GenesisTime != current.GenesisTime:
 		return fmt.Errorf("config update %d changes the network's name or genesis time, which are fixed", u.Config.Seq)
+	case u.Config.Protocol < current.Protocol:
+		return fmt.Errorf("config update %d sets protocol version %d, in force is %d: the protocol version never falls", u.Config.Seq, u.Config.Protocol, current.Protocol)
 	}
 	if err := u.Config.Check(); err != nil {
 		return fmt.Errorf("config update %d: %w", u.Config.Seq, err)
@@ -88,6 +95,9 @@ func (u *Update) Verify(chain Hash, current *Config) error {
 	for _, v := range u.Config.Validators {
 		if old := current.Validator(v.ID); old != nil && old.VoteKey != v.VoteKey {
 			return fmt.Errorf("config update %d gives validator %d another vote key: remove it and add one with a new id", u.Config.Seq, v.ID)
+		}
+		if old := current.ValidatorByVoteKey(v.VoteKey); old != nil && old.ID != v.ID {
+			return fmt.Errorf("config update %d gives the vote key of validator %d to validator %d: a new id needs a vote key that has never voted", u.Config.Seq, old.ID, v.ID)
 		}
 	}
 	digest := u.ApprovalDigest()

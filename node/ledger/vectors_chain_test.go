@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/assent-network/assent/node/ledger"
@@ -40,16 +41,26 @@ var badConfigs = []struct {
 	{"an admin twice", func(c *ledger.Config) {
 		c.Members[0].Admins = append(c.Members[0].Admins, c.Members[0].Admins[0])
 	}, "admin keys must ascend"},
+	{"an id that begins with a dot", func(c *ledger.Config) { c.Members[0].ID = ".member" }, "want a letter or digit"},
+	{"an id that begins with a dash", func(c *ledger.Config) { c.Members[0].ID = "-member" }, "want a letter or digit"},
+	{"a name of two lines", func(c *ledger.Config) { c.Members[0].Name = "a\nb" }, "control character"},
+	{"an admin key of zero", func(c *ledger.Config) { c.Members[0].Admins[0] = ledger.Address{} }, "which nobody has"},
+	{"too many admin keys together", func(c *ledger.Config) { *c = *largeConfig(ledger.MaxAdmins + 1) }, "2049 admin keys"},
+	{"no protocol version", func(c *ledger.Config) { c.Protocol = 0 }, "protocol version 0"},
+	{"a protocol version to come", func(c *ledger.Config) { c.Protocol = ledger.Protocol + 1 }, "update the program"},
 	{"validator 0", func(c *ledger.Config) { c.Validators[0].ID = 0 }, "1 to 65535"},
 	{"validator 65536", func(c *ledger.Config) { c.Validators[3].ID = 65536 }, "1 to 65535"},
 	{"validators out of order", func(c *ledger.Config) { c.Validators[1].ID = 1 }, "must ascend"},
 	{"a validator of no member", func(c *ledger.Config) { c.Validators[0].Member = "nobody" }, "is not in the config"},
 	{"a validator without vote key", func(c *ledger.Config) { c.Validators[0].VoteKey = ledger.Address{} }, "vote key is missing"},
 	{"a host key that is not compressed", func(c *ledger.Config) { c.Validators[0].HostKey[0] = 4 }, "host key"},
+	{"a host key that is no point of the curve", func(c *ledger.Config) { c.Validators[0].HostKey = ledger.HostKey{0: 2, 32: 5} }, "host key"},
 	{"a shared vote key", func(c *ledger.Config) { c.Validators[1].VoteKey = c.Validators[0].VoteKey }, "shares a key"},
 	{"a shared host key", func(c *ledger.Config) { c.Validators[1].HostKey = c.Validators[0].HostKey }, "shares a key"},
 	{"no address", func(c *ledger.Config) { c.Validators[0].Addrs = nil }, "0 addresses"},
-	{"five addresses", func(c *ledger.Config) { c.Validators[0].Addrs = []string{"a", "b", "c", "d", "e"} }, "5 addresses"},
+	{"five addresses", func(c *ledger.Config) { c.Validators[0].Addrs = []string{"/a", "/b", "/c", "/d", "/e"} }, "5 addresses"},
+	{"an address that is no multiaddress", func(c *ledger.Config) { c.Validators[0].Addrs = []string{"10.0.0.7:7400"} }, "no multiaddress"},
+	{"an address of two lines", func(c *ledger.Config) { c.Validators[0].Addrs = []string{"/ip4/10.0.0.7\n"} }, "no multiaddress"},
 	{"an empty address", func(c *ledger.Config) { c.Validators[0].Addrs = []string{""} }, "0 bytes"},
 	{"requests of no size", func(c *ledger.Config) { c.Limits.MaxRequestBytes = 4095 }, "maxRequestBytes"},
 	{"blocks smaller than a request", func(c *ledger.Config) { c.Limits.MaxBlockBytes = c.Limits.MaxRequestBytes - 1 }, "maxBlockBytes"},
@@ -59,6 +70,28 @@ var badConfigs = []struct {
 	{"no execution lag", func(c *ledger.Config) { c.Limits.MaxExecLag = 0 }, "maxExecLag"},
 	{"too long an execution lag", func(c *ledger.Config) { c.Limits.MaxExecLag = 65 }, "maxExecLag"},
 	{"too many observers", func(c *ledger.Config) { c.Limits.ObserversPerMember = 65 }, "observersPerMember"},
+}
+
+// largeConfig has as many members as there may be, with n admin keys together.
+func largeConfig(n int) *ledger.Config {
+	c := ledgertest.Config(ledger.MaxMembers)
+	c.Validators = c.Validators[:4]
+	for i := range c.Members {
+		m := &c.Members[i]
+		m.ID = fmt.Sprintf("member-%03d", i)
+		if i < len(c.Validators) {
+			c.Validators[i].Member = m.ID
+		}
+		share := n / len(c.Members)
+		if i < n%len(c.Members) {
+			share++
+		}
+		m.Admins = make([]ledger.Address, share)
+		for j := range m.Admins {
+			m.Admins[j] = ledger.Address{0: byte(j + 1), 18: byte(i >> 8), 19: byte(i)}
+		}
+	}
+	return c
 }
 
 func TestVectorsOfConfigs(t *testing.T) {
@@ -130,6 +163,7 @@ func badUpdates(c *ledger.Config) []struct {
 		{"another vote key of a validator", ledgertest.Update(chain, c, func(c *ledger.Config) {
 			c.Validators[0].VoteKey = ledgertest.VoteKey(9).Address()
 		}), "new id"},
+		{"another id of a vote key", ledgertest.Update(chain, c, func(c *ledger.Config) { c.Validators[3].ID = 9 }), "gives the vote key of validator 4 to validator 9"},
 	}
 }
 

@@ -297,6 +297,14 @@ func configProof(c *ledgertest.Chain, h int) *ledger.ConfigProof {
 	return &ledger.ConfigProof{Header: *certified(c, h), Update: c.Blocks[h].Requests[0]}
 }
 
+// late is the header at h as the validators of the genesis config would sign it
+// after their time.
+func late(c *ledgertest.Chain, h int) *ledger.CertifiedHeader {
+	header := c.Blocks[h].Header
+	header.ConfigSeq, header.ValidatorsHash = 0, c.Genesis.ValidatorsHash()
+	return &ledger.CertifiedHeader{Header: header, Certificate: *ledgertest.Certify(c.Genesis, &header)}
+}
+
 func TestVectorsOfTheLightClient(t *testing.T) {
 	c := lightChain()
 	v := lightVectors{
@@ -309,9 +317,13 @@ func TestVectorsOfTheLightClient(t *testing.T) {
 			{Name: "the first config block", Proof: configProof(c, 3).Encode()},
 			{Name: "the first config block again", Proof: configProof(c, 3).Encode(), Refused: true},
 			{Name: "header 5 under the second config", Header: certified(c, 5).Encode()},
-			{Name: "header 2, of a config that is over", Header: certified(c, 2).Encode(), Refused: true},
+			{Name: "header 2, from the time of the first config", Header: certified(c, 2).Encode()},
+			{Name: "header 3, the last of the first config's time", Header: certified(c, 3).Encode()},
+			{Name: "header 7, as validators that left would vote it", Header: late(c, 7).Encode(), Refused: true},
 			{Name: "the second config block", Proof: configProof(c, 6).Encode()},
 			{Name: "header 8 under the third config", Header: certified(c, 8).Encode()},
+			{Name: "header 4, from the time of the second config", Header: certified(c, 4).Encode()},
+			{Name: "header 7 under the first config, whose time is over", Header: late(c, 7).Encode(), Refused: true},
 		},
 	}
 	checkVectors(t, "light", &v)

@@ -159,7 +159,7 @@ func TestAppendRefusesWhatDoesNotContinueTheLedger(t *testing.T) {
 	other := *c.Blocks[2]
 	other.Header.Time++
 	update := func(members ...string) *ledger.Block {
-		u := ledgertest.Update(c.ChainID(), c.Config, func(c *ledger.Config) { c.Protocol++ }, members...)
+		u := ledgertest.Update(c.ChainID(), c.Config, func(c *ledger.Config) { c.Limits.MaxExecLag-- }, members...)
 		return c.Block(u.Encode())
 	}
 	tests := []struct {

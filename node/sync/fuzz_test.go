@@ -12,7 +12,7 @@ import (
 func seeds(t testing.TB) [][]byte {
 	t.Helper()
 	c := ledgertest.NewChain(ledgertest.Config(1)).Grow(2)
-	c.Reconfigure(func(c *ledger.Config) { c.Protocol++ })
+	c.Reconfigure(func(c *ledger.Config) { c.Limits.MaxExecLag-- })
 	s := newStore(t, c, 3)
 	h := serve(t, s, 1, tipOf(s))
 	out := [][]byte{
