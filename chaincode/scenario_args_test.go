@@ -83,6 +83,7 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 	case "ApplyConfig":
 		c := config()
 		c.ConfigSeq = s.number(o.get("seq", "1"))
+		o.set("config", func(v string) { c.ConfigHash = record.ConfigHash(s.proposed[v]) })
 		o.set("chain", func(v string) { c.ChainID = hashOf(v) })
 		o.set("drop", func(v string) {
 			for i := range c.Members {
@@ -132,6 +133,8 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 		return []string{o.get("node", "")}
 	case "RevokeDataKey":
 		return []string{o.get("id", "")}
+	case "Propose", "Approve", "Withdraw", "GetProposal", "GetProposedConfig", "ListProposals":
+		return s.proposalArgs(function, o)
 	case "GetClient":
 		return []string{o.get("org", ""), record.FormatAddress(addressOf(o.get("key", "")))}
 	}

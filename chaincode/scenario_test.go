@@ -48,7 +48,7 @@ func replay(t *testing.T, file string, met map[record.Code]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scenario{world: newWorld(t), ids: map[string]record.Hash{}, met: met}
+	s := &scenario{world: newWorld(t), ids: map[string]record.Hash{}, proposed: map[string][]byte{}, met: met}
 	var out strings.Builder
 	for _, block := range strings.Split(strings.TrimSpace(string(data)), "\n\n") {
 		script, _, _ := strings.Cut(block, "\n----")
@@ -73,8 +73,9 @@ func replay(t *testing.T, file string, met map[record.Code]bool) {
 
 type scenario struct {
 	*world
-	ids map[string]record.Hash // label of a call → its transaction id
-	met map[record.Code]bool
+	ids      map[string]record.Hash // label of a call → its transaction id
+	proposed map[string][]byte      // name → proposed config
+	met      map[record.Code]bool
 }
 
 // run makes the calls of one block and returns what came of them.

@@ -56,6 +56,9 @@ func (*Contract) ApplyConfig(ctx *call.Context, configJSON string) (string, erro
 			}
 		}
 	}
+	if err := closeProposal(ctx, next, now); err != nil {
+		return "", err
+	}
 	return ctx.Publish(record.ConfigKey, EventConfig, next)
 }
 

@@ -1,12 +1,16 @@
 // Package membership is the contract that keeps who takes part: members and
 // their admin keys as the ordering config names them, the client keys and roles
-// an admin gives out, node endpoints and HPKE data keys.
+// an admin gives out, node endpoints and HPKE data keys, suspensions by an
+// authority, and the configs that members propose and approve.
 //
 // It promises that a member's keys change only by that member's admin or by the
 // ordering config, that a key is refused from the block time its revocation
-// names, and that a member registers no more observers than the config allows.
+// names, that a member registers no more observers than the config allows, and
+// that each approval of a proposed config is by an admin key of its member over
+// that config on this network.
 //
-// It leaves the ordering config itself, and who signs it, to the node.
+// It leaves to the node to take an approved config over, and to whoever approves
+// to look whether the network it makes will work.
 package membership
 
 import (
@@ -38,7 +42,8 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetConfig", "GetMember", "ListMembers", "GetClient", "ListClients", "GetNode", "ListNodes", "ListDataKeys"}
+	return []string{"GetConfig", "GetMember", "ListMembers", "GetClient", "ListClients", "GetNode", "ListNodes", "ListDataKeys",
+		"GetProposal", "GetProposedConfig", "ListProposals"}
 }
 
 // RegisterClient registers a key for the caller's member. Argument:

@@ -34,6 +34,9 @@ const (
 	CodeConsentUnknown   Code = "CONSENT_UNKNOWN"
 	CodeMemberSuspended  Code = "MEMBER_SUSPENDED"  // by an authority
 	CodeKeyNotYetValid   Code = "KEY_NOT_YET_VALID" // registered for later
+	CodeProposalStale    Code = "PROPOSAL_STALE"    // made for a config that is no longer in force
+	CodeDowngrade        Code = "PROTOCOL_DOWNGRADE"
+	CodeDuplicateKey     Code = "DUPLICATE_KEY" // two validators of a config share a key
 
 	// Decisions on an access request. Some also refuse a consent that could
 	// never be used.
@@ -63,7 +66,7 @@ var codes = []Code{
 	CodePermit, CodeConsentNotAuthorised, CodeConsentRejected, CodeConsentRevoked, CodeConsentExpired, CodeNotYetValid,
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
-	CodeMemberSuspended, CodeKeyNotYetValid,
+	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey,
 }
 
 // decisionCodes are the codes an access request can be decided with.

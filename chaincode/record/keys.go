@@ -60,7 +60,23 @@ func ClientKey(org OrgID, key Address) string {
 func NodeKey(org OrgID, id NodeID) string       { return "membership/node/" + string(org) + "/" + string(id) }
 func DataKeyKey(org OrgID, id DataKeyID) string { return DataKeyPrefix(org) + string(id) }
 
-func MemberPrefix() string           { return "membership/member/" }
+func MemberPrefix() string { return "membership/member/" }
+
+// ProposalPrefix begins the keys of proposals.
+const ProposalPrefix = "membership/proposal/"
+
+func ProposalKey(configHash Hash) string       { return ProposalPrefix + configHash.Hex() }
+func ProposedConfigKey(configHash Hash) string { return "membership/log/config/" + configHash.Hex() }
+func ProposalCountKey(org OrgID) string        { return "membership/proposals/" + string(org) }
+
+// ProposalIndex lists the proposals for a sequence.
+func ProposalIndex(seq uint64, configHash Hash) string {
+	return ProposalIndexPrefix(seq) + configHash.Hex()
+}
+func ProposalIndexPrefix(seq uint64) string {
+	return "membership/ix/proposal/" + strconv.FormatUint(seq, 10) + "/"
+}
+
 func ClientPrefix(org OrgID) string  { return "membership/client/" + string(org) + "/" }
 func NodePrefix() string             { return "membership/node/" }
 func DataKeyPrefix(org OrgID) string { return "membership/datakey/" + string(org) + "/" }

@@ -21,6 +21,7 @@ const DefaultObserversPerMember = 4
 // node hands it over at genesis and at each config block.
 type OrderingConfig struct {
 	ChainID            Hash
+	ConfigHash         Hash // of the ordering config's bytes; zero: not told
 	ConfigSeq          uint64
 	Members            []ConfigMember // strictly ascending by OrgID
 	ObserversPerMember uint64         // 0: DefaultObserversPerMember
@@ -37,6 +38,7 @@ type ConfigMember struct {
 
 func (v *OrderingConfig) fields(c *codec) {
 	hash(c, "chainId", &v.ChainID)
+	optHash(c, "configHash", &v.ConfigHash)
 	number(c, "configSeq", &v.ConfigSeq)
 	objects(c, "members", &v.Members, maxMembers)
 	optNumber(c, "observersPerMember", &v.ObserversPerMember)

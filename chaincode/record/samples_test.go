@@ -119,6 +119,14 @@ func sampleNode() *Node {
 	}
 }
 
+func sampleProposal() *Proposal {
+	return &Proposal{
+		AppliedAt: 5, Approvals: []Approval{{Admin: sampleAddress(1), At: 3, OrgID: "bank-a", Signature: sampleBlob(65)}},
+		ConfigHash: sampleHash(2), ConfigSeq: 2, Needed: 3, ProposedAt: 2, ProposedBy: sampleAddress(1), Proposer: "bank-a",
+		Status: ProposalApplied, Summary: []string{"adds Bank B", "新增成员"}, WithdrawnAt: 4,
+	}
+}
+
 func sampleDataKey() *DataKey {
 	return &DataKey{
 		DataKeySpec: DataKeySpec{KeyID: "2026-1", PublicKey: sampleBlob(32), Suite: SuiteX25519, ValidFrom: 1, ValidUntil: 9},
@@ -155,7 +163,7 @@ func fixtures() []fixture {
 	configMember := ConfigMember{AdminKeys: []Address{{1}, {2}}, OrgID: "bank-a", Roles: []MemberRole{DataProvider}, Title: "Bank A"}
 	return []fixture{
 		kind("creator", NewCreator("bank-a", sampleAddress(1))),
-		kind("config", &OrderingConfig{ChainID: sampleHash(1), ConfigSeq: 1, Members: []ConfigMember{configMember}, ObserversPerMember: 4, ProtocolVersion: 1}),
+		kind("config", &OrderingConfig{ChainID: sampleHash(1), ConfigHash: sampleHash(2), ConfigSeq: 1, Members: []ConfigMember{configMember}, ObserversPerMember: 4, ProtocolVersion: 1}),
 		kind("configMember", &configMember),
 		kind("suspension", suspension),
 		kind("member", member),
@@ -196,6 +204,13 @@ func fixtures() []fixture {
 		kind("contact", &sampleSealed().Contacts[0]),
 		kind("endorsement", sampleSealed().Endorsement),
 		kind("answerBody", sampleAnswer()),
+		kind("proposalSpec", &ProposalSpec{Admin: sampleAddress(1), Config: []byte{0xf8, 0xff, 0x3f}, Signature: sampleBlob(65), Summary: []string{"adds Bank B"}}),
+		kind("approvalSpec", &ApprovalSpec{Admin: sampleAddress(1), ConfigHash: sampleHash(2), Signature: sampleBlob(65)}),
+		kind("approval", &sampleProposal().Approvals[0]),
+		kind("proposal", sampleProposal()),
+		kind("proposedConfig", &ProposedConfig{Config: []byte{0xf8, 0xff, 0x3f}}),
+		kind("proposalCount", &ProposalCount{ConfigSeq: 2, OrgID: "bank-a", Proposals: 1}),
+		kind("proposalPage", &ProposalPage{Bookmark: "b", Proposals: []Proposal{*sampleProposal()}}),
 		kind("memberList", &MemberList{Members: []Member{*member}}),
 		kind("clientList", &ClientList{Clients: []Client{*client}}),
 		kind("nodeList", &NodeList{Nodes: []Node{*sampleNode()}}),

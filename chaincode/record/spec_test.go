@@ -35,6 +35,8 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	add(asStrings(dataClasses))
 	add(asStrings(columnTypes))
 	add(asStrings(suspensionReasons))
+	add(asStrings(proposalStatuses))
+	want = append(want, DomainApproval)
 	for _, w := range want {
 		if !words[w] {
 			t.Errorf("SPEC.md does not name %q", w)

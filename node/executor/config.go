@@ -47,7 +47,7 @@ func (e *Executor) applyConfig(b *state.Block, r *Result, id ledger.Hash, index 
 // not how the network orders.
 func orderingConfig(chain ledger.Hash, c *ledger.Config) *record.OrderingConfig {
 	out := &record.OrderingConfig{
-		ChainID: chain, ConfigSeq: c.Seq,
+		ChainID: chain, ConfigHash: c.Hash(), ConfigSeq: c.Seq,
 		ObserversPerMember: c.Limits.ObserversPerMember, ProtocolVersion: c.Protocol,
 	}
 	for _, m := range c.Members {
