@@ -77,28 +77,37 @@ func DecodeUpdate(b []byte) (*Update, error) {
 // update was made for.
 var ErrStaleUpdate = errors.New("does not follow config")
 
-// Verify reports why u may not follow the config current of chain.
-func (u *Update) Verify(chain Hash, current *Config) error {
+// Follows reports why next may not follow current, whoever approves it.
+func (next *Config) Follows(current *Config) error {
 	switch {
-	case u.ChainID != chain:
-		return fmt.Errorf("config update: %w", ErrWrongChain)
-	case u.Config.Seq != current.Seq+1:
-		return fmt.Errorf("config update %d %w %d: propose it anew on the config in force", u.Config.Seq, ErrStaleUpdate, current.Seq)
-	case u.Config.Network != current.Network || u.Config.GenesisTime != current.GenesisTime:
-		return fmt.Errorf("config update %d changes the network's name or genesis time, which are fixed", u.Config.Seq)
-	case u.Config.Protocol < current.Protocol:
-		return fmt.Errorf("config update %d sets protocol version %d, in force is %d: the protocol version never falls", u.Config.Seq, u.Config.Protocol, current.Protocol)
+	case next.Seq != current.Seq+1:
+		return fmt.Errorf("config update %d %w %d: propose it anew on the config in force", next.Seq, ErrStaleUpdate, current.Seq)
+	case next.Network != current.Network || next.GenesisTime != current.GenesisTime:
+		return fmt.Errorf("config update %d changes the network's name or genesis time, which are fixed", next.Seq)
+	case next.Protocol < current.Protocol:
+		return fmt.Errorf("config update %d sets protocol version %d, in force is %d: the protocol version never falls", next.Seq, next.Protocol, current.Protocol)
 	}
-	if err := u.Config.Check(); err != nil {
-		return fmt.Errorf("config update %d: %w", u.Config.Seq, err)
+	if err := next.Check(); err != nil {
+		return fmt.Errorf("config update %d: %w", next.Seq, err)
 	}
-	for _, v := range u.Config.Validators {
+	for _, v := range next.Validators {
 		if old := current.Validator(v.ID); old != nil && old.VoteKey != v.VoteKey {
-			return fmt.Errorf("config update %d gives validator %d another vote key: remove it and add one with a new id", u.Config.Seq, v.ID)
+			return fmt.Errorf("config update %d gives validator %d another vote key: remove it and add one with a new id", next.Seq, v.ID)
 		}
 		if old := current.ValidatorByVoteKey(v.VoteKey); old != nil && old.ID != v.ID {
-			return fmt.Errorf("config update %d gives the vote key of validator %d to validator %d: a new id needs a vote key that has never voted", u.Config.Seq, old.ID, v.ID)
+			return fmt.Errorf("config update %d gives the vote key of validator %d to validator %d: a new id needs a vote key that has never voted", next.Seq, old.ID, v.ID)
 		}
+	}
+	return nil
+}
+
+// Verify reports why u may not follow the config current of chain.
+func (u *Update) Verify(chain Hash, current *Config) error {
+	if u.ChainID != chain {
+		return fmt.Errorf("config update: %w", ErrWrongChain)
+	}
+	if err := u.Config.Follows(current); err != nil {
+		return err
 	}
 	digest := u.ApprovalDigest()
 	for i, a := range u.Approvals {

@@ -124,19 +124,26 @@ func vote(id uint64) ledger.KeySigner { return Signer(fmt.Sprintf("vote %d", id)
 
 // found makes block 0 and puts the members into the state.
 func (n *Network) found() {
-	for _, m := range n.Genesis.Members {
+	n.enter(n.Genesis)
+	n.blocks = []*block{{Block: *ledger.Genesis(n.Genesis)}}
+	n.executed()
+}
+
+// enter puts a config's members and admins into the state.
+func (n *Network) enter(c *ledger.Config) {
+	for _, m := range c.Members {
 		var roles []record.MemberRole
 		for _, r := range m.Roles {
 			roles = append(roles, record.MemberRole(r))
 		}
 		org := record.OrgID(m.ID)
 		n.rows[record.MemberKey(org)] = must(&record.Member{Active: true, OrgID: org, Roles: roles, Title: m.Name})
-		n.rows[record.ClientKey(org, m.Admins[0])] = must(&record.Client{
-			Address: m.Admins[0], OrgID: org, RegisteredAt: int64(n.Genesis.GenesisTime), Roles: []record.ClientRole{record.RoleAdmin},
-		})
+		for _, key := range m.Admins {
+			n.rows[record.ClientKey(org, key)] = must(&record.Client{
+				Address: key, OrgID: org, RegisteredAt: int64(n.Genesis.GenesisTime), Roles: []record.ClientRole{record.RoleAdmin},
+			})
+		}
 	}
-	n.blocks = []*block{{Block: *ledger.Genesis(n.Genesis)}}
-	n.executed()
 }
 
 func must(r record.Record) []byte {
@@ -180,10 +187,20 @@ func (n *Network) append(reqs [][]byte, next *ledger.Config, events []event) *bl
 		ReceiptsRoot: logRoot(n.log[:last.log]), ReceiptsSize: uint64(last.log),
 	}
 	h.Domain = n.blocks[0].Header.Domain
-	b := &block{Block: ledger.Block{Header: h, Requests: reqs, Meta: []byte{}}, cert: *Certify(&h, 1, 2, 3), events: events}
+	b := &block{Block: ledger.Block{Header: h, Requests: reqs, Meta: []byte{}}, cert: *Certify(&h, quorum(n.config)...), events: events}
 	n.blocks = append(n.blocks, b)
 	n.config = next
 	return b
+}
+
+// quorum are the validators that sign: the first that suffice. The key of each
+// belongs to the name "vote <id>".
+func quorum(c *ledger.Config) []uint64 {
+	var ids []uint64
+	for _, v := range c.Validators[:ledger.Quorum(len(c.Validators))] {
+		ids = append(ids, v.ID)
+	}
+	return ids
 }
 
 func (n *Network) nextTime() uint64 {
@@ -272,6 +289,9 @@ func (n *Network) finish(t *tx, c *call, raw []byte, code record.Code) {
 	n.txs[c.txID] = t
 	n.executed()
 	n.seal()
+	if c.approved != nil {
+		n.reconfigure(c.approved)
+	}
 	if c.permitted != nil {
 		n.work.Go(func() { n.provide(c.permitted, t.height) })
 	}
@@ -291,10 +311,25 @@ func (n *Network) Idle(blocks int) {
 func (n *Network) Reconfigure(change func(*ledger.Config), members ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	u := n.update(change, members...)
+	n.reconfigure(n.update(change, members...))
+}
+
+// reconfigure puts a config update into a block and its effects on members and
+// proposals into the state.
+func (n *Network) reconfigure(u *ledger.Update) {
 	b := n.append([][]byte{u.Encode()}, u.Config, nil)
 	p := &ledger.ConfigProof{Header: ledger.CertifiedHeader{Header: b.Header, Certificate: b.cert}, Update: u.Encode()}
 	n.configs = append(n.configs, p.Encode())
+	n.enter(u.Config)
+	key := record.ProposalKey(u.Config.Hash())
+	if row, ok := n.rows[key]; ok {
+		v, err := record.Load[record.Proposal](row)
+		if err != nil {
+			panic(err)
+		}
+		v.Status, v.AppliedAt = record.ProposalApplied, int64(b.Header.Time)
+		n.rows[key] = must(v)
+	}
 	n.executed()
 	n.seal()
 }

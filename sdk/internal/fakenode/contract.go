@@ -26,6 +26,7 @@ type call struct {
 	writes    map[string][]byte
 	events    []ledger.Event
 	permitted *record.Request
+	approved  *ledger.Update // has its approvals with this call
 }
 
 func refuse(code record.Code, format string, args ...any) error {
@@ -131,7 +132,18 @@ func table() map[string]function {
 		"membership.RevokeClient":   writes((*call).revokeClient, admin).with(3),
 		"membership.SetNode":        writes((*call).setNode, admin),
 		"membership.SetDataKey":     writes((*call).setDataKey, admin, record.RoleOperator),
-		"membership.GetMember":      show(func(c *call) string { return record.MemberKey(record.OrgID(c.args[0])) }),
+		"membership.Propose":        writes((*call).propose, admin),
+		"membership.Approve":        writes((*call).approve, admin, record.RoleOperator),
+		"membership.Withdraw":       writes((*call).withdraw, admin),
+		"membership.GetProposal":    {args: 1, do: (*call).getProposal},
+		"membership.ListProposals":  {args: 3, do: (*call).listProposals},
+		"membership.GetProposedConfig": show(func(c *call) string {
+			h, _ := record.ParseHash(c.args[0])
+			return record.ProposedConfigKey(h)
+		}),
+		"membership.SuspendMember":   writes((*call).suspend, admin, officer).with(2),
+		"membership.ReinstateMember": writes((*call).suspend, admin, officer),
+		"membership.GetMember":       show(func(c *call) string { return record.MemberKey(record.OrgID(c.args[0])) }),
 		"membership.GetClient": show(func(c *call) string {
 			a, _ := record.ParseAddress(c.args[1])
 			return record.ClientKey(record.OrgID(c.args[0]), a)
@@ -209,7 +221,7 @@ func (c *call) registerClient() ([]byte, error) {
 		return nil, err
 	}
 	return c.publish("client", record.ClientKey(c.org, spec.Address), &record.Client{
-		Address: spec.Address, Label: spec.Label, OrgID: c.org, RegisteredAt: c.now, Roles: spec.Roles, ValidUntil: spec.ValidUntil,
+		Address: spec.Address, Label: spec.Label, OrgID: c.org, RegisteredAt: c.now, Roles: spec.Roles, ValidFrom: spec.ValidFrom, ValidUntil: spec.ValidUntil,
 	})
 }
 
@@ -223,6 +235,9 @@ func (c *call) revokeClient() ([]byte, error) {
 		return nil, err
 	}
 	v.RevokedAt, v.RevokeReason = c.now, record.KeyReason(c.args[2])
+	if at, err := strconv.ParseInt(c.args[1], 10, 64); err == nil && at > c.now {
+		v.RevokedAt = at
+	}
 	return c.publish("client", record.ClientKey(c.org, key), v)
 }
 
