@@ -67,7 +67,7 @@ func (*Contract) Request(ctx *call.Context, requestJSON string) (string, error) 
 		return "", err
 	}
 	return call.Answer(&record.Decision{
-		Code: request.Code, Deadline: request.Deadline, Decision: request.Decision,
+		Code: request.Code, Deadline: request.Deadline, Decision: request.Decision, Disputed: request.Disputed,
 		Epoch: request.Epoch, RequestID: request.RequestID,
 	})
 }
@@ -101,7 +101,10 @@ func gather(ctx *call.Context, caller *call.Caller, spec *record.RequestSpec) (*
 			return nil, err
 		}
 	}
-	in.Epoch, err = call.Get[record.Epoch](ctx, record.EpochKey(in.Consent.ProductID))
+	if in.Epoch, err = call.Get[record.Epoch](ctx, record.EpochKey(in.Consent.ProductID)); err != nil {
+		return nil, err
+	}
+	in.Provider, err = call.Get[record.Member](ctx, record.MemberKey(in.Consent.Provider()))
 	return in, err
 }
 
@@ -112,7 +115,7 @@ func describe(ctx *call.Context, caller *call.Caller, in *Inputs, code record.Co
 	r := &record.Request{
 		AnswerKey: in.Request.AnswerKey, ClientKey: caller.Client.Address, Code: code,
 		ConsentID: consent.ConsentID, ConsentVersion: consent.Version, Consumer: consent.Consumer(),
-		Decision: record.Deny, ProductID: consent.ProductID, Provider: consent.Provider(),
+		Decision: record.Deny, Disputed: consent.Disputed, ProductID: consent.ProductID, Provider: consent.Provider(),
 		Purpose: in.Request.Purpose, RequestID: requestID(ctx), RequestedAt: in.Now,
 		Sequence: in.Usage.Requests + 1,
 	}

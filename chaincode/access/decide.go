@@ -11,6 +11,7 @@ type Inputs struct {
 	Product  *record.Product  // the consent's; nil: not in the catalogue
 	Template *record.Template // the one asked for; nil: the consent does not list it, or not in the catalogue
 	Epoch    *record.Epoch    // the product's current one; nil: none opened
+	Provider *record.Member   // who would answer; the lender was looked at before
 }
 
 // Decide permits or denies one use of a consent. The first line that applies,
@@ -34,12 +35,23 @@ func Decide(in *Inputs) record.Code {
 		return record.CodeNotYetValid
 	}
 
+	// May its parties act?
+	if in.Provider == nil || in.Provider.Suspension != nil {
+		return record.CodeMemberSuspended
+	}
+
 	// Does it cover this question?
+	if record.HasItem(consent.DeclinedPurposes, request.Purpose) {
+		return record.CodePurposeDeclined
+	}
 	if !record.HasItem(consent.Purposes, request.Purpose) {
 		return record.CodePurposeNotAllowed
 	}
 	if in.Product == nil || in.Product.RetiredAt != 0 {
 		return record.CodeProductRetired
+	}
+	if in.Product.Suspension != nil {
+		return record.CodeProductSuspended
 	}
 	if !record.HasItem(in.Product.Purposes, request.Purpose) {
 		return record.CodePurposeNotAllowed
@@ -50,6 +62,9 @@ func Decide(in *Inputs) record.Code {
 	}
 	if in.Template.RetiredAt != 0 {
 		return record.CodeTemplateRetired
+	}
+	if in.Template.Suspension != nil {
+		return record.CodeTemplateSuspended
 	}
 	if !in.Template.Accepts(request.Params) {
 		return record.CodeParameterNotAllowed

@@ -31,7 +31,8 @@ func usual() *Inputs {
 		Template: &record.Template{TemplateSpec: record.TemplateSpec{
 			ProductID: "p", TemplateID: "t", Params: []record.Param{{Name: "min", Values: []string{"1", "2"}}},
 		}},
-		Epoch: &record.Epoch{Epoch: 1, ProductID: "p"},
+		Epoch:    &record.Epoch{Epoch: 1, ProductID: "p"},
+		Provider: &record.Member{Active: true},
 	}
 }
 
@@ -43,10 +44,14 @@ var breaks = []struct {
 }{
 	{"rejected", func(in *Inputs) { in.Consent.Status = record.Rejected }, record.CodeConsentRejected},
 	{"not yet valid", func(in *Inputs) { in.Consent.ValidFrom = in.Now + 1 }, record.CodeNotYetValid},
+	{"provider suspended", func(in *Inputs) { in.Provider.Suspension = &record.Suspension{At: 1} }, record.CodeMemberSuspended},
+	{"purpose declined", func(in *Inputs) { in.Consent.DeclinedPurposes = []record.Purpose{in.Request.Purpose} }, record.CodePurposeDeclined},
 	{"purpose not consented", func(in *Inputs) { in.Request.Purpose = record.FraudManagement }, record.CodePurposeNotAllowed},
 	{"product retired", func(in *Inputs) { in.Product.RetiredAt = 1 }, record.CodeProductRetired},
+	{"product suspended", func(in *Inputs) { in.Product.Suspension = &record.Suspension{At: 1} }, record.CodeProductSuspended},
 	{"template not consented", func(in *Inputs) { in.Consent.TemplateIDs = []record.TemplateID{"u"} }, record.CodeTemplateNotAllowed},
 	{"template retired", func(in *Inputs) { in.Template.RetiredAt = 1 }, record.CodeTemplateRetired},
+	{"template suspended", func(in *Inputs) { in.Template.Suspension = &record.Suspension{At: 1} }, record.CodeTemplateSuspended},
 	{"parameter off the enumeration", func(in *Inputs) { in.Request.Params[0].Value = "3" }, record.CodeParameterNotAllowed},
 	{"uses exhausted", func(in *Inputs) { in.Usage.Uses = 5 }, record.CodeUsesExhausted},
 	{"frequency exceeded", func(in *Inputs) { in.Usage.Day, in.Usage.DayUses = 20_000, 2 }, record.CodeFrequencyExceeded},

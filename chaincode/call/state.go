@@ -127,7 +127,7 @@ func List[T any, P interface {
 	record.Record
 }](c *Context, prefix string) ([]T, error) {
 	var out []T
-	err := c.scan(prefix, "", func(_ string, value []byte) (bool, error) {
+	err := c.scan(prefix, lastOf(prefix), "", func(_ string, value []byte) (bool, error) {
 		if len(out) == record.MaxList {
 			return false, record.Refuse(record.CodeLimitExceeded, "more than %d records", record.MaxList)
 		}
@@ -146,7 +146,7 @@ func ListIndex[T any, P interface {
 	*T
 	record.Record
 }](c *Context, prefix string, target func(id string) string) ([]T, error) {
-	out, next, err := page[T, P](c, prefix, record.MaxList, "", target)
+	out, next, err := page[T, P](c, prefix, lastOf(prefix), record.MaxList, "", target)
 	if err == nil && next != "" {
 		return nil, record.Refuse(record.CodeLimitExceeded, "more than %d records", record.MaxList)
 	}
@@ -160,6 +160,30 @@ func Page[T any, P interface {
 	*T
 	record.Record
 }](c *Context, prefix, size, bookmark string, target func(id string) string) ([]T, string, error) {
+	return pageUntil[T, P](c, prefix, lastOf(prefix), size, bookmark, target)
+}
+
+// PageDue is Page of index rows that begin with a due date, up to the last one due
+// before a time; "0" means all of them.
+func PageDue[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix, dueBefore, size, bookmark string, target func(id string) string) ([]T, string, error) {
+	before, err := Integer("dueBefore", dueBefore)
+	if err != nil {
+		return nil, "", err
+	}
+	end := lastOf(prefix)
+	if before != 0 {
+		end = prefix + record.TimeSegment(record.Millis(before))
+	}
+	return pageUntil[T, P](c, prefix, end, size, bookmark, target)
+}
+
+func pageUntil[T any, P interface {
+	*T
+	record.Record
+}](c *Context, prefix, end, size, bookmark string, target func(id string) string) ([]T, string, error) {
 	n, err := Integer("pageSize", size)
 	if err != nil {
 		return nil, "", err
@@ -170,16 +194,16 @@ func Page[T any, P interface {
 	if len(bookmark) > maxBookmark {
 		return nil, "", record.Refuse(record.CodeBadRequest, "bookmark: longer than any that was given")
 	}
-	return page[T, P](c, prefix, int(n), bookmark, target)
+	return page[T, P](c, prefix, end, int(n), bookmark, target)
 }
 
 func page[T any, P interface {
 	*T
 	record.Record
-}](c *Context, prefix string, size int, bookmark string, target func(id string) string) ([]T, string, error) {
+}](c *Context, prefix, end string, size int, bookmark string, target func(id string) string) ([]T, string, error) {
 	var keys []string
 	more := false
-	err := c.scan(prefix, bookmark, func(key string, _ []byte) (bool, error) {
+	err := c.scan(prefix, end, bookmark, func(key string, _ []byte) (bool, error) {
 		if more = len(keys) == size; more {
 			return false, nil
 		}
@@ -205,14 +229,19 @@ func page[T any, P interface {
 	return out, keys[len(keys)-1][len(prefix):], nil
 }
 
-// scan visits the rows under a prefix in key order, after the row that bookmark
-// names, until visit returns false.
-func (c *Context) scan(prefix, bookmark string, visit func(key string, value []byte) (bool, error)) error {
+// lastOf is the first key after all that begin with prefix, which ends in '/'.
+func lastOf(prefix string) string { return prefix[:len(prefix)-1] + "0" }
+
+// scan visits the rows under a prefix and before end in key order, after the row
+// that bookmark names, until visit returns false.
+func (c *Context) scan(prefix, end, bookmark string, visit func(key string, value []byte) (bool, error)) error {
 	start := prefix
 	if bookmark != "" {
 		start = prefix + bookmark + "\x00"
 	}
-	end := prefix[:len(prefix)-1] + "0" // '0' follows '/', which ends every prefix
+	if start >= end {
+		return nil // the bookmark lies at or behind the end
+	}
 	rows, err := c.GetStub().GetStateByRange(start, end)
 	if err != nil {
 		return fmt.Errorf("range over state: %w", err)

@@ -19,8 +19,8 @@ func checkCatalog(ctx *call.Context, terms *record.ConsentTerms) error {
 	if product.Provider != terms.Provider() {
 		return record.Refuse(record.CodeForbidden, "the DATA_PROVIDER party does not offer this product")
 	}
-	if product.RetiredAt != 0 {
-		return record.Refuse(record.CodeProductRetired, "product is retired")
+	if err := inForce(product); err != nil {
+		return err
 	}
 	for _, purpose := range terms.Purposes {
 		if !record.HasItem(product.Purposes, purpose) {
@@ -39,12 +39,25 @@ func checkCatalog(ctx *call.Context, terms *record.ConsentTerms) error {
 	return nil
 }
 
+// inForce refuses a product under which nothing may be agreed now.
+func inForce(product *record.Product) error {
+	if product.RetiredAt != 0 {
+		return record.Refuse(record.CodeProductRetired, "product is retired")
+	}
+	if product.Suspension != nil {
+		return record.Refuse(record.CodeProductSuspended, "product is suspended by an authority")
+	}
+	return nil
+}
+
 func checkTemplate(terms *record.ConsentTerms, product *record.Product, template *record.Template) *record.Refusal {
 	switch {
 	case template == nil || template.ProductID != product.ProductID:
 		return &record.Refusal{Code: record.CodeTemplateNotAllowed, Detail: "is not of this product"}
 	case template.RetiredAt != 0:
 		return &record.Refusal{Code: record.CodeTemplateRetired, Detail: "is retired"}
+	case template.Suspension != nil:
+		return &record.Refusal{Code: record.CodeTemplateSuspended, Detail: "is suspended by an authority"}
 	case !record.HasItem(terms.ProcessingMethods, template.Kind):
 		return &record.Refusal{Code: record.CodeBadRequest, Detail: "its kind is not among processingMethods"}
 	}

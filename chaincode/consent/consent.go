@@ -6,10 +6,17 @@
 //
 // It promises that there is no other transition and no way back; that a consent
 // becomes Authorised only by the subject's signature over every field of its
-// terms or by the provider that authenticated the subject, as the product
-// accepts; that the subject can end it the way it was given; and that expiry is
-// block time, whether or not anybody has recorded it. A change is a new version
-// that supersedes this one, and ends it when it is authorised.
+// terms, by the provider that authenticated the subject, or by written evidence
+// that the provider countersigned, as the product accepts; that the subject can
+// end it the way it was given, a party and an authority with a reason; and that
+// expiry is block time, whether or not anybody has recorded it. A change is a new
+// version that supersedes this one, and ends it when it is authorised; what the
+// subject declined stays declined until it signs otherwise.
+//
+// Each ending leaves a termination, which both parties acknowledge, and a day by
+// which the lender destroys its answers. A subject may dispute data, with twenty
+// days for the provider to settle it, and have an ended consent erased down to a
+// tombstone.
 //
 // It leaves the use of a consent to the access contract, and the sealed part,
 // which identifies the person, off the ledger altogether.
@@ -22,9 +29,16 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// EventConsent carries the consent a call wrote. When it is Authorised and
-// supersedes another, that other one has ended in the same transaction.
-const EventConsent = "consent"
+// Names of the events. EventConsent carries the consent a call wrote; when it is
+// Authorised and supersedes another, that other one has ended in the same
+// transaction, and whatever ends leaves its termination in that transaction.
+const (
+	EventConsent     = "consent"
+	EventTermination = "termination"
+	EventDeletion    = "deletion"
+	EventDispute     = "dispute"
+	EventErasure     = "erasure"
+)
 
 // Contract is the consent contract.
 type Contract struct{ contractapi.Contract }
@@ -39,7 +53,10 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"Get", "ListByParty", "ListByPrincipal"}
+	return []string{
+		"Get", "ListByParty", "ListByPrincipal", "GetTermination", "ListTerminations", "GetDeletion", "ListDeletionsDue",
+		"GetDispute", "ListDisputes", "ListDisputesDue", "GetErasure", "ListErasuresDue",
+	}
 }
 
 // Create records a consent that awaits its subject's authorisation. Argument:
@@ -70,6 +87,9 @@ func (*Contract) Create(ctx *call.Context, termsJSON string) (string, error) {
 	if known != nil {
 		return "", record.Refuse(record.CodeAlreadyExists, "consent id is taken")
 	}
+	if _, err := ctx.MemberActive(terms.Provider()); err != nil {
+		return "", err
+	}
 	if err := checkCatalog(ctx, terms); err != nil {
 		return "", err
 	}
@@ -96,7 +116,10 @@ func (*Contract) Create(ctx *call.Context, termsJSON string) (string, error) {
 // Authorise records that the subject agreed. Evidence: record.Evidence. WALLET:
 // the principal key's signature over ConsentAuthorisation; any member may bring
 // it. PROVIDER_AUTHENTICATED: an evidence hash, from an officer or integration
-// of the provider. A consent this one supersedes ends with it.
+// of the provider. WRITTEN, which a consent of type WRITTEN wants and no other
+// takes: a salted commitment to the signed document, from an officer or
+// integration of lender or provider; the consent goes on waiting until the
+// provider countersigns. A consent this one supersedes ends with it.
 func (*Contract) Authorise(ctx *call.Context, consentID, method, evidenceJSON string) (string, error) {
 	evidence, err := call.Argument[record.Evidence](evidenceJSON)
 	if err != nil {
@@ -112,30 +135,62 @@ func (*Contract) Authorise(ctx *call.Context, consentID, method, evidenceJSON st
 	if err := mustBe(held, caller.Now, record.AwaitingAuthorisation); err != nil {
 		return "", err
 	}
-	product, err := call.Need[record.Product](ctx, record.ProductKey(held.ProductID), record.CodeNotFound, "product")
-	if err != nil {
+	if held.Authorisation != nil {
+		return "", record.Refuse(record.CodeWrongState, "written evidence is there already; the provider countersigns it, or the subject rejects")
+	}
+	if err := checkAuthorisable(ctx, held, record.Method(method)); err != nil {
 		return "", err
-	}
-	if product.RetiredAt != 0 {
-		return "", record.Refuse(record.CodeProductRetired, "product is retired")
-	}
-	if !record.HasItem(product.Methods, record.Method(method)) {
-		return "", record.Refuse(record.CodeMethodNotAllowed, "product does not accept this method")
 	}
 	digest := func(chainID record.Hash) (record.Hash, error) { return held.ConsentTerms.Digest(chainID) }
 	if err := prove(ctx, caller, held, record.Method(method), evidence, digest); err != nil {
-		return "", err
-	}
-	if err := endSuperseded(ctx, caller, held); err != nil {
 		return "", err
 	}
 	held.Authorisation = &record.Authorisation{
 		At: caller.Now, EvidenceHash: evidence.EvidenceHash, Method: record.Method(method),
 		OrgID: caller.OrgID(), Signature: evidence.Signature,
 	}
-	return move(ctx, held, record.Authorised, record.StatusReason{
-		At: caller.Now, Code: record.ReasonAuthorised, Initiator: record.BySubject, OrgID: caller.OrgID(),
-	})
+	if !held.WasAuthorised() {
+		enter(held, held.Status, record.StatusReason{
+			At: caller.Now, Code: record.ReasonEvidence, EvidenceHash: evidence.EvidenceHash, Initiator: record.ByParty, OrgID: caller.OrgID(),
+		})
+		return ctx.Publish(record.ConsentKey(held.ConsentID), EventConsent, held)
+	}
+	return authorised(ctx, caller, held)
+}
+
+// Countersign makes a consent with written evidence Authorised: an officer of the
+// provider has seen the document. evidenceHash is the commitment that was brought
+// with it, so that nobody countersigns another one. The key is not the one that
+// brought the evidence.
+func (*Contract) Countersign(ctx *call.Context, consentID, evidenceHash string) (string, error) {
+	hash, err := record.ParseHash(evidenceHash)
+	if err != nil {
+		return "", record.Refuse(record.CodeBadRequest, "%v", err)
+	}
+	caller, held, err := open(ctx, consentID, record.RoleOfficer)
+	if err != nil {
+		return "", err
+	}
+	if err := caller.Member.Usable(); err != nil {
+		return "", err
+	}
+	if caller.OrgID() != held.Provider() {
+		return "", record.Refuse(record.CodeForbidden, "caller's member is not the DATA_PROVIDER party")
+	}
+	if err := mustBe(held, caller.Now, record.AwaitingAuthorisation); err != nil {
+		return "", err
+	}
+	if held.Authorisation == nil {
+		return "", record.Refuse(record.CodeWrongState, "there is no written evidence yet")
+	}
+	if held.Authorisation.EvidenceHash != hash {
+		return "", record.Refuse(record.CodeBadRequest, "evidenceHash is not the one that was brought")
+	}
+	if err := checkAuthorisable(ctx, held, record.WrittenEvidence); err != nil {
+		return "", err
+	}
+	held.Authorisation.Countersignature = &record.Acknowledgement{At: caller.Now, ClientKey: caller.Client.Address, OrgID: caller.OrgID()}
+	return authorised(ctx, caller, held)
 }
 
 // Reject records that the subject refused. Evidence: record.Evidence with the
@@ -146,19 +201,46 @@ func (*Contract) Reject(ctx *call.Context, consentID, evidenceJSON string) (stri
 	return end(ctx, consentID, evidenceJSON, record.ReasonRefused, record.AwaitingAuthorisation, record.Rejected)
 }
 
-// Revoke ends an authorised consent from this block on. Initiator SUBJECT:
-// evidence is the principal key's signature over ConsentRevocation with this
-// reason, brought by any member, or, for a consent the provider authenticated,
-// an evidence hash from an officer or integration of that provider. Other
-// initiators are refused.
+// Revoke ends an authorised consent from this block on, for one of the reasons
+// that its initiator may give (record.RevocationReasonsOf). SUBJECT: evidence is
+// the principal key's signature over ConsentRevocation with this reason, brought
+// by any member, or, for a consent not given by wallet, an evidence hash from an
+// officer or integration of the provider (of a written one, of the lender too).
+// PARTY: a salted commitment to the party's own file, from an officer or
+// integration of the lender or the provider. AUTHORITY: the same from an officer
+// of a member that is AUDITOR.
 func (*Contract) Revoke(ctx *call.Context, consentID, initiator, reason, evidenceJSON string) (string, error) {
-	if record.Initiator(initiator) != record.BySubject {
-		return "", record.Refuse(record.CodeForbidden, "initiator: only SUBJECT")
+	by := record.Initiator(initiator)
+	allowed := record.RevocationReasonsOf(by)
+	if allowed == nil {
+		return "", record.Refuse(record.CodeBadRequest, "initiator: want SUBJECT, PARTY or AUTHORITY")
 	}
-	if !record.HasItem(record.RevocationReasons(), record.Reason(reason)) {
-		return "", record.Refuse(record.CodeBadRequest, "reason: want one of %v", record.RevocationReasons())
+	if !record.HasItem(allowed, record.Reason(reason)) {
+		return "", record.Refuse(record.CodeBadRequest, "reason: want one of %v", allowed)
 	}
-	return end(ctx, consentID, evidenceJSON, record.Reason(reason), record.Authorised, record.Revoked)
+	if by == record.BySubject {
+		return end(ctx, consentID, evidenceJSON, record.Reason(reason), record.Authorised, record.Revoked)
+	}
+	evidence, err := call.Argument[record.Evidence](evidenceJSON)
+	if err != nil {
+		return "", err
+	}
+	if len(evidence.Signature) != 0 {
+		return "", record.Refuse(record.CodeBadRequest, "evidence: %s wants an evidenceHash", by)
+	}
+	caller, held, err := open(ctx, consentID, record.RoleOfficer, record.RoleIntegration)
+	if err != nil {
+		return "", err
+	}
+	if err := mayEnd(caller, held, by); err != nil {
+		return "", err
+	}
+	if err := mustBe(held, caller.Now, record.Authorised); err != nil {
+		return "", err
+	}
+	return terminate(ctx, caller, held, record.Revoked, record.StatusReason{
+		At: caller.Now, Code: record.Reason(reason), EvidenceHash: evidence.EvidenceHash, Initiator: by, OrgID: caller.OrgID(),
+	})
 }
 
 // Expire records that a consent has run out. Anybody may, once block time has
@@ -174,7 +256,7 @@ func (*Contract) Expire(ctx *call.Context, consentID string) (string, error) {
 	if caller.Now < held.ExpirationDateTime {
 		return "", record.Refuse(record.CodeWrongState, "consent has not run out")
 	}
-	return move(ctx, held, record.Expired, record.StatusReason{
+	return terminate(ctx, caller, held, record.Expired, record.StatusReason{
 		At: caller.Now, Code: record.ReasonTimeElapsed, Initiator: record.ByTime, OrgID: caller.OrgID(),
 	})
 }

@@ -5,14 +5,14 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// open returns the caller, whose key is in force, and the consent. A suspended
-// member may still bring a subject's no.
-func open(ctx *call.Context, consentID string) (*call.Caller, *record.Consent, error) {
+// open returns the caller, whose key is in force and has one of the roles, if any
+// are given, and the consent. A suspended member may still bring a subject's no.
+func open(ctx *call.Context, consentID string, roles ...record.ClientRole) (*call.Caller, *record.Consent, error) {
 	id := record.ConsentID(consentID)
 	if err := call.Identifier(id); err != nil {
 		return nil, nil, err
 	}
-	caller, err := ctx.CallerEvenSuspended()
+	caller, err := ctx.CallerEvenSuspended(roles...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,12 +45,9 @@ func end(ctx *call.Context, consentID, evidenceJSON string, reason record.Reason
 	if err := mustBe(held, caller.Now, from); err != nil {
 		return "", err
 	}
-	method := record.Wallet
-	if len(evidence.Signature) == 0 {
-		method = record.ProviderAuthenticated
-		if a := held.Authorisation; a != nil && a.Method != method {
-			return "", record.Refuse(record.CodeMethodNotAllowed, "a consent given by wallet is withdrawn by wallet")
-		}
+	method, err := methodOfEnding(held, evidence)
+	if err != nil {
+		return "", err
 	}
 	digest := func(chainID record.Hash) (record.Hash, error) {
 		return record.RevocationOf(&held.ConsentTerms, reason).Digest(chainID)
@@ -58,55 +55,79 @@ func end(ctx *call.Context, consentID, evidenceJSON string, reason record.Reason
 	if err := prove(ctx, caller, held, method, evidence, digest); err != nil {
 		return "", err
 	}
-	return move(ctx, held, to, record.StatusReason{
+	return terminate(ctx, caller, held, to, record.StatusReason{
 		At: caller.Now, Code: reason, EvidenceHash: evidence.EvidenceHash, Initiator: record.BySubject,
 		OrgID: caller.OrgID(), Signature: evidence.Signature,
 	})
 }
 
-// prove checks that the evidence is the subject's, in the way the method says.
-func prove(ctx *call.Context, caller *call.Caller, held *record.Consent, method record.Method,
-	evidence *record.Evidence, digest func(chainID record.Hash) (record.Hash, error)) error {
-	switch method {
-	case record.Wallet:
-		if len(evidence.Signature) == 0 {
-			return record.Refuse(record.CodeBadRequest, "evidence: WALLET wants a signature")
-		}
-		config, err := call.Need[record.OrderingConfig](ctx, record.ConfigKey, record.CodeNotFound, "ordering config")
-		if err != nil {
-			return err
-		}
-		sum, err := digest(config.ChainID)
-		if err != nil {
-			return record.Refuse(record.CodeBadRequest, "%v", err)
-		}
-		if err := record.Verify(sum, evidence.Signature, held.PrincipalKey); err != nil {
-			return record.Refuse(record.CodeBadSignature, "%v", err)
-		}
-		return nil
-	case record.ProviderAuthenticated:
-		if len(evidence.Signature) != 0 {
-			return record.Refuse(record.CodeBadRequest, "evidence: PROVIDER_AUTHENTICATED wants an evidenceHash")
-		}
-		if caller.OrgID() != held.Provider() {
-			return record.Refuse(record.CodeForbidden, "caller's member is not the DATA_PROVIDER party")
-		}
-		if !caller.Client.HasRole(record.RoleOfficer, record.RoleIntegration) {
-			return record.Refuse(record.CodeForbidden, "client key is neither officer nor integration")
-		}
-		return nil
+// methodOfEnding is the way in which the evidence shows the subject's no: by the
+// wallet, or as the consent was given.
+func methodOfEnding(held *record.Consent, evidence *record.Evidence) (record.Method, error) {
+	if len(evidence.Signature) != 0 {
+		return record.Wallet, nil
 	}
-	return record.Refuse(record.CodeMethodNotAllowed, "method is not known")
+	if held.ConsentType == record.Written {
+		return record.WrittenEvidence, nil
+	}
+	if a := held.Authorisation; a != nil && a.Method == record.Wallet {
+		return "", record.Refuse(record.CodeMethodNotAllowed, "a consent given by wallet is withdrawn by wallet")
+	}
+	return record.ProviderAuthenticated, nil
 }
 
-// move writes the consent in its next state.
-func move(ctx *call.Context, held *record.Consent, to record.Status, why record.StatusReason) (string, error) {
+// mayEnd refuses a caller that is not who the initiator says.
+func mayEnd(caller *call.Caller, held *record.Consent, by record.Initiator) error {
+	if by == record.ByAuthority {
+		if !caller.Client.HasRole(record.RoleOfficer) {
+			return record.Refuse(record.CodeForbidden, "client key is no officer")
+		}
+		if err := caller.Member.Usable(); err != nil {
+			return err
+		}
+		return caller.MustBe(record.Auditor)
+	}
+	if caller.OrgID() != held.Consumer() && caller.OrgID() != held.Provider() {
+		return record.Refuse(record.CodeForbidden, "caller's member is no party of the consent")
+	}
+	return nil
+}
+
+// authorised makes a consent Authorised and ends the one it supersedes.
+func authorised(ctx *call.Context, caller *call.Caller, held *record.Consent) (string, error) {
+	if err := endSuperseded(ctx, caller, held); err != nil {
+		return "", err
+	}
 	from := held.Status
-	enter(held, to, why)
+	enter(held, record.Authorised, record.StatusReason{
+		At: caller.Now, Code: record.ReasonAuthorised, Initiator: record.BySubject, OrgID: caller.OrgID(),
+	})
 	if err := index(ctx, held, from); err != nil {
 		return "", err
 	}
 	return ctx.Publish(record.ConsentKey(held.ConsentID), EventConsent, held)
+}
+
+// terminate writes a consent in the state it ends in, with its termination.
+func terminate(ctx *call.Context, caller *call.Caller, held *record.Consent, to record.Status, why record.StatusReason) (string, error) {
+	written, err := finish(ctx, caller, held, to, why)
+	if err != nil {
+		return "", err
+	}
+	return string(written), ctx.Emit(EventConsent, written)
+}
+
+// finish is terminate without the event, for the version that another one ended.
+func finish(ctx *call.Context, caller *call.Caller, held *record.Consent, to record.Status, why record.StatusReason) ([]byte, error) {
+	from := held.Status
+	enter(held, to, why)
+	if err := index(ctx, held, from); err != nil {
+		return nil, err
+	}
+	if err := recordTermination(ctx, caller, held, why); err != nil {
+		return nil, err
+	}
+	return ctx.Put(record.ConsentKey(held.ConsentID), held)
 }
 
 func enter(held *record.Consent, to record.Status, why record.StatusReason) {
@@ -129,51 +150,4 @@ func index(ctx *call.Context, held *record.Consent, from record.Status) error {
 		}
 	}
 	return nil
-}
-
-// checkSuperseded wants the version before this one, between the same parties.
-func checkSuperseded(ctx *call.Context, terms *record.ConsentTerms) error {
-	if terms.Supersedes == "" {
-		return nil
-	}
-	old, err := call.Need[record.Consent](ctx, record.ConsentKey(terms.Supersedes), record.CodeConsentUnknown, "superseded consent")
-	if err != nil {
-		return err
-	}
-	if old.Consumer() != terms.Consumer() || old.Provider() != terms.Provider() {
-		return record.Refuse(record.CodeForbidden, "superseded consent is between other parties")
-	}
-	if terms.Version != old.Version+1 {
-		return record.Refuse(record.CodeBadRequest, "version: want one more than the superseded consent's")
-	}
-	return nil
-}
-
-// endSuperseded revokes the version before this one, if it has not ended: the
-// subject signed, or told the provider, that this one takes its place.
-func endSuperseded(ctx *call.Context, caller *call.Caller, held *record.Consent) error {
-	if held.Supersedes == "" {
-		return nil
-	}
-	old, err := call.Need[record.Consent](ctx, record.ConsentKey(held.Supersedes), record.CodeConsentUnknown, "superseded consent")
-	if err != nil {
-		return err
-	}
-	to := record.Revoked
-	switch old.EffectiveStatus(caller.Now) {
-	case record.Authorised:
-	case record.AwaitingAuthorisation:
-		to = record.Rejected
-	default:
-		return nil
-	}
-	from := old.Status
-	enter(old, to, record.StatusReason{
-		At: caller.Now, Code: record.ReasonSuperseded, Initiator: record.BySubject, OrgID: caller.OrgID(),
-	})
-	if err := index(ctx, old, from); err != nil {
-		return err
-	}
-	_, err = ctx.Put(record.ConsentKey(old.ConsentID), old)
-	return err
 }

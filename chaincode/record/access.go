@@ -106,6 +106,7 @@ type Decision struct {
 	Code      Code
 	Deadline  Millis // PERMIT only: block time until which the answer is due
 	Decision  Outcome
+	Disputed  bool   // the subject disputes the consent's data, and the provider has not settled it
 	Epoch     uint64 // PERMIT only
 	RequestID RequestID
 }
@@ -114,6 +115,7 @@ func (v *Decision) fields(c *codec) {
 	enum(c, "code", &v.Code, decisionCodes)
 	optNumber(c, "deadline", &v.Deadline)
 	enum(c, "decision", &v.Decision, outcomes)
+	optBoolean(c, "disputed", &v.Disputed)
 	optNumber(c, "epoch", &v.Epoch)
 	text(c, "requestId", &v.RequestID, maxID+2)
 }
@@ -123,6 +125,7 @@ func (v *Decision) fields(c *codec) {
 // consent lists it, so that a refused request cannot carry data onto the ledger.
 type Request struct {
 	AnswerKey      Blob
+	BatchID        Hash    // id of the transaction, of a request that came in a batch; zero: it is the request's own
 	ClientKey      Address // key that signed the request
 	Code           Code
 	CodeHash       Hash // PERMIT only: the template's
@@ -131,6 +134,7 @@ type Request struct {
 	Consumer       OrgID
 	Deadline       Millis // PERMIT only
 	Decision       Outcome
+	Disputed       bool        // the consent's data were under dispute
 	Epoch          uint64      // PERMIT only
 	Params         ParamValues // PERMIT only
 	ProductID      ProductID
@@ -144,6 +148,7 @@ type Request struct {
 
 func (v *Request) fields(c *codec) {
 	blob(c, "answerKey", &v.AnswerKey, 32)
+	optHash(c, "batchId", &v.BatchID)
 	address(c, "clientKey", &v.ClientKey)
 	enum(c, "code", &v.Code, decisionCodes)
 	optHash(c, "codeHash", &v.CodeHash)
@@ -152,6 +157,7 @@ func (v *Request) fields(c *codec) {
 	text(c, "consumer", &v.Consumer, maxID)
 	optNumber(c, "deadline", &v.Deadline)
 	enum(c, "decision", &v.Decision, outcomes)
+	optBoolean(c, "disputed", &v.Disputed)
 	optNumber(c, "epoch", &v.Epoch)
 	paramValues(c, "params", &v.Params, true)
 	text(c, "productId", &v.ProductID, maxID)

@@ -180,13 +180,14 @@ func (v *ProductSpec) Column(name string) (*Column, bool) {
 }
 
 // Product is a data product: what a provider offers. It never changes but for
-// being retired; a new version is a new product id.
+// being retired, or suspended by an authority; a new version is a new product id.
 type Product struct {
 	ProductSpec
 	Provider    OrgID
 	PublishedAt Millis
 	PublishedBy Address
 	RetiredAt   Millis
+	Suspension  *Suspension // nil: not suspended
 }
 
 func (v *Product) fields(c *codec) {
@@ -198,6 +199,7 @@ func (v *Product) fields(c *codec) {
 	address(c, "publishedBy", &v.PublishedBy)
 	enums(c, "purposes", &v.Purposes, purposes)
 	optNumber(c, "retiredAt", &v.RetiredAt)
+	optObject(c, "suspension", &v.Suspension)
 	text(c, "title", &v.Title, maxTitle)
 	number(c, "version", &v.Version)
 }
@@ -215,7 +217,7 @@ func (v *Param) fields(c *codec) {
 	texts(c, "values", &v.Values, maxValues, maxValue)
 }
 
-// TemplateSpec is the argument of ApproveTemplate, and what its code hash covers.
+// TemplateSpec is the argument of ProposeTemplate, and what its code hash covers.
 type TemplateSpec struct {
 	AnswerTTL  Millis   // how long after the permit the answer is due, milliseconds
 	Columns    []string // columns the source reads, strictly ascending
@@ -302,14 +304,17 @@ func (v *TemplateSpec) Accepts(values ParamValues) bool {
 }
 
 // Template is an approved query template. It never changes but for being
-// retired; new text is a new template id.
+// retired, or suspended by an authority; new text is a new template id.
 type Template struct {
 	TemplateSpec
 	ApprovedAt Millis
-	ApprovedBy Address
+	ApprovedBy Address // never ProposedBy
 	CodeHash   Hash
+	ProposedAt Millis
+	ProposedBy Address
 	Provider   OrgID
 	RetiredAt  Millis
+	Suspension *Suspension // nil: not suspended
 }
 
 func (v *Template) fields(c *codec) {
@@ -323,9 +328,12 @@ func (v *Template) fields(c *codec) {
 	texts(c, "outputs", &v.Outputs, maxOutputs, maxValue)
 	objects(c, "params", &v.Params, maxParams)
 	text(c, "productId", &v.ProductID, maxID)
+	number(c, "proposedAt", &v.ProposedAt)
+	address(c, "proposedBy", &v.ProposedBy)
 	text(c, "provider", &v.Provider, maxID)
 	optNumber(c, "retiredAt", &v.RetiredAt)
 	text(c, "source", &v.Source, maxSource)
+	optObject(c, "suspension", &v.Suspension)
 	text(c, "templateId", &v.TemplateID, maxID)
 	number(c, "version", &v.Version)
 }

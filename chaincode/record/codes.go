@@ -54,6 +54,9 @@ const (
 	CodeUsesExhausted        Code = "USES_EXHAUSTED"
 	CodeFrequencyExceeded    Code = "FREQUENCY_EXCEEDED"
 	CodeNoEpoch              Code = "NO_EPOCH"
+	CodePurposeDeclined      Code = "PURPOSE_DECLINED" // the subject was shown the purpose and said no
+	CodeProductSuspended     Code = "PRODUCT_SUSPENDED"
+	CodeTemplateSuspended    Code = "TEMPLATE_SUSPENDED"
 )
 
 // Codes lists every code.
@@ -67,6 +70,7 @@ var codes = []Code{
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
 	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey,
+	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended,
 }
 
 // decisionCodes are the codes an access request can be decided with.
@@ -74,6 +78,7 @@ var decisionCodes = []Code{
 	CodePermit, CodeConsentNotAuthorised, CodeConsentRejected, CodeConsentRevoked, CodeConsentExpired, CodeNotYetValid,
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
+	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended, CodeMemberSuspended,
 }
 
 // DecisionCodes lists the codes an access request can be decided with.

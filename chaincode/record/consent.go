@@ -220,17 +220,20 @@ func (v *Evidence) Check() error {
 	return nil
 }
 
-// Authorisation says how the subject agreed.
+// Authorisation says how the subject agreed. By the method WRITTEN it stands only
+// once the provider has countersigned.
 type Authorisation struct {
-	At           Millis
-	EvidenceHash Hash
-	Method       Method
-	OrgID        OrgID // member that brought it
-	Signature    Blob
+	At               Millis
+	Countersignature *Acknowledgement // WRITTEN: the provider's officer; nil until then
+	EvidenceHash     Hash
+	Method           Method
+	OrgID            OrgID // member that brought it
+	Signature        Blob
 }
 
 func (v *Authorisation) fields(c *codec) {
 	number(c, "at", &v.At)
+	optObject(c, "countersignature", &v.Countersignature)
 	optHash(c, "evidenceHash", &v.EvidenceHash)
 	enum(c, "method", &v.Method, methods)
 	text(c, "orgId", &v.OrgID, maxID)
@@ -267,6 +270,7 @@ type Consent struct {
 	Status               Status
 	StatusReason         []StatusReason // oldest first
 	StatusUpdateDateTime Millis
+	SupersededBy         ConsentID // the authorised version that took its place; "": none
 }
 
 func (v *Consent) fields(c *codec) {
@@ -295,10 +299,17 @@ func (v *Consent) fields(c *codec) {
 	enum(c, "status", &v.Status, statuses)
 	objects(c, "statusReason", &v.StatusReason, maxStatusReasons)
 	number(c, "statusUpdateDateTime", &v.StatusUpdateDateTime)
+	optText(c, "supersededBy", &v.SupersededBy, maxID)
 	optText(c, "supersedes", &v.Supersedes, maxID)
 	texts(c, "templateIds", &v.TemplateIDs, maxTemplates, maxID)
 	number(c, "validFrom", &v.ValidFrom)
 	number(c, "version", &v.Version)
+}
+
+// WasAuthorised reports whether the consent was ever in force.
+func (v *Consent) WasAuthorised() bool {
+	a := v.Authorisation
+	return a != nil && (a.Method != WrittenEvidence || a.Countersignature != nil)
 }
 
 // EffectiveStatus is the status at a block time: a consent that has run out is

@@ -14,6 +14,8 @@ const (
 	DomainCode       = "assent/template-code/1"
 	DomainNotice     = "assent/notice/1"
 	DomainUsage      = "assent/usage/1"
+	DomainBatchItem  = "assent/batch-item/1"
+	DomainOpening    = "assent/answer-opening/1"
 )
 
 // CodeHash names the template's text: keccak256(domain ‖ canonical JSON of the

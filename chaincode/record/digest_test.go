@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,6 +114,9 @@ func TestPublishedCommitments(t *testing.T) {
 	plain.Salt = Hash{}
 	add("result commitment", DomainAnswer, answer.Salt, Hash{}, mustEncode(t, &plain), digest, err)
 
+	digest, err = answer.OpeningHash()
+	add("answer opening", DomainOpening, Hash{}, Hash{}, mustEncode(t, answer), digest, err)
+
 	spec := sampleTemplate().TemplateSpec
 	digest, err = spec.CodeHash()
 	add("code hash", DomainCode, Hash{}, Hash{}, mustEncode(t, &spec), digest, err)
@@ -125,7 +129,23 @@ func TestPublishedCommitments(t *testing.T) {
 	first := NextHead(Hash{}, []byte(request))
 	add("usage head", DomainUsage, Hash{}, Hash{}, request, first, nil)
 	add("usage head", DomainUsage, Hash{}, first, request, NextHead(first, []byte(request)), nil)
+	out = append(out, batchVectors(t)...)
 	checkVectors(t, "commitments.json", out)
+}
+
+// batchVectors name items of a batch: the first, one in two bytes, the last.
+func batchVectors(t *testing.T) []vector {
+	var out []vector
+	batch := sampleHash(9)
+	for _, i := range []int{0, 258, MaxBatch - 1} {
+		id := BatchRequestID(batch, i)
+		slow := crypto.Keccak256Hash([]byte("assent/batch-item/1"), batch[:], []byte{0, 0, byte(i >> 8), byte(i)})
+		if id != NewRequestID(slow) {
+			t.Errorf("item %d: got %s, want %s", i, id, slow)
+		}
+		out = append(out, vector{Name: "request id of batch item " + strconv.Itoa(i), Domain: DomainBatchItem, Head: batch.Hex(), Digest: string(id)})
+	}
+	return out
 }
 
 func TestCommitmentsNeedASalt(t *testing.T) {
@@ -136,6 +156,9 @@ func TestCommitmentsNeedASalt(t *testing.T) {
 	}
 	if _, err := answer.Commitment(); err == nil {
 		t.Error("an answer without salt has a commitment: it could be guessed")
+	}
+	if _, err := answer.OpeningHash(); err == nil {
+		t.Error("an answer without salt has an opening hash: it could be guessed")
 	}
 }
 
@@ -156,7 +179,7 @@ var testChain = sampleHash(42)
 func typedDataDigests(t *testing.T) []vector {
 	terms := sampleTerms()
 	endorsement, revocation := EndorsementOf(terms), RevocationOf(terms, ReasonWithdrawn)
-	erasure := ErasureRequest{ConsentID: terms.ConsentID, PrincipalRef: terms.PrincipalRef, RecordCommitment: terms.RecordCommitment}
+	erasure, dispute := ErasureOf(terms), DisputeOf(terms, sampleDisputeSpec())
 	one := *terms // a second authorisation: empty lists, absent fields
 	one.Supersedes, one.Version, one.ImpactAssessmentHash, one.DeclinedPurposes = "", 1, Hash{}, nil
 	var out []vector
@@ -170,6 +193,7 @@ func typedDataDigests(t *testing.T) []vector {
 		{"ConsentAuthorisation, first version", one.TypedData(testChain), one.Digest},
 		{"ConsentRevocation", revocation.TypedData(testChain), revocation.Digest},
 		{"ErasureRequest", erasure.TypedData(testChain), erasure.Digest},
+		{"DataDispute", dispute.TypedData(testChain), dispute.Digest},
 	} {
 		digest, err := s.digest(testChain)
 		if err != nil {
@@ -382,7 +406,11 @@ func TestOtherTypedDataCoverEveryField(t *testing.T) {
 			return reflect.ValueOf(&v).Elem(), func() signed { return v }
 		},
 		"ErasureRequest": func() (reflect.Value, func() signed) {
-			v := ErasureRequest{terms.ConsentID, terms.PrincipalRef, terms.RecordCommitment}
+			v := ErasureOf(terms)
+			return reflect.ValueOf(&v).Elem(), func() signed { return v }
+		},
+		"DataDispute": func() (reflect.Value, func() signed) {
+			v := DisputeOf(terms, sampleDisputeSpec())
 			return reflect.ValueOf(&v).Elem(), func() signed { return v }
 		},
 	} {

@@ -87,7 +87,13 @@ func NoticeKey(hash Hash) string       { return "catalog/notice/" + hash.Hex() }
 func ProductKey(id ProductID) string   { return "catalog/product/" + string(id) }
 func TemplateKey(id TemplateID) string { return "catalog/template/" + string(id) }
 func EpochKey(id ProductID) string     { return "catalog/epoch/" + string(id) }
-func ProductPrefix() string            { return "catalog/product/" }
+func TemplateProposalKey(provider OrgID, id TemplateID) string {
+	return TemplateProposalPrefix(provider) + string(id)
+}
+func TemplateProposalPrefix(provider OrgID) string {
+	return "catalog/proposal/" + string(provider) + "/"
+}
+func ProductPrefix() string { return "catalog/product/" }
 func ProductIndex(provider OrgID, id ProductID) string {
 	return ProductIndexPrefix(provider) + string(id)
 }
@@ -103,9 +109,62 @@ func TemplateIndexPrefix(product ProductID) string {
 
 func ConsentKey(id ConsentID) string { return "consent/rec/" + string(id) }
 
+// Rows that go with a consent: how it ended, what was deleted, erased, disputed.
+func TerminationKey(id ConsentID) string { return "consent/termination/" + string(id) }
+func DeletionKey(id ConsentID) string    { return "consent/log/deletion/" + string(id) }
+func ErasureKey(id ConsentID) string     { return "consent/erasure/" + string(id) }
+func DisputeKey(consent ConsentID, id DisputeID) string {
+	return "consent/dispute/" + string(consent) + "/" + string(id)
+}
+
+// TerminationIndex lists the endings that a party has not acknowledged, oldest first.
+func TerminationIndex(party OrgID, endedAt Millis, id ConsentID) string {
+	return TerminationIndexPrefix(party) + TimeSegment(endedAt) + "/" + string(id)
+}
+func TerminationIndexPrefix(party OrgID) string {
+	return "consent/ix/termination/" + string(party) + "/"
+}
+
+// DeletionIndex lists the endings after which a lender has yet to destroy
+// answers, the first due first.
+func DeletionIndex(consumer OrgID, due Millis, id ConsentID) string {
+	return DeletionIndexPrefix(consumer) + TimeSegment(due) + "/" + string(id)
+}
+func DeletionIndexPrefix(consumer OrgID) string {
+	return "consent/ix/deletion/" + string(consumer) + "/"
+}
+
+// ErasureIndex lists the erasures that a holder has not signed, the first due first.
+func ErasureIndex(holder OrgID, due Millis, id ConsentID) string {
+	return ErasureIndexPrefix(holder) + TimeSegment(due) + "/" + string(id)
+}
+func ErasureIndexPrefix(holder OrgID) string { return "consent/ix/erasure/" + string(holder) + "/" }
+
+// DisputeIndex lists a consent's disputes, oldest first; DisputeDueIndex the open
+// ones of a provider, the first due first. Both end in the two ids of the
+// dispute, joined by a point.
+func DisputeIndex(consent ConsentID, raisedAt Millis, id DisputeID) string {
+	return DisputeIndexPrefix(consent) + TimeSegment(raisedAt) + "/" + string(consent) + "." + string(id)
+}
+func DisputeIndexPrefix(consent ConsentID) string {
+	return "consent/ix/dispute/" + string(consent) + "/"
+}
+func DisputeDueIndex(provider OrgID, due Millis, consent ConsentID, id DisputeID) string {
+	return DisputeDueIndexPrefix(provider) + TimeSegment(due) + "/" + string(consent) + "." + string(id)
+}
+func DisputeDueIndexPrefix(provider OrgID) string {
+	return "consent/ix/disputedue/" + string(provider) + "/"
+}
+
+// DisputeKeyOf is the key of the dispute that an index row's last segment names.
+func DisputeKeyOf(ids string) string {
+	consent, id, _ := strings.Cut(ids, ".")
+	return DisputeKey(ConsentID(consent), DisputeID(id))
+}
+
 // ConsentIndex lists a party's consents by status, oldest first.
 func ConsentIndex(party OrgID, status Status, createdAt Millis, id ConsentID) string {
-	return ConsentIndexPrefix(party, status) + timeSegment(createdAt) + "/" + string(id)
+	return ConsentIndexPrefix(party, status) + TimeSegment(createdAt) + "/" + string(id)
 }
 func ConsentIndexPrefix(party OrgID, status Status) string {
 	if status == "" {
@@ -126,6 +185,16 @@ func UsageKey(id ConsentID) string   { return "access/usage/" + string(id) }
 func RequestKey(id RequestID) string { return "access/log/request/" + string(id) }
 func ReceiptKey(id RequestID) string { return "access/log/receipt/" + string(id) }
 
+func AnswerDisputeKey(id RequestID) string { return "access/dispute/" + string(id) }
+
+// AnswerDisputeIndex lists the answers an authority has yet to judge, oldest first.
+func AnswerDisputeIndex(authority OrgID, raisedAt Millis, id RequestID) string {
+	return AnswerDisputeIndexPrefix(authority) + TimeSegment(raisedAt) + "/" + string(id)
+}
+func AnswerDisputeIndexPrefix(authority OrgID) string {
+	return "access/ix/dispute/" + string(authority) + "/"
+}
+
 // RequestConsentIndex lists a consent's requests in the order of its usage chain.
 func RequestConsentIndex(id ConsentID, sequence uint64, request RequestID) string {
 	n := strconv.FormatUint(sequence, 10)
@@ -135,12 +204,13 @@ func RequestConsentPrefix(id ConsentID) string { return "access/ix/consent/" + s
 
 // RequestPartyIndex lists the requests a party made or has to answer, oldest first.
 func RequestPartyIndex(party OrgID, at Millis, request RequestID) string {
-	return RequestPartyPrefix(party) + timeSegment(at) + "/" + string(request)
+	return RequestPartyPrefix(party) + TimeSegment(at) + "/" + string(request)
 }
 func RequestPartyPrefix(party OrgID) string { return "access/ix/party/" + string(party) + "/" }
 
-// timeSegment orders as text: 16 digits hold MaxInt.
-func timeSegment(t Millis) string {
+// TimeSegment is a time as index keys write it; it orders as text, for 16 digits
+// hold MaxInt.
+func TimeSegment(t Millis) string {
 	n := strconv.FormatInt(t, 10)
 	return "0000000000000000"[min(len(n), 16):] + n
 }

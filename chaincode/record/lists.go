@@ -154,12 +154,14 @@ const (
 	ProviderAuthenticated Method = "PROVIDER_AUTHENTICATED"
 	// Wallet: the subject signed the consent's typed data with the principal key.
 	Wallet Method = "WALLET"
+	// WrittenEvidence: the subject signed a document; the provider countersigns.
+	WrittenEvidence Method = "WRITTEN"
 )
 
 // Methods lists every method.
 func Methods() []Method { return append([]Method(nil), methods...) }
 
-var methods = []Method{ProviderAuthenticated, Wallet}
+var methods = []Method{ProviderAuthenticated, Wallet, WrittenEvidence}
 
 // ConsentType says in which legal form consent was given.
 type ConsentType string
@@ -212,17 +214,33 @@ const (
 	ReasonMisuse       Reason = "MISUSE"        // suspected misuse
 	ReasonSuperseded   Reason = "SUPERSEDED"    // a newer version was authorised
 	ReasonTimeElapsed  Reason = "TIME_ELAPSED"
+	ReasonEvidence     Reason = "EVIDENCE"      // written evidence is there, the countersignature is not
+	ReasonServiceEnded Reason = "SERVICE_ENDED" // a party no longer offers or needs it
+	ReasonUnlawful     Reason = "UNLAWFUL"      // an authority found that it must not stand
 )
 
 var reasons = []Reason{
 	ReasonCreated, ReasonAuthorised, ReasonRefused, ReasonWithdrawn, ReasonPurposeEnded,
 	ReasonMistake, ReasonMisuse, ReasonSuperseded, ReasonTimeElapsed,
+	ReasonEvidence, ReasonServiceEnded, ReasonUnlawful,
 }
 
-// RevocationReasons lists the reasons a revocation may give.
-func RevocationReasons() []Reason { return append([]Reason(nil), revocationReasons...) }
+// RevocationReasons lists the reasons a subject's revocation may give.
+func RevocationReasons() []Reason { return RevocationReasonsOf(BySubject) }
 
-var revocationReasons = []Reason{ReasonWithdrawn, ReasonPurposeEnded, ReasonMistake, ReasonMisuse}
+// RevocationReasonsOf lists the reasons that an initiator may give; nil for one
+// that cannot revoke.
+func RevocationReasonsOf(by Initiator) []Reason {
+	switch by {
+	case BySubject:
+		return []Reason{ReasonWithdrawn, ReasonPurposeEnded, ReasonMistake, ReasonMisuse}
+	case ByParty:
+		return []Reason{ReasonPurposeEnded, ReasonMistake, ReasonMisuse, ReasonServiceEnded}
+	case ByAuthority:
+		return []Reason{ReasonMistake, ReasonMisuse, ReasonUnlawful}
+	}
+	return nil
+}
 
 // ErasureStatus is how far the erasure of the off-ledger parts has come. The
 // zero value means that nobody asked.

@@ -398,6 +398,13 @@ func TestClosedListsAreSetsAndReach(t *testing.T) {
 	}
 	unique("codes", len(codes), func(i int) string { return string(codes[i]) })
 	unique("purposes", len(purposes), func(i int) string { return string(purposes[i]) })
+	for _, by := range initiators {
+		for _, reason := range RevocationReasonsOf(by) {
+			if !listed(reason, reasons) {
+				t.Errorf("%s may give the reason %s, which is on no list", by, reason)
+			}
+		}
+	}
 	unique("reasons", len(reasons), func(i int) string { return string(reasons[i]) })
 	for _, code := range decisionCodes {
 		if !listed(code, codes) {
@@ -418,7 +425,7 @@ func TestClosedListsAreSetsAndReach(t *testing.T) {
 	RevocationReasons()[0], ReceiptOutcomes()[0], RevokeReasons()[0], SuspensionReasons()[0] = "X", "X", "X", "X"
 	ProposalStatuses()[0] = "X"
 	if codes[0] != OK || decisionCodes[0] != CodePermit || purposes[0] == "X" || statuses[0] == "X" || memberRoles[0] == "X" ||
-		clientRoles[0] == "X" || methods[0] == "X" || columnTypes[0] == "X" || revocationReasons[0] == "X" || receiptOutcomes[0] == "X" || keyReasons[0] == "X" || suspensionReasons[0] == "X" || proposalStatuses[0] == "X" {
+		clientRoles[0] == "X" || methods[0] == "X" || columnTypes[0] == "X" || RevocationReasons()[0] == "X" || receiptOutcomes[0] == "X" || keyReasons[0] == "X" || suspensionReasons[0] == "X" || proposalStatuses[0] == "X" {
 		t.Error("a closed list can be changed from outside")
 	}
 }

@@ -46,10 +46,10 @@ func sampleConsent() *Consent {
 	return &Consent{
 		ConsentTerms: *sampleTerms(),
 		Authorisation: &Authorisation{
-			At: 1_772_323_300_000, EvidenceHash: sampleHash(5), Method: Wallet, OrgID: "lender-a", Signature: sampleBlob(65),
+			At: 1_772_323_300_000, Countersignature: sampleAcknowledgement(), EvidenceHash: sampleHash(5), Method: Wallet, OrgID: "lender-a", Signature: sampleBlob(65),
 		},
 		CreatedAt: 1_772_323_200_001, CreatedBy: sampleAddress(6), Disputed: true, ErasureStatus: ErasureRequested,
-		Status: Revoked, StatusUpdateDateTime: 1_772_323_400_000,
+		Status: Revoked, StatusUpdateDateTime: 1_772_323_400_000, SupersededBy: NewConsentID(sampleID(4)),
 		StatusReason: []StatusReason{{
 			At: 1_772_323_400_000, Code: ReasonWithdrawn, EvidenceHash: sampleHash(7), Initiator: BySubject,
 			OrgID: "lender-a", Signature: sampleBlob(65),
@@ -67,7 +67,7 @@ func sampleProduct() *Product {
 			Methods: []Method{ProviderAuthenticated, Wallet}, ProductID: "income", Purposes: []Purpose{CreditChecking},
 			Title: "Income 收入", Version: 1,
 		},
-		Provider: "bank-a", PublishedAt: 1, PublishedBy: sampleAddress(1), RetiredAt: 2,
+		Provider: "bank-a", PublishedAt: 1, PublishedBy: sampleAddress(1), RetiredAt: 2, Suspension: sampleSuspension(),
 	}
 }
 
@@ -79,15 +79,16 @@ func sampleTemplate() *Template {
 			Params: []Param{{Name: "currency", Type: TypeString, Values: []string{"EUR"}}, {Name: "min", Type: TypeInt, Values: []string{"20000", "40000"}}},
 			Source: "income >= min\n  ? \"YES\" : \"NO\"",
 		},
-		ApprovedAt: 3, ApprovedBy: sampleAddress(2), CodeHash: sampleHash(1), Provider: "bank-a", RetiredAt: 4,
+		ApprovedAt: 3, ApprovedBy: sampleAddress(2), CodeHash: sampleHash(1), ProposedAt: 2,
+		ProposedBy: sampleAddress(4), Provider: "bank-a", RetiredAt: 4, Suspension: sampleSuspension(),
 	}
 }
 
 func sampleRequest() *Request {
 	return &Request{
-		AnswerKey: sampleBlob(32), ClientKey: sampleAddress(1), Code: CodePermit, CodeHash: sampleHash(1),
+		AnswerKey: sampleBlob(32), BatchID: sampleHash(10), ClientKey: sampleAddress(1), Code: CodePermit, CodeHash: sampleHash(1),
 		ConsentID: NewConsentID(sampleID(1)), ConsentVersion: 1, Consumer: "lender-a", Deadline: 1_772_323_500_000,
-		Decision: Permit, Epoch: 3, Params: ParamValues{{"currency", "EUR"}, {"min", "20000"}}, ProductID: "income",
+		Decision: Permit, Disputed: true, Epoch: 3, Params: ParamValues{{"currency", "EUR"}, {"min", "20000"}}, ProductID: "income",
 		Provider: "bank-a", Purpose: CreditChecking, RequestID: NewRequestID(sampleHash(9)),
 		RequestedAt: 1_772_323_400_000, Sequence: 7, TemplateID: "income-over",
 	}
@@ -191,7 +192,7 @@ func fixtures() []fixture {
 		kind("authorisation", sampleConsent().Authorisation),
 		kind("statusReason", &sampleConsent().StatusReason[0]),
 		kind("requestSpec", &RequestSpec{AnswerKey: sampleBlob(32), ConsentID: NewConsentID(sampleID(1)), DeadlineMs: MinAnswerTTL, Params: sampleRequest().Params, Purpose: CreditChecking, TemplateID: "income-over"}),
-		kind("decision", &Decision{Code: CodePermit, Deadline: 5, Decision: Permit, Epoch: 3, RequestID: NewRequestID(sampleHash(9))}),
+		kind("decision", &Decision{Code: CodePermit, Deadline: 5, Decision: Permit, Disputed: true, Epoch: 3, RequestID: NewRequestID(sampleHash(9))}),
 		kind("request", sampleRequest()),
 		kind("usage", &Usage{ConsentID: NewConsentID(sampleID(1)), Day: 20_513, DayUses: 1, Head: sampleHash(1), Requests: 5, Uses: 2}),
 		kind("receiptSpec", &ReceiptSpec{CodeHash: sampleHash(1), EvaluatedHeight: 12, Outcome: Answered, RequestID: NewRequestID(sampleHash(9)), ResultCommitment: sampleHash(2)}),
@@ -200,6 +201,24 @@ func fixtures() []fixture {
 			Deadline: 9, EvaluatedHeight: 12, OrgID: "bank-a", Outcome: Answered, Provider: "bank-a", RecordedAt: 8,
 			RequestID: NewRequestID(sampleHash(9)), ResultCommitment: sampleHash(2),
 		}),
+		kind("acknowledgement", sampleAcknowledgement()),
+		kind("termination", sampleTermination()),
+		kind("deletionSpec", &DeletionSpec{ConsentID: NewConsentID(sampleID(1)), Head: sampleHash(1), Requests: 5}),
+		kind("deletion", &Deletion{ClientKey: sampleAddress(1), ConsentID: NewConsentID(sampleID(1)), Consumer: "lender-a", Due: 9, Head: sampleHash(1), RecordedAt: 8, Requests: 5, Uses: 2}),
+		kind("erasure", sampleErasure()),
+		kind("disputeSpec", sampleDisputeSpec()),
+		kind("dispute", sampleDispute()),
+		kind("resolutionSpec", &ResolutionSpec{ConsentID: NewConsentID(sampleID(1)), DisputeID: NewDisputeID(sampleID(5)), Outcome: DisputeRejected, Reason: DataAccurate, StatementHash: sampleHash(1)}),
+		kind("resolution", sampleDispute().Resolution),
+		kind("answerDisputeSpec", &AnswerDisputeSpec{Authority: "regulator", Claim: ClaimMismatch, OpeningHash: sampleHash(1), RequestID: NewRequestID(sampleHash(9))}),
+		kind("answerDispute", sampleAnswerDispute()),
+		kind("verdictSpec", &VerdictSpec{Finding: Upheld, RequestID: NewRequestID(sampleHash(9)), StatementHash: sampleHash(1)}),
+		kind("verdict", sampleAnswerDispute().Verdict),
+		kind("batchItem", &sampleBatch().Items[0]),
+		kind("batchSpec", sampleBatch()),
+		kind("itemResult", &sampleBatchResult().Results[0]),
+		kind("batch", sampleBatchResult()),
+		kind("templateProposal", sampleTemplateProposal()),
 		kind("sealedPart", sampleSealed()),
 		kind("contact", &sampleSealed().Contacts[0]),
 		kind("endorsement", sampleSealed().Endorsement),
@@ -219,5 +238,10 @@ func fixtures() []fixture {
 		kind("templateList", &TemplateList{Templates: []Template{*sampleTemplate()}}),
 		kind("consentPage", &ConsentPage{Bookmark: "b", Consents: []Consent{*sampleConsent()}}),
 		kind("requestPage", &RequestPage{Bookmark: "b", Requests: []Request{*sampleRequest()}}),
+		kind("terminationPage", &TerminationPage{Bookmark: "b", Terminations: []Termination{*sampleTermination()}}),
+		kind("erasurePage", &ErasurePage{Bookmark: "b", Erasures: []Erasure{*sampleErasure()}}),
+		kind("disputePage", &DisputePage{Bookmark: "b", Disputes: []Dispute{*sampleDispute()}}),
+		kind("answerDisputePage", &AnswerDisputePage{Bookmark: "b", Disputes: []AnswerDispute{*sampleAnswerDispute()}}),
+		kind("templateProposalList", &TemplateProposalList{Proposals: []TemplateProposal{*sampleTemplateProposal()}}),
 	}
 }

@@ -135,3 +135,13 @@ func (v *AnswerBody) Commitment() (Hash, error) {
 	body.Salt = Hash{}
 	return salted(DomainAnswer, v.Salt, &body)
 }
+
+// OpeningHash names the opening of an answer, the body with its salt, that a
+// lender hands to an authority: keccak256(domain ‖ canonical JSON). It hides the
+// answer as the commitment does, by the same salt.
+func (v *AnswerBody) OpeningHash() (Hash, error) {
+	if v.Salt == (Hash{}) {
+		return Hash{}, errors.New("opening: salt is zero")
+	}
+	return tagged(DomainOpening, v)
+}

@@ -19,7 +19,7 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	for _, w := range strings.FieldsFunc(string(data), func(r rune) bool { return strings.ContainsRune(" \n|`(),{}[]?", r) }) {
 		words[strings.Trim(w, `"`)] = true
 	}
-	want := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage}
+	want := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening}
 	add := func(list []string) { want = append(want, list...) }
 	add(asStrings(memberRoles))
 	add(asStrings(clientRoles))
@@ -34,6 +34,12 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	add(asStrings(classKinds))
 	add(asStrings(dataClasses))
 	add(asStrings(columnTypes))
+	add(asStrings(disputeKinds))
+	add(asStrings(disputeOutcomes))
+	add(asStrings(disputeReasons))
+	add(asStrings(answerClaims))
+	add(asStrings(findings))
+	add(asStrings(templateProposalStatuses))
 	add(asStrings(suspensionReasons))
 	add(asStrings(proposalStatuses))
 	want = append(want, DomainApproval)

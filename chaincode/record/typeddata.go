@@ -59,6 +59,41 @@ type ErasureRequest struct {
 	RecordCommitment Hash
 }
 
+// DataDispute is the subject's objection to data or an answer under a consent. The
+// dispute's random id keeps it from being used twice.
+type DataDispute struct {
+	ConsentID       ConsentID
+	PrincipalRef    PrincipalRef
+	DisputeID       DisputeID
+	Kind            DisputeKind
+	RequestID       RequestID // "": the data as such
+	ClaimCommitment Hash
+}
+
+// DisputeOf is the typed data that belongs to a dispute under a consent.
+func DisputeOf(t *ConsentTerms, d *DisputeSpec) DataDispute {
+	return DataDispute{
+		ConsentID: t.ConsentID, PrincipalRef: t.PrincipalRef, DisputeID: d.DisputeID, Kind: d.Kind,
+		RequestID: d.RequestID, ClaimCommitment: d.ClaimCommitment,
+	}
+}
+
+// ErasureOf is the erasure request that belongs to a consent's terms.
+func ErasureOf(t *ConsentTerms) ErasureRequest {
+	return ErasureRequest{ConsentID: t.ConsentID, PrincipalRef: t.PrincipalRef, RecordCommitment: t.RecordCommitment}
+}
+
+// TypedData is the dispute as eth_signTypedData_v4 takes it.
+func (v DataDispute) TypedData(chainID Hash) apitypes.TypedData {
+	return typedData(chainID, "DataDispute", apitypes.TypedDataMessage{
+		"consentId": string(v.ConsentID), "principalRef": string(v.PrincipalRef), "disputeId": string(v.DisputeID),
+		"kind": string(v.Kind), "requestId": string(v.RequestID), "claimCommitment": v.ClaimCommitment.Hex(),
+	})
+}
+
+// Digest is what the subject signs to dispute.
+func (v DataDispute) Digest(chainID Hash) (Hash, error) { return digest(v.TypedData(chainID)) }
+
 // TypedData is the endorsement as eth_signTypedData_v4 takes it.
 func (v KeyEndorsement) TypedData(chainID Hash) apitypes.TypedData {
 	return typedData(chainID, "KeyEndorsement", apitypes.TypedDataMessage{
@@ -163,6 +198,14 @@ var typedDataTypes = map[string]apitypes.Types{
 		"ErasureRequest": {
 			{Name: "consentId", Type: "string"}, {Name: "principalRef", Type: "string"},
 			{Name: "recordCommitment", Type: "bytes32"},
+		},
+	},
+	"DataDispute": {
+		"EIP712Domain": typedDataDomain,
+		"DataDispute": {
+			{Name: "consentId", Type: "string"}, {Name: "principalRef", Type: "string"},
+			{Name: "disputeId", Type: "string"}, {Name: "kind", Type: "string"},
+			{Name: "requestId", Type: "string"}, {Name: "claimCommitment", Type: "bytes32"},
 		},
 	},
 	"ConsentAuthorisation": {

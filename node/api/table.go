@@ -206,4 +206,13 @@ var table = []Entry{
 	{pb.Code_CODE_NO_EPOCH, connect.CodeFailedPrecondition, final, ledger,
 		"the provider has not opened an epoch for the product",
 		"Ask the provider to open one (catalog.OpenEpoch)."},
+	{pb.Code_CODE_PURPOSE_DECLINED, connect.CodePermissionDenied, final, ledger,
+		"the subject declined this purpose",
+		"Use a purpose that the consent lists; only a new version signed by the subject can cover this one."},
+	{pb.Code_CODE_PRODUCT_SUSPENDED, connect.CodePermissionDenied, final, ledger,
+		"an authority has suspended the data product",
+		"Ask the authority named in the product's record; requests are possible again after reinstatement."},
+	{pb.Code_CODE_TEMPLATE_SUSPENDED, connect.CodePermissionDenied, final, ledger,
+		"an authority has suspended the query template",
+		"Use another template that the consent lists, or wait for reinstatement."},
 }

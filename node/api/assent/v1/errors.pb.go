@@ -94,6 +94,9 @@ const (
 	Code_CODE_USES_EXHAUSTED         Code = 212
 	Code_CODE_FREQUENCY_EXCEEDED     Code = 213
 	Code_CODE_NO_EPOCH               Code = 214
+	Code_CODE_PURPOSE_DECLINED       Code = 215 // the subject was shown the purpose and said no
+	Code_CODE_PRODUCT_SUSPENDED      Code = 216 // by an authority
+	Code_CODE_TEMPLATE_SUSPENDED     Code = 217 // by an authority
 )
 
 // Enum value maps for Code.
@@ -162,6 +165,9 @@ var (
 		212: "CODE_USES_EXHAUSTED",
 		213: "CODE_FREQUENCY_EXCEEDED",
 		214: "CODE_NO_EPOCH",
+		215: "CODE_PURPOSE_DECLINED",
+		216: "CODE_PRODUCT_SUSPENDED",
+		217: "CODE_TEMPLATE_SUSPENDED",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":            0,
@@ -227,6 +233,9 @@ var (
 		"CODE_USES_EXHAUSTED":         212,
 		"CODE_FREQUENCY_EXCEEDED":     213,
 		"CODE_NO_EPOCH":               214,
+		"CODE_PURPOSE_DECLINED":       215,
+		"CODE_PRODUCT_SUSPENDED":      216,
+		"CODE_TEMPLATE_SUSPENDED":     217,
 	}
 )
 
@@ -354,7 +363,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12#\n" +
-	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xef\v\n" +
+	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xc6\f\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x12\n" +
@@ -420,7 +429,10 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x1aCODE_PARAMETER_NOT_ALLOWED\x10\xd3\x01\x12\x18\n" +
 	"\x13CODE_USES_EXHAUSTED\x10\xd4\x01\x12\x1c\n" +
 	"\x17CODE_FREQUENCY_EXCEEDED\x10\xd5\x01\x12\x12\n" +
-	"\rCODE_NO_EPOCH\x10\xd6\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\rCODE_NO_EPOCH\x10\xd6\x01\x12\x1a\n" +
+	"\x15CODE_PURPOSE_DECLINED\x10\xd7\x01\x12\x1b\n" +
+	"\x16CODE_PRODUCT_SUSPENDED\x10\xd8\x01\x12\x1c\n" +
+	"\x17CODE_TEMPLATE_SUSPENDED\x10\xd9\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_errors_proto_rawDescOnce sync.Once
