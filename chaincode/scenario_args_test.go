@@ -165,7 +165,13 @@ func (s *scenario) catalogArgs(function string, o options) []string {
 		return []string{o.get("product", ""), o.get("epoch", "")}
 	case "RetireProduct", "GetProduct", "GetEpoch", "ListTemplates":
 		return []string{o.get("product", "")}
-	case "RetireTemplate", "GetTemplate":
+	case "SuspendProduct":
+		return []string{o.get("product", ""), o.get("reason", "INVESTIGATION")}
+	case "SuspendTemplate":
+		return []string{o.get("template", ""), o.get("reason", "INVESTIGATION")}
+	case "ReinstateProduct":
+		return []string{o.get("product", "")}
+	case "RetireTemplate", "GetTemplate", "ReinstateTemplate":
 		return []string{o.get("template", "")}
 	case "ListProducts":
 		return []string{o.get("provider", "")}
@@ -207,7 +213,7 @@ func (s *scenario) consentArgs(function string, o options) []string {
 	case "ListByPrincipal":
 		return []string{record.FormatAddress(addressOf(o.get("key", "")))}
 	}
-	return nil
+	return s.lifeArgs(function, name, o)
 }
 
 func (s *scenario) chain(o options) record.Hash {
@@ -233,6 +239,9 @@ func (s *scenario) termsFrom(name string, o options) *record.ConsentTerms {
 	o.set("product", func(v string) { t.ProductID = record.ProductID(v) })
 	o.set("templates", func(v string) { t.TemplateIDs = plus[record.TemplateID](v) })
 	o.set("purposes", func(v string) { t.Purposes, t.DeclinedPurposes = plus[record.Purpose](v), nil })
+	o.set("declined", func(v string) { t.DeclinedPurposes = plus[record.Purpose](v) })
+	o.set("type", func(v string) { t.ConsentType = record.ConsentType(v) })
+	o.set("ref", func(v string) { t.PrincipalRef = refOf(v) })
 	o.set("classes", func(v string) { t.DataClasses = plus[record.DataClass](v) })
 	o.set("kinds", func(v string) { t.ProcessingMethods = plus[record.TemplateKind](v) })
 	o.set("uses", func(v string) { t.AccessLimits.MaxUses = s.number(v) })

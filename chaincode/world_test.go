@@ -154,7 +154,7 @@ func product() *record.ProductSpec {
 			{Name: "income", Type: record.TypeInt, DataClass: record.C2, Class: record.Class{Kind: record.ClassAnswerOnly, BitsPerEpoch: 4, BitsPerYear: 12}},
 			{Name: "opened", Type: record.TypeTimestamp, DataClass: record.C1, Class: record.Class{Kind: record.ClassAnswerOnly, BitsPerEpoch: 4, BitsPerYear: 12}},
 		},
-		Methods:  []record.Method{record.ProviderAuthenticated, record.Wallet},
+		Methods:  []record.Method{record.ProviderAuthenticated, record.Wallet, record.WrittenEvidence},
 		Purposes: []record.Purpose{record.CreditChecking, record.CreditScoreEvaluation, record.FraudManagement},
 	}
 }
@@ -221,7 +221,10 @@ func (w *world) found() {
 		register(org, string(org)+"-app", record.RoleIntegration)
 		register(org, string(org)+"-officer", record.RoleOfficer)
 	}
+	register("bank-a", "bank-a-second", record.RoleOfficer)
+	register("bank-b", "bank-b-second", record.RoleOfficer)
 	register("regulator", "regulator-auditor", record.RoleAuditor)
+	register("regulator", "regulator-officer", record.RoleOfficer)
 	w.must("bank-a", "bank-a-officer", "catalog:PublishNotice", encode(w.t, notice()))
 	w.must("bank-a", "bank-a-officer", "catalog:PublishProduct", encode(w.t, product()))
 	w.must("bank-a", "bank-a-officer", "catalog:ApproveTemplate", encode(w.t, template()))

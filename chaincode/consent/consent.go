@@ -150,6 +150,7 @@ func (*Contract) Authorise(ctx *call.Context, consentID, method, evidenceJSON st
 		OrgID: caller.OrgID(), Signature: evidence.Signature,
 	}
 	if !held.WasAuthorised() {
+		held.Authorisation.ClientKey = caller.Client.Address
 		enter(held, held.Status, record.StatusReason{
 			At: caller.Now, Code: record.ReasonEvidence, EvidenceHash: evidence.EvidenceHash, Initiator: record.ByParty, OrgID: caller.OrgID(),
 		})
@@ -185,6 +186,9 @@ func (*Contract) Countersign(ctx *call.Context, consentID, evidenceHash string) 
 	}
 	if held.Authorisation.EvidenceHash != hash {
 		return "", record.Refuse(record.CodeBadRequest, "evidenceHash is not the one that was brought")
+	}
+	if held.Authorisation.ClientKey == caller.Client.Address {
+		return "", record.Refuse(record.CodeForbidden, "this key brought the evidence; another officer countersigns")
 	}
 	if err := checkAuthorisable(ctx, held, record.WrittenEvidence); err != nil {
 		return "", err

@@ -224,6 +224,7 @@ func (v *Evidence) Check() error {
 // once the provider has countersigned.
 type Authorisation struct {
 	At               Millis
+	ClientKey        Address          // WRITTEN: key that brought the evidence; it does not countersign
 	Countersignature *Acknowledgement // WRITTEN: the provider's officer; nil until then
 	EvidenceHash     Hash
 	Method           Method
@@ -233,6 +234,7 @@ type Authorisation struct {
 
 func (v *Authorisation) fields(c *codec) {
 	number(c, "at", &v.At)
+	optAddress(c, "clientKey", &v.ClientKey)
 	optObject(c, "countersignature", &v.Countersignature)
 	optHash(c, "evidenceHash", &v.EvidenceHash)
 	enum(c, "method", &v.Method, methods)

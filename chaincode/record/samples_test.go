@@ -46,7 +46,7 @@ func sampleConsent() *Consent {
 	return &Consent{
 		ConsentTerms: *sampleTerms(),
 		Authorisation: &Authorisation{
-			At: 1_772_323_300_000, Countersignature: sampleAcknowledgement(), EvidenceHash: sampleHash(5), Method: Wallet, OrgID: "lender-a", Signature: sampleBlob(65),
+			At: 1_772_323_300_000, ClientKey: sampleAddress(8), Countersignature: sampleAcknowledgement(), EvidenceHash: sampleHash(5), Method: Wallet, OrgID: "lender-a", Signature: sampleBlob(65),
 		},
 		CreatedAt: 1_772_323_200_001, CreatedBy: sampleAddress(6), Disputed: true, ErasureStatus: ErasureRequested,
 		Status: Revoked, StatusUpdateDateTime: 1_772_323_400_000, SupersededBy: NewConsentID(sampleID(4)),
