@@ -48,6 +48,10 @@ var (
 	// ErrAmbiguous means that the query returned more than one row for one
 	// subject. Only the operator can mend it.
 	ErrAmbiguous = errors.New("vault: more than one row for one subject")
+	// ErrAccount means that the database account may do more than read. Nothing is
+	// read with it. Only the operator can mend it. The error is also an
+	// *AccountError.
+	ErrAccount = errors.New("vault: the database account may write")
 )
 
 // SchemaError says which mapped column does not fit and what to do about it.
@@ -69,6 +73,22 @@ func (e *SchemaError) Error() string {
 
 // Is makes errors.Is(err, ErrSchema) true.
 func (e *SchemaError) Is(target error) bool { return target == ErrSchema }
+
+// AccountError says what a database account may do beyond reading, and the SQL
+// that takes it away.
+type AccountError struct {
+	Account string
+	Finding string
+	Remedy  string
+}
+
+// Error names account, finding and remedy.
+func (e *AccountError) Error() string {
+	return fmt.Sprintf("vault: the account %q may do more than read: %s; %s", e.Account, e.Finding, e.Remedy)
+}
+
+// Is makes errors.Is(err, ErrAccount) true.
+func (e *AccountError) Is(target error) bool { return target == ErrAccount }
 
 // Subject is a canonical subject identifier: the text that the bank's records
 // and a consent's sealed part both use for one person. It prints as "[subject]"
@@ -116,14 +136,18 @@ type Connector interface {
 	Describe() []Column
 
 	// Check asks the database whether the mapping fits: it prepares the query and
-	// probes the type of every mapped column on at most a few rows. It returns
-	// nil, ErrUnavailable, or ErrSchema for the first column that does not fit.
+	// probes the type of every mapped column on at most a few rows. On a database
+	// with accounts it also asks whether the account can do more than read. It
+	// returns nil, ErrUnavailable, ErrAccount, or ErrSchema for the first column
+	// that does not fit.
 	Check(ctx context.Context) error
 
 	// Lookup reads the named columns of one subject, in that order. Every name
 	// must be mapped. It returns within the connector's time limit or ctx's,
-	// whichever is shorter. Errors: ErrUnknownSubject, ErrUnavailable, ErrSchema,
-	// ErrAmbiguous, or ctx's own error when ctx was cancelled.
+	// whichever is shorter. A column whose type in the database has changed since
+	// it was first read is ErrSchema, even if its values could be read. Errors:
+	// ErrUnknownSubject, ErrUnavailable, ErrSchema, ErrAccount, ErrAmbiguous, or
+	// ctx's own error when ctx was cancelled.
 	Lookup(ctx context.Context, subject Subject, columns []string) (Row, error)
 
 	// Close releases the database. Lookups after it return ErrUnavailable.

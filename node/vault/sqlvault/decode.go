@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/assent-network/assent/node/vault"
@@ -66,6 +67,8 @@ func kindOf(raw any) string {
 		return "text"
 	case bool:
 		return "a boolean"
+	case time.Time:
+		return "a date or time"
 	}
 	return fmt.Sprintf("a %T", raw)
 }
@@ -87,6 +90,14 @@ func boolean(raw any) (bool, bool) {
 	return false, false
 }
 
+// unpadded takes the blanks off a value of a CHAR(n), which count for nothing there.
+func unpadded(raw any, t StoredType) any {
+	if s, ok := raw.(string); ok && t.Name == "BPCHAR" {
+		return strings.TrimRight(s, " ")
+	}
+	return raw
+}
+
 // scaled reads raw as a decimal and returns raw × 10^scale when that is exactly
 // an int64. A float is read through its shortest decimal text, so that a REAL
 // column holding 12.1 is 1210 at scale 2 and not 1209.
@@ -101,6 +112,8 @@ func scaled(raw any, scale uint8) (int64, bool) {
 		return parseDecimal(strconv.FormatFloat(v, 'f', -1, 64), scale)
 	case string:
 		return parseDecimal(v, scale)
+	case time.Time: // milliseconds; the zero time is how a driver writes "0000-00-00"
+		return v.UnixMilli(), scale == 0 && !v.IsZero()
 	}
 	return 0, false
 }

@@ -39,6 +39,9 @@ type ColumnMapping struct {
 	Name string // what the catalogue and templates call it: [a-z][a-z0-9_]*
 	Expr string // SQL expression over Table or Query; "" means a column of the same name
 	Type vault.Type
+	// Stored, if set, is the type that the column must have in the database, in the
+	// words of Check's complaints: "NUMERIC(12,2)". Empty: any type that fits Type.
+	Stored string
 	// Scale turns a decimal into an integer of minor units: with Scale 2 the
 	// database's 12.5 is read as 1250. Int columns only, 0 to 9.
 	Scale uint8
@@ -66,13 +69,11 @@ func (m Mapping) check() error {
 		complain("table %q is not a plain name; use a query for anything else", m.Table)
 	}
 	if q := strings.TrimSpace(m.Query); q != "" {
-		upper := strings.ToUpper(q)
-		if !strings.HasPrefix(upper, "SELECT") && !strings.HasPrefix(upper, "WITH") {
+		if err := checkSQL(q); err != nil {
+			complain("query %w", err)
+		} else if first := words(q); len(first) == 0 || !strings.EqualFold(first[0].text, "SELECT") && !strings.EqualFold(first[0].text, "WITH") {
 			complain("query must begin with SELECT or WITH")
 		}
-	}
-	if err := checkSQL(m.Query); err != nil {
-		complain("query %w", err)
 	}
 	if !columnName.MatchString(m.Key) {
 		complain("key %q is not a column name; name the column with the canonical subject identifier", m.Key)
@@ -109,9 +110,9 @@ func (c ColumnMapping) check() error {
 	return checkSQL(c.Expr)
 }
 
-// checkSQL refuses what cannot be part of one SELECT. It does not try to
-// understand SQL: that the account may only SELECT is the database's business,
-// and the SQLite connector opens its file read-only.
+// checkSQL refuses what cannot be part of one SELECT and what is not read-only on
+// its face. It does not understand SQL: that the account may only SELECT is the
+// database's business, and Check asks it.
 func checkSQL(s string) error {
 	if len(s) > maxSQLBytes {
 		return fmt.Errorf("of %d bytes, at most %d", len(s), maxSQLBytes)
@@ -122,7 +123,7 @@ func checkSQL(s string) error {
 	if strings.Contains(s, "--") || strings.Contains(s, "/*") {
 		return errors.New("must not hold a comment")
 	}
-	return nil
+	return checkReadOnly(s)
 }
 
 func quote(name string) string {
@@ -137,8 +138,8 @@ func quote(name string) string {
 // key is not unique. A column without an expression is named with its table
 // alias: SQLite reads a bare "x" that is no column as the string 'x', which would
 // answer with a column's name instead of failing.
-func (m Mapping) selectSQL(cols []ColumnMapping, placeholder string) string {
-	return m.selectFrom(cols) + " WHERE v." + quote(m.Key) + " = " + placeholder + " LIMIT 2"
+func (m Mapping) selectSQL(cols []ColumnMapping, d *Dialect) string {
+	return m.selectFrom(cols) + " WHERE " + d.Match("v."+quote(m.Key)) + " LIMIT 2"
 }
 
 func (m Mapping) selectFrom(cols []ColumnMapping) string {

@@ -50,7 +50,7 @@ func OpenSQLite(cfg SQLiteConfig) (*Vault, error) {
 	db.SetMaxOpenConns(cfg.Readers)
 	db.SetMaxIdleConns(cfg.Readers)
 	v, err := New(db, Config{
-		Dialect: Dialect{Name: "sqlite", Placeholder: "?", Classify: classifySQLite, Present: present},
+		Dialect: Dialect{Name: "sqlite", Match: func(key string) string { return key + " = ?" }, Classify: classifySQLite, Present: present},
 		Mapping: cfg.Mapping, Timeout: cfg.Timeout})
 	if err != nil {
 		db.Close()

@@ -10,13 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/assent-network/assent/node/vault"
 	"github.com/assent-network/assent/node/vault/vaulttest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // endless counts until it is interrupted.
 const endless = `(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 100000000000) SELECT max(n) FROM c)`

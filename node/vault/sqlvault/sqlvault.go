@@ -5,26 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/assent-network/assent/node/vault"
 )
-
-// Dialect holds what differs between database engines.
-type Dialect struct {
-	Name string
-	// Placeholder of the one bound parameter: "?" or "$1".
-	Placeholder string
-	// Classify sorts a driver's error: nil means that the database is
-	// unavailable, otherwise it returns the SchemaError to report.
-	Classify func(err error) *vault.SchemaError
-	// Present, if set, is asked by Check before anything else, for engines that go
-	// on working on a file that is gone.
-	Present func() error
-}
 
 // Config of a connector. The zero value of a limit means its default.
 type Config struct {
@@ -32,6 +19,9 @@ type Config struct {
 	Mapping Mapping
 	// Timeout of one lookup; default 2 s.
 	Timeout time.Duration
+	// AccountEvery is how often the account's rights are looked at again; default
+	// one minute. After a lost connection they are looked at at once.
+	AccountEvery time.Duration
 }
 
 // maxStatements bounds the prepared statements kept: one per distinct list of
@@ -47,15 +37,21 @@ type Vault struct {
 	db     *sql.DB
 	byName map[string]ColumnMapping // immutable after New
 
-	mu         sync.Mutex // guards statements
+	admitted  atomic.Pointer[time.Time] // when the account was last found in order
+	admitting chan struct{}             // capacity 1: held by whoever asks
+
+	mu         sync.Mutex // guards what follows
 	statements map[string]*lookup
+	types      map[string]string // of each column in the database, when first read
 }
 
 // lookup is one prepared statement and the columns it reads.
 type lookup struct {
+	key  string
 	stmt *sql.Stmt
 	cols []ColumnMapping // what the statement selects
 	want int             // how many of them were asked for: all, or none of one
+	gone atomic.Bool     // closed, or about to be
 }
 
 var _ vault.Connector = (*Vault)(nil)
@@ -66,13 +62,18 @@ func New(db *sql.DB, cfg Config) (*Vault, error) {
 	if err := cfg.Mapping.check(); err != nil {
 		return nil, err
 	}
-	if cfg.Dialect.Placeholder == "" || cfg.Dialect.Classify == nil {
-		return nil, errors.New("vault: the dialect needs a placeholder and a classifier of errors")
+	if cfg.Dialect.Match == nil || cfg.Dialect.Classify == nil {
+		return nil, errors.New("vault: the dialect needs a condition on the key and a classifier of errors")
 	}
+	cfg.Dialect.Bind = max(cfg.Dialect.Bind, 1)
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 2 * time.Second
 	}
-	v := &Vault{cfg: cfg, db: db, byName: map[string]ColumnMapping{}, statements: map[string]*lookup{}}
+	if cfg.AccountEvery == 0 {
+		cfg.AccountEvery = time.Minute
+	}
+	v := &Vault{cfg: cfg, db: db, byName: map[string]ColumnMapping{}, admitting: make(chan struct{}, 1),
+		statements: map[string]*lookup{}, types: map[string]string{}}
 	for _, c := range cfg.Mapping.Columns {
 		v.byName[c.Name] = c
 	}
@@ -88,39 +89,122 @@ func (v *Vault) Describe() []vault.Column {
 	return cols
 }
 
+// nobody is looked up in place of what cannot be a canonical identifier, so that
+// it costs the same. No canonical identifier holds a control character.
+const nobody = "\x01"
+
 // Lookup implements vault.Connector.
 func (v *Vault) Lookup(ctx context.Context, subject vault.Subject, columns []string) (vault.Row, error) {
 	limited, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
-	l, err := v.prepare(limited, columns)
-	if err != nil {
-		return nil, v.failure(ctx, "prepare lookup", err)
+	if _, err := vault.ParseSubject(string(subject)); err != nil {
+		subject = nobody
 	}
-	rows, err := l.stmt.QueryContext(limited, string(subject))
-	if err != nil {
-		return nil, v.failure(ctx, "look up subject", err)
+	for attempt := 0; ; attempt++ {
+		row, retry, err := v.attempt(limited, subject, columns)
+		switch {
+		case err == nil || errors.Is(err, vault.ErrUnknownSubject) || errors.Is(err, vault.ErrAmbiguous):
+			return row, err
+		case attempt == 0 && retry && limited.Err() == nil:
+		default:
+			return nil, v.failure(ctx, "look up subject", v.name(ctx, err, columns))
+		}
 	}
-	defer rows.Close()
+}
+
+// attempt is one try of a lookup. With retry, another may succeed at once: the
+// statement was made for another schema, was dropped by somebody else, or the
+// connection broke.
+func (v *Vault) attempt(ctx context.Context, subject vault.Subject, columns []string) (row vault.Row, retry bool, err error) {
+	if err := v.admit(ctx, false); err != nil {
+		return nil, v.lost(err), err
+	}
+	l, err := v.prepare(ctx, columns)
+	if err != nil {
+		return nil, v.lost(err), err
+	}
+	if row, err = v.read(ctx, l, subject); err == nil {
+		return row, false, nil
+	}
+	if stale := v.cfg.Dialect.Stale; stale != nil && stale(err) {
+		v.forget(l)
+	}
+	return nil, v.lost(err) || l.gone.Load(), err
+}
+
+// lost reports a broken connection. What answers next may be another server, so
+// that the account is looked at again.
+func (v *Vault) lost(err error) bool {
+	if d := &v.cfg.Dialect; d.Lost == nil || !d.Lost(err) {
+		return false
+	}
+	v.admitted.Store(nil)
+	return true
+}
+
+// read runs a lookup.
+func (v *Vault) read(ctx context.Context, l *lookup, subject vault.Subject) (row vault.Row, err error) {
+	args := make([]any, v.cfg.Dialect.Bind)
+	for i := range args {
+		args[i] = string(subject)
+	}
+	rows, end, err := v.query(ctx, func(tx *sql.Tx) (*sql.Rows, error) {
+		stmt := l.stmt
+		if tx != nil {
+			stmt = tx.StmtContext(ctx, stmt)
+		}
+		return stmt.QueryContext(ctx, args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	types, err := v.checkTypes(rows, l.cols)
+	if err != nil {
+		return nil, err
+	}
 	if !rows.Next() {
 		if err := rows.Err(); err != nil {
-			return nil, v.failure(ctx, "look up subject", err)
+			return nil, err
 		}
 		return nil, vault.ErrUnknownSubject
 	}
-	row, err := l.read(rows)
-	if err != nil {
-		return nil, v.failure(ctx, "read row", err)
+	if row, err = l.decode(rows, types); err != nil {
+		return nil, err
 	}
 	if rows.Next() {
 		return nil, fmt.Errorf("look up subject by key %q: %w; make the key column unique or map a query that returns one row", v.cfg.Mapping.Key, vault.ErrAmbiguous)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, v.failure(ctx, "look up subject", err)
+		return nil, err
+	}
+	if subject == nobody {
+		return nil, vault.ErrUnknownSubject
 	}
 	return row, nil
 }
 
-func (l *lookup) read(rows *sql.Rows) (vault.Row, error) {
+// query runs a query, in a READ ONLY transaction where the dialect has one; end
+// ends both.
+func (v *Vault) query(ctx context.Context, run func(*sql.Tx) (*sql.Rows, error)) (rows *sql.Rows, end func(), err error) {
+	if !v.cfg.Dialect.ReadOnly {
+		if rows, err = run(nil); err != nil {
+			return nil, nil, err
+		}
+		return rows, func() { rows.Close() }, nil
+	}
+	tx, err := v.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	if rows, err = run(tx); err != nil {
+		tx.Rollback()
+		return nil, nil, err
+	}
+	return rows, func() { rows.Close(); tx.Rollback() }, nil
+}
+
+func (l *lookup) decode(rows *sql.Rows, types []StoredType) (vault.Row, error) {
 	raw := make([]any, len(l.cols))
 	ptr := make([]any, len(l.cols))
 	for i := range raw {
@@ -131,7 +215,7 @@ func (l *lookup) read(rows *sql.Rows) (vault.Row, error) {
 	}
 	row := make(vault.Row, len(l.cols))
 	for i, c := range l.cols {
-		val, err := c.decode(raw[i])
+		val, err := c.decode(unpadded(raw[i], types[i]))
 		if err != nil {
 			return nil, err
 		}
@@ -161,86 +245,53 @@ func (v *Vault) prepare(ctx context.Context, columns []string) (*lookup, error) 
 	if len(cols) == 0 { // a template over parameters alone still costs one look-up
 		cols = []ColumnMapping{{Name: "present", Expr: "1", Type: vault.Int}}
 	}
-	stmt, err := v.db.PrepareContext(ctx, v.cfg.Mapping.selectSQL(cols, v.cfg.Dialect.Placeholder))
+	stmt, err := v.db.PrepareContext(ctx, v.cfg.Mapping.selectSQL(cols, &v.cfg.Dialect))
 	if err != nil {
 		return nil, err
 	}
-	return v.keep(key, &lookup{stmt: stmt, cols: cols, want: len(columns)}), nil
+	return v.keep(&lookup{key: key, stmt: stmt, cols: cols, want: len(columns)}), nil
 }
 
-func (v *Vault) keep(key string, l *lookup) *lookup {
+func (v *Vault) keep(l *lookup) *lookup {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if other, ok := v.statements[key]; ok {
+	if other, ok := v.statements[l.key]; ok {
 		l.stmt.Close()
 		return other
 	}
 	if len(v.statements) >= maxStatements {
-		for k, old := range v.statements { // any one: this happens only on a misconfigured node
-			old.stmt.Close()
-			delete(v.statements, k)
+		for _, old := range v.statements { // any one: this happens only on a misconfigured node
+			v.dropLocked(old)
 			break
 		}
 	}
-	v.statements[key] = l
+	v.statements[l.key] = l
 	return l
 }
 
-// Check implements vault.Connector.
-func (v *Vault) Check(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
-	defer cancel()
-	if v.cfg.Dialect.Present != nil {
-		if err := v.cfg.Dialect.Present(); err != nil {
-			return fmt.Errorf("check vault: %w: %w", vault.ErrUnavailable, err)
-		}
+// forget closes a statement; the next lookup prepares it anew.
+func (v *Vault) forget(l *lookup) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.statements[l.key] == l {
+		v.dropLocked(l)
 	}
-	m := v.cfg.Mapping
-	if err := v.probe(limited, ColumnMapping{Name: m.Key, Type: vault.String}, false); err != nil {
-		return v.failure(ctx, "check key", err)
-	}
-	for _, c := range m.Columns {
-		if err := v.probe(limited, c, true); err != nil {
-			return v.failure(ctx, "check column", err)
-		}
-	}
-	return nil
 }
 
-// probe reads one mapped column of a few rows; with types it decodes them too.
-func (v *Vault) probe(ctx context.Context, c ColumnMapping, types bool) error {
-	rows, err := v.db.QueryContext(ctx, v.cfg.Mapping.selectFrom([]ColumnMapping{c})+fmt.Sprintf(" LIMIT %d", checkRows))
-	if err != nil {
-		if s := v.cfg.Dialect.Classify(err); s != nil && s.Column == "" {
-			s.Column = c.Name
-			return s
-		}
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var raw any
-		if err := rows.Scan(&raw); err != nil {
-			return err
-		}
-		if !types {
-			continue
-		}
-		if _, err := c.decode(raw); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+func (v *Vault) dropLocked(l *lookup) {
+	l.gone.Store(true)
+	l.stmt.Close()
+	delete(v.statements, l.key)
 }
 
 // Close implements vault.Connector.
 func (v *Vault) Close() error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	for _, l := range v.statements {
 		l.stmt.Close()
 	}
 	clear(v.statements)
+	v.mu.Unlock()
 	return v.db.Close()
 }
 
@@ -252,7 +303,7 @@ func (v *Vault) failure(outer context.Context, step string, err error) error {
 	if outer.Err() != nil && errors.Is(outer.Err(), context.Canceled) {
 		return fmt.Errorf("%s: %w", step, outer.Err())
 	}
-	if errors.Is(err, vault.ErrSchema) {
+	if errors.Is(err, vault.ErrSchema) || errors.Is(err, vault.ErrAccount) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
 	if s := v.cfg.Dialect.Classify(err); s != nil {
@@ -261,20 +312,10 @@ func (v *Vault) failure(outer context.Context, step string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || outer.Err() != nil {
 		return fmt.Errorf("%s: no result within %v: %w; look at the database's load or raise the vault's timeout", step, v.cfg.Timeout, vault.ErrUnavailable)
 	}
+	if v.cfg.Dialect.Reason != nil {
+		if why := v.cfg.Dialect.Reason(err); why != "" {
+			return fmt.Errorf("%s on %s: %w: %s", step, v.cfg.Dialect.Name, vault.ErrUnavailable, why)
+		}
+	}
 	return fmt.Errorf("%s on %s: %w; see whether the database is running and reachable", step, v.cfg.Dialect.Name, vault.ErrUnavailable)
-}
-
-// blame names the mapped column when the database named only its own.
-func (v *Vault) blame(s *vault.SchemaError) *vault.SchemaError {
-	if s.Column == "" {
-		return s
-	}
-	i := slices.IndexFunc(v.cfg.Mapping.Columns, func(c ColumnMapping) bool { return c.Name == s.Column })
-	if i < 0 {
-		i = slices.IndexFunc(v.cfg.Mapping.Columns, func(c ColumnMapping) bool { return c.Expr != "" && strings.Contains(c.Expr, s.Column) })
-	}
-	if i >= 0 {
-		s.Column = v.cfg.Mapping.Columns[i].Name
-	}
-	return s
 }
