@@ -17,7 +17,6 @@ import (
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/state"
-	"github.com/assent-network/assent/node/vault"
 )
 
 // Identifiers of outbox items: what it is, then the request or consent.
@@ -256,22 +255,6 @@ func loadRecord[T any, P interface {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	return r, nil
-}
-
-// vaults are the connectors of the products this node answers for.
-type vaults map[record.ProductID]vault.Connector
-
-func (v vaults) connector(id record.ProductID) (vault.Connector, bool) {
-	c, ok := v[id]
-	return c, ok
-}
-
-func (v vaults) close() error {
-	var errs []error
-	for _, c := range v {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // dataKeys are the private halves of the member's data keys, by key id.

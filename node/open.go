@@ -29,8 +29,6 @@ import (
 	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/store"
 	"github.com/assent-network/assent/node/sync"
-	"github.com/assent-network/assent/node/vault"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 )
 
 // Options are what a node needs beside its configuration.
@@ -339,7 +337,7 @@ func (n *Node) openAnswering(ctx context.Context) error {
 	n.engine = celquery.New()
 	next := n.state.View().Roots().ReceiptsSize
 	if n.cfg.Answering.Enabled {
-		if err := n.openVaults(); err != nil {
+		if err := n.openVaults(ctx); err != nil {
 			return err
 		}
 		tag, err := subjectTagKey(n.secrets.tag)
@@ -364,36 +362,6 @@ func (n *Node) openAnswering(ctx context.Context) error {
 	}
 	n.follower = newFollower(n.state, next, n.executed)
 	return nil
-}
-
-func (n *Node) openVaults() error {
-	n.vaults = make(vaults)
-	n.closeLater(n.vaults.close)
-	for _, v := range n.cfg.Answering.Vaults {
-		m, err := VaultMapping(v)
-		if err != nil {
-			return err
-		}
-		c, err := sqlvault.OpenSQLite(sqlvault.SQLiteConfig{Path: v.Source, Mapping: m, Timeout: v.Timeout})
-		if err != nil {
-			return fmt.Errorf("product %s: %w", v.Product, err)
-		}
-		n.vaults[record.ProductID(v.Product)] = c
-	}
-	return nil
-}
-
-// VaultMapping turns a configured vault into a connector's mapping.
-func VaultMapping(v config.Vault) (sqlvault.Mapping, error) {
-	m := sqlvault.Mapping{Table: v.Table, Query: v.Query, Key: v.Key}
-	for _, c := range v.Columns {
-		t, err := vault.ParseType(c.Type)
-		if err != nil {
-			return m, fmt.Errorf("product %s column %s: %w", v.Product, c.Name, err)
-		}
-		m.Columns = append(m.Columns, sqlvault.ColumnMapping{Name: c.Name, Expr: c.Expr, Type: t, Scale: uint8(c.Scale)})
-	}
-	return m, nil
 }
 
 // executed acts on one outcome of the ledger; the follower calls it in order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -141,9 +142,10 @@ func (d *decoder) vault(path string, v Vault) {
 	if !memberName.MatchString(v.Product) {
 		d.complain(path+".product", "has %s, want the identifier of a data product", show("", v.Product))
 	}
-	d.oneOf(path+".connector", v.Connector, "sqlite")
-	if v.Source == "" {
-		d.complain(path+".source", "is missing: name the database file")
+	d.oneOf(path+".connector", v.Connector, "sqlite", "postgres", "mysql")
+	d.vaultSource(path, v)
+	if v.Connections < 0 || v.Connections > 64 {
+		d.complain(path+".connections", "has %d, want 1 to 64, or 0 for the default", v.Connections)
 	}
 	if (v.Table == "") == (v.Query == "") {
 		d.complain(path, "want either table or query: keep one")
@@ -168,6 +170,32 @@ func (d *decoder) vault(path string, v Vault) {
 		if c.Scale < 0 || c.Scale > 9 || c.Scale != 0 && c.Type != "int" {
 			d.complain(at+".scale", "has %d, want 0 to 9, and 0 unless the type is int", c.Scale)
 		}
+		if len(c.Stored) > 63 {
+			d.complain(at+".stored", "has %s, want the name of a type, such as NUMERIC(12,2)", show("", c.Stored))
+		}
+	}
+}
+
+// vaultSource sees to it that no password stands where it would be shown.
+func (d *decoder) vaultSource(path string, v Vault) {
+	if v.Source == "" {
+		d.complain(path+".source", "is missing: name the database file, or the URL of the server")
+	}
+	if v.Connector != "sqlite" {
+		u, err := url.Parse(v.Source)
+		if err != nil || u.Scheme == "" {
+			d.complain(path+".source", "want a URL such as %s://reader@db.bank.example/core", v.Connector) // the value may hold a password
+		} else if _, has := u.User.Password(); has || u.Query().Has("password") {
+			d.complain(path+".source", "holds a password: take it out, and say where it is in %s.password: file:<path> or env:<variable>", path)
+		}
+	}
+	scheme, rest, _ := strings.Cut(v.Password, ":")
+	switch {
+	case v.Password == "":
+	case v.Connector == "sqlite":
+		d.complain(path+".password", "is set, but an SQLite file has no accounts: remove it")
+	case scheme != "file" && scheme != "env" || rest == "":
+		d.complain(path+".password", "want file:<path> or env:<variable>; the password itself does not belong here")
 	}
 }
 

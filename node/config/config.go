@@ -62,22 +62,25 @@ type Answering struct {
 
 // Vault maps a data product to the member's database.
 type Vault struct {
-	Product   string        `conf:"product" doc:"Identifier of the data product."`
-	Connector string        `conf:"connector" doc:"Kind of database: sqlite."`
-	Source    string        `conf:"source" doc:"Where the database is: a path for sqlite."`
-	Table     string        `conf:"table" doc:"Table or view that holds one row per customer; or:"`
-	Query     string        `conf:"query" doc:"SELECT that yields one row per customer."`
-	Key       string        `conf:"key" doc:"Column that holds the canonical subject identifier."`
-	Timeout   time.Duration `conf:"timeout" doc:"Longest time of one lookup."`
-	Columns   []Column      `conf:"columns" doc:"Columns that query templates may name."`
+	Product     string        `conf:"product" doc:"Identifier of the data product."`
+	Connector   string        `conf:"connector" doc:"Kind of database: sqlite, postgres or mysql (MariaDB, too)."`
+	Source      string        `conf:"source" doc:"Where the database is: a path for sqlite; postgres://reader@db.bank.example:5432/core (sslmode=verify-full unless the server is this machine); mysql://reader@db.bank.example:3306/core. Never the password."`
+	Password    string        `conf:"password" doc:"Where the account's password is: file:<path> or env:<variable>. Empty: none."`
+	Connections int           `conf:"connections" doc:"Connections to the database at most; 0: 4."`
+	Table       string        `conf:"table" doc:"Table or view that holds one row per customer; or:"`
+	Query       string        `conf:"query" doc:"SELECT that yields one row per customer."`
+	Key         string        `conf:"key" doc:"Column that holds the canonical subject identifier."`
+	Timeout     time.Duration `conf:"timeout" doc:"Longest time of one lookup; the database server ends it, too."`
+	Columns     []Column      `conf:"columns" doc:"Columns that query templates may name."`
 }
 
 // Column maps a column of a product.
 type Column struct {
-	Name  string `conf:"name" doc:"Name in the data product."`
-	Type  string `conf:"type" doc:"int, string or bool."`
-	Expr  string `conf:"expr" doc:"SQL expression; empty: the column of the same name."`
-	Scale int    `conf:"scale" doc:"Decimal places of an int: with 2, the database's 12.5 is read as 1250."`
+	Name   string `conf:"name" doc:"Name in the data product."`
+	Type   string `conf:"type" doc:"int, string or bool. A point in time is an int: Unix milliseconds."`
+	Expr   string `conf:"expr" doc:"SQL expression; empty: the column of the same name."`
+	Scale  int    `conf:"scale" doc:"Decimal places of an int: with 2, the database's 12.5 is read as 1250."`
+	Stored string `conf:"stored" doc:"Type that the column must have in the database, as in NUMERIC(12,2); empty: any that fits. It also may not change while the node runs."`
 }
 
 // Limits bound what others may cost the node.
@@ -137,4 +140,6 @@ func Default() Config {
 }
 
 // defaultVault fills what an entry of answering.vaults leaves out.
-func defaultVault() Vault { return Vault{Connector: "sqlite", Timeout: 2 * time.Second} }
+func defaultVault() Vault {
+	return Vault{Connector: "sqlite", Timeout: 2 * time.Second}
+}

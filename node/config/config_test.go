@@ -163,9 +163,9 @@ func full() Config {
 	c.Identity.DataKeys = []string{"data-2", "data-1"}
 	c.API.Guests = []string{"lender-b"}
 	c.Answering = Answering{Enabled: true, Vaults: []Vault{
-		{Product: "income", Connector: "sqlite", Source: "/srv/vault.db", Query: "SELECT id,\n\t\"a\" FROM t -- x", Key: "id", Timeout: time.Second,
+		{Product: "income", Connector: "sqlite", Connections: 4, Source: "/srv/vault.db", Query: "SELECT id,\n\t\"a\" FROM t -- x", Key: "id", Timeout: time.Second,
 			Columns: []Column{{Name: "income", Type: "int", Expr: "income * 1.0", Scale: 2}, {Name: "name", Type: "string"}}},
-		{Product: "loans", Connector: "sqlite", Source: "/srv/loans.db", Table: "loans", Key: "id", Timeout: 2 * time.Second, Columns: []Column{{Name: "open", Type: "bool"}}},
+		{Product: "loans", Connector: "postgres", Connections: 8, Source: "postgres://reader@db/core", Password: "env:VAULT_PASSWORD", Table: "loans", Key: "id", Timeout: 2 * time.Second, Columns: []Column{{Name: "open", Type: "bool", Stored: "BOOL"}}},
 	}}
 	return c
 }
@@ -219,4 +219,39 @@ func FuzzLoad(f *testing.F) {
 			t.Error(d)
 		}
 	})
+}
+
+// TestVaultPasswordsStayOut: wherever an operator puts a database password that
+// does not belong there, it is refused and not repeated.
+func TestVaultPasswordsStayOut(t *testing.T) {
+	vault := func(fields string) string {
+		return minimal + "\nanswering: {enabled: true, vaults: [{product: p, table: t, key: id, columns: [{name: a, type: int}], " + fields + "}]}\n"
+	}
+	for fields, want := range map[string]string{
+		"connector: postgres, source: 'postgres://r:hunter2@db/core'":                      "holds a password",
+		"connector: postgres, source: 'postgres://r@db/core?password=hunter2'":             "holds a password",
+		"connector: postgres, source: 'host=db password=hunter2'":                          "want a URL",
+		"connector: mysql, source: 'mysql://r:hunter2@db/core'":                            "holds a password",
+		"connector: postgres, source: 'postgres://r@db/core', password: hunter2":           "want file:<path> or env:<variable>",
+		"connector: postgres, source: 'postgres://r@db/core', password: [hunter2]":         "put it in quotes",
+		"connector: sqlite, source: v.db, password: 'file:hunter2'":                        "no accounts",
+		"connector: postgres, source: 'postgres://r:hunter2@db:x/core'":                    "want a URL",
+		"connector: postgres, source: 'postgres://r@db/core', connections: 65":             "want 1 to 64",
+		"connector: postgre, source: 'postgres://r@db/core'":                               "did you mean postgres",
+		"connector: postgres, source: 'postgres://r@db/core', pasword: 'hunter2'":          "did you mean answering.vaults[0].password",
+		"connector: postgres, source: 'postgres://r@db/core', password: 'prompt: hunter2'": "want file:<path>",
+	} {
+		_, err := Load(Sources{File: write(t, "f.yaml", vault(fields))})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %q", fields, err, want)
+		}
+	}
+	path := write(t, "f.yaml", vault("connector: postgres, source: 'postgres://r@db/core', password: 'file:db.pw'"))
+	c, err := Load(Sources{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Answering.Vaults[0].Password, "file:"+filepath.Join(filepath.Dir(path), "db.pw"); got != want {
+		t.Errorf("password is %q, want %q", got, want)
+	}
 }

@@ -95,12 +95,17 @@ func (c *Config) resolve(dir string) {
 	abs(&c.DataDir)
 	abs(&c.Genesis)
 	abs(&c.Identity.KeysDir)
-	if path, ok := strings.CutPrefix(c.Identity.Password, "file:"); ok {
-		abs(&path)
-		c.Identity.Password = "file:" + path
+	password := func(p *string) {
+		if path, ok := strings.CutPrefix(*p, "file:"); ok {
+			abs(&path)
+			*p = "file:" + path
+		}
 	}
+	password(&c.Identity.Password)
 	for i := range c.Answering.Vaults {
-		if v := &c.Answering.Vaults[i]; v.Connector == "sqlite" {
+		v := &c.Answering.Vaults[i]
+		password(&v.Password)
+		if v.Connector == "sqlite" {
 			abs(&v.Source)
 		}
 	}

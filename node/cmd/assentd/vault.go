@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/vault/sqlvault"
 )
 
@@ -22,11 +25,15 @@ func (a *app) vaultCommand() *cobra.Command {
 func (a *app) vaultImport() *cobra.Command {
 	var product, file, keyHeader, comma string
 	var replace bool
+	var to target
 	c := &cobra.Command{
-		Use: "import", Short: "Load a CSV file into the embedded vault of a product, all or nothing", Args: noArgs,
+		Use: "import", Short: "Load a CSV file into the vault of a product, all or nothing", Args: noArgs,
 		Long: "The first line names the columns. Every column that answering.vaults maps to the table must be there; others are left out.\n" +
-			"Complaints name rows and columns, never values.",
-		Example: "  assentd vault import --home n1 --product my-bank.card --csv customers.csv",
+			"Complaints name rows and columns, never values.\n\n" +
+			"Into PostgreSQL it goes by COPY, as an account of the bank's that may create the table (--owner); the account that the\n" +
+			"node reads with is granted SELECT on it. SQLite has no decimals: a column with a scale is stored as text.",
+		Example: "  assentd vault import --home n1 --product my-bank.card --csv customers.csv\n" +
+			"  assentd vault import --home n1 --csv customers.csv --owner postgres://owner@db.bank.example/core --owner-password file:pw",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.vault(product)
 			if err != nil {
@@ -43,16 +50,20 @@ func (a *app) vaultImport() *cobra.Command {
 			defer r.Close()
 			bar := newBar(a.err, a.json)
 			cfg.Progress = func(p sqlvault.Progress) { bar.set("import", uint64(p.Bytes), uint64(size)) }
-			done, err := sqlvault.Import(cmd.Context(), cfg, r)
+			done, err := to.load(cmd.Context(), v, cfg, r)
 			bar.end()
+			where := cfg.Path
+			if v.Connector != "sqlite" {
+				where = "the " + v.Connector + " server"
+			}
 			if errors.Is(err, sqlvault.ErrTableExists) {
-				return fmt.Errorf("vault import: table %s is in %s already: add --replace to load it anew, in one step", cfg.Table, cfg.Path)
+				return fmt.Errorf("vault import: table %s is in %s already: add --replace to load it anew, in one step", cfg.Table, where)
 			}
 			if err != nil {
 				return err
 			}
-			return a.print(map[string]any{"product": product, "table": cfg.Table, "rows": done.Rows}, func(w io.Writer) {
-				fmt.Fprintf(w, "%d customers loaded into table %s of %s.\n", done.Rows, cfg.Table, cfg.Path)
+			return a.print(map[string]any{"product": v.Product, "connector": v.Connector, "table": cfg.Table, "rows": done.Rows}, func(w io.Writer) {
+				fmt.Fprintf(w, "%d customers loaded into table %s of %s.\n", done.Rows, cfg.Table, where)
 			})
 		},
 	}
@@ -61,7 +72,41 @@ func (a *app) vaultImport() *cobra.Command {
 	c.Flags().StringVar(&keyHeader, "key-header", "", "CSV column with the subject identifier; default: the vault's key")
 	c.Flags().StringVar(&comma, "comma", ",", "field separator")
 	c.Flags().BoolVar(&replace, "replace", false, "replace the table if it exists")
+	c.Flags().StringVar(&to.owner, "owner", "", "PostgreSQL: URL with the account that creates the table, without password")
+	c.Flags().StringVar(&to.password, "owner-password", "", "where its password is: file:<path> or env:<variable>")
 	return c
+}
+
+// target is where an import goes, if not into the embedded SQLite.
+type target struct{ owner, password string }
+
+func (to target) load(ctx context.Context, v config.Vault, cfg sqlvault.ImportConfig, r io.Reader) (sqlvault.Progress, error) {
+	switch {
+	case v.Connector == "mysql":
+		return sqlvault.Progress{}, errors.New("vault import: loads SQLite and PostgreSQL only: load MySQL with its own tools, such as LOAD DATA")
+	case v.Connector == "sqlite" && to != target{}:
+		return sqlvault.Progress{}, usage("--owner is for PostgreSQL; product %s is on sqlite", v.Product)
+	case v.Connector == "sqlite":
+		return sqlvault.Import(ctx, cfg, r)
+	case to.owner == "":
+		return sqlvault.Progress{}, usage("product %s is on PostgreSQL: add --owner with an account that may create the table; the node's own only reads", v.Product)
+	}
+	reader, err := url.Parse(v.Source)
+	if err != nil {
+		return sqlvault.Progress{}, errors.New("vault import: the vault's source is no URL")
+	}
+	pg := sqlvault.PostgresTarget{URL: to.owner, Reader: reader.User.Username()}
+	if to.password != "" {
+		from, err := keys.ParseSource(to.password, nil)
+		if err != nil {
+			return sqlvault.Progress{}, usageError{err}
+		}
+		pg.Password = func() (string, error) {
+			b, err := from("owner of the table")
+			return string(b), err
+		}
+	}
+	return sqlvault.ImportPostgres(ctx, pg, cfg, r)
 }
 
 func importConfig(v config.Vault, keyHeader, comma string, replace bool) (sqlvault.ImportConfig, error) {
@@ -97,20 +142,12 @@ func (a *app) vaultCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := node.VaultMapping(v)
-			if err != nil {
-				return err
+			r := node.CheckVault(cmd.Context(), v)
+			if r.Err != nil {
+				return r.Err
 			}
-			conn, err := sqlvault.OpenSQLite(sqlvault.SQLiteConfig{Path: v.Source, Mapping: m, Timeout: v.Timeout})
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			if err := conn.Check(cmd.Context()); err != nil {
-				return err
-			}
-			return a.print(map[string]any{"product": product, "columns": len(m.Columns)}, func(w io.Writer) {
-				fmt.Fprintf(w, "The mapping of product %s fits: %d columns.\n", product, len(m.Columns))
+			return a.print(map[string]any{"product": v.Product, "connector": v.Connector, "columns": len(v.Columns), "types": r.Types}, func(w io.Writer) {
+				fmt.Fprintf(w, "The mapping of product %s fits: %d columns.\n", v.Product, len(v.Columns))
 			})
 		},
 	}

@@ -3,23 +3,19 @@ package sqlvault
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
+	"strconv"
 	"strings"
-
-	"modernc.org/sqlite"
 
 	"github.com/assent-network/assent/node/vault"
 )
 
-// ImportConfig says how a CSV file becomes a table of the embedded vault.
+// ImportConfig says how a CSV file becomes a table of a vault.
 type ImportConfig struct {
-	Path  string // of the SQLite file; created if it does not exist
+	Path  string // of the SQLite file; created if it does not exist. Not used for a server
 	Table string
 	// Key is the table's column for the canonical subject identifier, KeyHeader the
 	// CSV column it comes from. It must be unique.
@@ -41,7 +37,7 @@ type ImportColumn struct {
 	Name   string // column of the table, and what the catalogue calls it
 	Header string // in the CSV's first record; "" means Name
 	Type   vault.Type
-	Scale  uint8 // decimals are stored as integers of minor units
+	Scale  uint8 // decimal places; stored as a decimal, exactly (as text in SQLite, which has none)
 }
 
 // Progress of an import.
@@ -54,7 +50,7 @@ type Progress struct {
 func (c ImportConfig) Mapping() Mapping {
 	m := Mapping{Table: c.Table, Key: c.Key}
 	for _, col := range c.Columns {
-		m.Columns = append(m.Columns, ColumnMapping{Name: col.Name, Type: col.Type})
+		m.Columns = append(m.Columns, ColumnMapping{Name: col.Name, Type: col.Type, Scale: col.Scale})
 	}
 	return m
 }
@@ -65,48 +61,22 @@ const maxBadCells = 20
 // progressRows is how many rows pass between two calls of Progress.
 const progressRows = 1000
 
+// withDefaults fills in the limits and checks the names.
+func (c ImportConfig) withDefaults() (ImportConfig, error) {
+	if c.Comma == 0 {
+		c.Comma = ','
+	}
+	if c.MaxRecord == 0 {
+		c.MaxRecord = 64 << 10
+	}
+	return c, c.Mapping().check()
+}
+
 // ErrTableExists refuses an import into a table that is there already.
 var ErrTableExists = errors.New("vault import: the table exists already; import with replace to load it anew")
 
-// Import loads a CSV file (RFC 4180; UTF-8 with or without byte order mark; LF or
-// CRLF) into one table, in one transaction: on any error the vault is as before. The
-// error names the rows and columns at fault, up to 20 of them, never their values.
-func Import(ctx context.Context, cfg ImportConfig, r io.Reader) (Progress, error) {
-	if cfg.Comma == 0 {
-		cfg.Comma = ','
-	}
-	if cfg.MaxRecord == 0 {
-		cfg.MaxRecord = 64 << 10
-	}
-	if err := cfg.Mapping().check(); err != nil {
-		return Progress{}, err
-	}
-	created, err := createFile(cfg.Path)
-	if err != nil {
-		return Progress{}, fmt.Errorf("vault import: %w", err)
-	}
-	in := &importer{cfg: cfg, input: &recordLimit{r: bufio.NewReaderSize(r, 64<<10), max: cfg.MaxRecord}}
-	if err = in.run(ctx); err != nil && created {
-		// Otherwise a later OpenSQLite would find a vault without a table.
-		err = errors.Join(err, os.Remove(cfg.Path))
-	}
-	return in.progress, err
-}
-
-// createFile makes the database file readable by its owner alone, before SQLite
-// would make it readable by all. It reports whether the file is new.
-func createFile(path string) (bool, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, f.Close()
-}
-
-// importer is one import under way.
+// importer reads the rows of one import: those in order, and the complaints about
+// the others.
 type importer struct {
 	cfg      ImportConfig
 	input    *recordLimit
@@ -116,32 +86,8 @@ type importer struct {
 	bad      []error
 }
 
-func (in *importer) run(ctx context.Context) error {
-	if err := in.header(); err != nil {
-		return err
-	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "synchronous(FULL)"}}
-	db, err := sql.Open("sqlite", fileURI(in.cfg.Path, q))
-	if err != nil {
-		return fmt.Errorf("vault import: open %s: %w", in.cfg.Path, err)
-	}
-	defer db.Close()
-	tx, err := db.Begin() // rows watches ctx: database/sql would roll back under its hands
-	if err != nil {
-		return fmt.Errorf("vault import: begin on %s: %w; is another import running?", in.cfg.Path, err)
-	}
-	defer tx.Rollback() // after Commit it does nothing
-	if err := in.createTable(tx); err != nil {
-		return err
-	}
-	if err := in.rows(ctx, tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("vault import: commit %d rows: %w", in.progress.Rows, err)
-	}
-	in.report()
-	return nil
+func newImporter(cfg ImportConfig, r io.Reader) *importer {
+	return &importer{cfg: cfg, input: &recordLimit{r: bufio.NewReaderSize(r, 64<<10), max: cfg.MaxRecord}}
 }
 
 // header reads the first record and finds the mapped columns in it.
@@ -193,102 +139,54 @@ func (c ImportColumn) header() string {
 	return c.Header
 }
 
-func (in *importer) createTable(tx *sql.Tx) error {
-	table := quote(in.cfg.Table)
-	if in.cfg.Replace {
-		if _, err := tx.Exec("DROP TABLE IF EXISTS " + table); err != nil {
-			return fmt.Errorf("vault import: drop table %s: %w", in.cfg.Table, err)
-		}
-	}
-	defs := []string{quote(in.cfg.Key) + " TEXT PRIMARY KEY NOT NULL"}
-	for _, c := range in.cfg.Columns {
-		t := " INTEGER"
-		if c.Type == vault.String {
-			t = " TEXT"
-		}
-		defs = append(defs, quote(c.Name)+t)
-	}
-	_, err := tx.Exec("CREATE TABLE " + table + " (" + strings.Join(defs, ", ") + ") STRICT, WITHOUT ROWID")
-	if err != nil && strings.Contains(err.Error(), "already exists") {
-		return ErrTableExists
-	}
-	if err != nil {
-		return fmt.Errorf("vault import: create table %s: %w", in.cfg.Table, err)
-	}
-	return nil
-}
-
-func (in *importer) rows(ctx context.Context, tx *sql.Tx) error {
-	marks := strings.Repeat(", ?", len(in.cfg.Columns))
-	insert, err := tx.Prepare("INSERT INTO " + quote(in.cfg.Table) + " VALUES (?" + marks + ")")
-	if err != nil {
-		return fmt.Errorf("vault import: prepare: %w", err)
-	}
-	defer insert.Close()
-	args := make([]any, len(in.fields))
-	for {
+// next puts the next row that is in order into values: key first, then Columns.
+// It returns false at the end, and then an error if any row was not in order: all
+// rows are looked through, so that an operator sees every complaint at once.
+func (in *importer) next(ctx context.Context, values []vault.Value) (bool, error) {
+	for len(in.bad) < maxBadCells {
 		record, err := in.csv.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("vault import: row %d: %w", in.progress.Rows+1, err)
+			return false, fmt.Errorf("vault import: row %d: %w", in.progress.Rows+1, err)
 		}
 		in.progress.Rows++
-		if !in.convert(record, args) {
-			if len(in.bad) >= maxBadCells {
-				break
-			}
-			continue
-		}
-		if _, err := insert.Exec(args...); err != nil {
-			if err := in.refused(err); err != nil {
-				return err
-			}
-		}
 		if in.progress.Rows%progressRows == 0 {
 			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("vault import: row %d: %w", in.progress.Rows, err)
+				return false, fmt.Errorf("vault import: row %d: %w", in.progress.Rows, err)
 			}
 			in.report()
 		}
+		if in.convert(record, values) {
+			return true, nil
+		}
 	}
-	if in.bad != nil {
-		return fmt.Errorf("vault import: nothing was loaded:\n%w", errors.Join(in.bad...))
-	}
-	return nil
+	return false, in.complaints()
 }
 
-const sqliteConstraint = 19 // SQLITE_CONSTRAINT
-
-// refused turns a duplicate key into a complaint about the row.
-func (in *importer) refused(err error) error {
-	var se *sqlite.Error
-	if errors.As(err, &se) && se.Code()&0xff == sqliteConstraint {
-		in.complain(0, "the key stands in an earlier row too")
-		if len(in.bad) >= maxBadCells {
-			return fmt.Errorf("vault import: nothing was loaded:\n%w", errors.Join(in.bad...))
-		}
+func (in *importer) complaints() error {
+	if in.bad == nil {
 		return nil
 	}
-	return fmt.Errorf("vault import: row %d: %w", in.progress.Rows, err)
+	return fmt.Errorf("vault import: nothing was loaded:\n%w", errors.Join(in.bad...))
 }
 
-// convert turns a record into the arguments of the insert.
-func (in *importer) convert(record []string, args []any) bool {
+// convert turns a record into the values of a row.
+func (in *importer) convert(record []string, values []vault.Value) bool {
 	ok := true
 	subject, err := vault.ParseSubject(strings.TrimSpace(record[in.fields[0]]))
 	if err != nil {
 		in.complain(0, strings.TrimPrefix(err.Error(), "vault: "))
 		ok = false
 	}
-	args[0] = strings.Clone(string(subject))
+	values[0] = vault.StringValue(strings.Clone(string(subject)))
 	for i, c := range in.cfg.Columns {
 		field := record[in.fields[i+1]]
 		if c.Type != vault.String {
 			field = strings.TrimSpace(field)
 		}
-		if args[i+1] = nil; field == "" {
+		if values[i+1] = vault.Null(); field == "" {
 			continue
 		}
 		v, err := ColumnMapping{Name: c.Name, Type: c.Type, Scale: c.Scale}.decode(field)
@@ -297,9 +195,28 @@ func (in *importer) convert(record []string, args []any) bool {
 			ok = false
 			continue
 		}
-		args[i+1] = plainValue(v)
+		if text, is := v.Str(); is {
+			v = vault.StringValue(strings.Clone(text))
+		}
+		values[i+1] = v
 	}
 	return ok
+}
+
+// decimal writes n × 10^-scale with all its decimal places.
+func decimal(n int64, scale uint8) string {
+	if scale == 0 {
+		return strconv.FormatInt(n, 10)
+	}
+	sign, digits := "", strconv.FormatInt(n, 10)
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	if short := int(scale) + 1 - len(digits); short > 0 {
+		digits = strings.Repeat("0", short) + digits
+	}
+	point := len(digits) - int(scale)
+	return sign + digits[:point] + "." + digits[point:]
 }
 
 func wanted(c ImportColumn) string {
@@ -312,20 +229,6 @@ func wanted(c ImportColumn) string {
 		return "is neither true nor false"
 	}
 	return fmt.Sprintf("is not UTF-8 text of at most %d bytes", vault.MaxStringBytes)
-}
-
-func plainValue(v vault.Value) any {
-	if n, ok := v.Int(); ok {
-		return n
-	}
-	if b, ok := v.Bool(); ok {
-		if b {
-			return int64(1)
-		}
-		return int64(0)
-	}
-	s, _ := v.Str()
-	return s
 }
 
 // complain records what is wrong with one cell; field 0 is the key.

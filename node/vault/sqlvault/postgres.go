@@ -87,13 +87,6 @@ func limitPool(db *sql.DB, connections int) {
 	db.SetConnMaxIdleTime(maxConnectionIdle)
 }
 
-// CheckPostgresURL reports what is wrong with a vault's URL. Its error repeats no
-// part of it: an operator may have put the password there.
-func CheckPostgresURL(text string) error {
-	_, err := postgresURL(text)
-	return err
-}
-
 func postgresURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
