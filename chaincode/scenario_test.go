@@ -48,7 +48,7 @@ func replay(t *testing.T, file string, met map[record.Code]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scenario{world: newWorld(t), ids: map[string]record.Hash{}, proposed: map[string][]byte{}, met: met}
+	s := newScenario(t, met)
 	var out strings.Builder
 	for _, block := range strings.Split(strings.TrimSpace(string(data)), "\n\n") {
 		script, _, _ := strings.Cut(block, "\n----")
@@ -76,6 +76,10 @@ type scenario struct {
 	ids      map[string]record.Hash // label of a call → its transaction id
 	proposed map[string][]byte      // name → proposed config
 	met      map[record.Code]bool
+}
+
+func newScenario(t testing.TB, met map[record.Code]bool) *scenario {
+	return &scenario{world: newWorld(t), ids: map[string]record.Hash{}, proposed: map[string][]byte{}, met: met}
 }
 
 // run makes the calls of one block and returns what came of them.

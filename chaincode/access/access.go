@@ -166,7 +166,7 @@ func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) (*
 	after.Requests++
 	if r.Decision == record.Permit {
 		after.Uses++
-		if day := record.DayOf(r.RequestedAt); day != after.Day {
+		if day := record.DayOf(r.RequestedAt); day > after.Day {
 			after.Day, after.DayUses = day, 0
 		}
 		after.DayUses++

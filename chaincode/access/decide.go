@@ -70,11 +70,12 @@ func Decide(in *Inputs) record.Code {
 		return record.CodeParameterNotAllowed
 	}
 
-	// Is there any of it left?
+	// Is there any of it left? On a Fabric network time may step back a little: a
+	// day that has begun does not give way to the one before.
 	if in.Usage.Uses >= consent.AccessLimits.MaxUses {
 		return record.CodeUsesExhausted
 	}
-	if in.Usage.Day == record.DayOf(in.Now) && in.Usage.DayUses >= consent.AccessLimits.FrequencyPerDay {
+	if in.Usage.Day >= record.DayOf(in.Now) && in.Usage.DayUses >= consent.AccessLimits.FrequencyPerDay {
 		return record.CodeFrequencyExceeded
 	}
 

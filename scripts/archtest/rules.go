@@ -39,6 +39,7 @@ var rules = []rule{
 
 	// Contracts: the same code runs on a Fabric network.
 	{"chaincode/cmd/...", []string{"chaincode/..."}},
+	{"chaincode/fabric/...", []string{"chaincode/..."}}, // the contracts as a Fabric chaincode
 	{"chaincode", []string{"chaincode/..."}},
 	{"chaincode/call", []string{"chaincode/record"}},
 	{"chaincode/...", []string{"chaincode/record", "chaincode/call", "chaincode/internal/..."}},

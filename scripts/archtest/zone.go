@@ -14,6 +14,7 @@ import (
 // every node computes the same bytes from them.
 var zone = []string{
 	"chaincode", "chaincode/membership", "chaincode/catalog", "chaincode/consent", "chaincode/access", "chaincode/record", "chaincode/call",
+	"chaincode/fabric",
 	"node/ledger", "node/state", "node/executor",
 }
 

@@ -26,6 +26,9 @@ type Ledger struct {
 	Chaincode shim.Chaincode
 	State     map[string][]byte
 	Now       record.Millis // block time of the next call
+
+	// Seen, if set, is told of every call before it is made.
+	Seen func(c Call, now record.Millis, readOnly bool)
 }
 
 // New makes an empty ledger.
@@ -80,6 +83,9 @@ func (l *Ledger) Try(c Call) (Result, error) { return l.run(c, false) }
 func (l *Ledger) Evaluate(c Call) (Result, error) { return l.run(c, true) }
 
 func (l *Ledger) run(c Call, readOnly bool) (Result, error) {
+	if l.Seen != nil {
+		l.Seen(c, l.Now, readOnly)
+	}
 	creator, err := record.Encode(c.Creator)
 	if err != nil {
 		return Result{}, err
