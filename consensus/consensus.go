@@ -129,4 +129,11 @@ var (
 	// ErrRemoved: Run ended because a delivered configuration does not list
 	// this replica.
 	ErrRemoved = errors.New("replica is no longer a member")
+	// ErrOutgrown: Run ended because a delivered configuration has more replicas
+	// than this kind of engine serves; another kind goes on from the same
+	// decision.
+	ErrOutgrown = errors.New("the membership needs another kind of engine")
+	// ErrMayNotVote: the engine was not made, because this replica may have voted
+	// in ways that its log does not know. It must not vote under this key again.
+	ErrMayNotVote = errors.New("replica may not vote under this key any more")
 )

@@ -385,11 +385,7 @@ func (b *backend) Status() gateway.Status {
 		Protocol: tip.Config.Protocol, Height: tip.Height, Executed: executed, Certified: tip.Header.ExecHeight,
 		ConfigSeq: tip.Config.Seq, Leader: uint64(engine.Leader), View: engine.View, BlockTime: tip.Header.Time, Pool: engine.Pool,
 	}
-	if b.secrets.vote != nil {
-		if v := tip.Config.ValidatorByVoteKey(b.secrets.vote.Address()); v != nil {
-			s.Validator = v.ID
-		}
-	}
+	s.Validator = b.chain.Standing().Validator
 	if age, ok := b.view.Age(); ok {
 		s.ViewAge = age
 	}
@@ -410,12 +406,16 @@ func (b *backend) Ready() error {
 			connected++
 		}
 	}
-	switch {
-	case b.secrets.vote == nil && connected == 0:
+	part := b.chain.Standing()
+	ordering := part.Validator != 0 && !part.Refused
+	switch place, why := b.standing(); {
+	case place == standsOutside && (connected == 0 || b.roster.removed.Load()):
+		return why
+	case !ordering && connected == 0:
 		return errors.New("no validator is connected")
 	case !b.caughtUp.Load():
 		return errors.New("it has not caught up with the network yet")
-	case b.secrets.vote == nil:
+	case !ordering:
 		return nil
 	}
 	if need := ledger.Quorum(len(conf.Validators)); connected+1 < need {

@@ -215,6 +215,11 @@ func (c *cluster) kind(kind string) []*peer {
 	return slices.DeleteFunc(slices.Clone(c.nodes), func(p *peer) bool { return p.cfg.Identity.Node != kind })
 }
 
+// inside are the nodes that the network has not removed.
+func (c *cluster) inside() []*peer {
+	return slices.DeleteFunc(slices.Clone(c.nodes), func(p *peer) bool { return p.left })
+}
+
 func (c *cluster) find(member, kind string) *peer {
 	for _, p := range c.kind(kind) {
 		if p.cfg.Identity.Member == member {
@@ -266,14 +271,14 @@ func (c *cluster) finish() {
 	if !t.Failed() {
 		c.healAll()
 		var stopped []*peer
-		for _, p := range c.nodes {
+		for _, p := range c.inside() {
 			p.rules(nil)
 			if !p.running() {
 				stopped = append(stopped, p)
 			}
 		}
 		c.start(stopped...)
-		c.converge(c.nodes...)
+		c.converge(c.inside()...)
 	}
 	for _, p := range c.nodes {
 		if t.Failed() && p.running() {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/consensus"
@@ -28,7 +29,19 @@ type entries struct {
 	replicas   map[consensus.ReplicaID]network.PeerID
 	validators []network.PeerID          // without this node
 	answering  map[string]network.PeerID // by member
+	leaving    map[network.PeerID]leaver // validators of before, for a moment more
 }
+
+// leaver was a validator until the config changed. Until the time given it may
+// fetch blocks, so that it learns what has happened; then its connection is cut.
+type leaver struct {
+	addrs []string
+	until time.Time
+}
+
+// leaveTime is how long that is: longer than a validator that missed the config
+// block takes to notice that its leader is silent and to catch up.
+const leaveTime = 10 * time.Second
 
 type entry struct {
 	member  string
@@ -52,7 +65,7 @@ func readDirectory(self network.PeerID, conf *ledger.Config, view *state.View) (
 		v := &conf.Validators[i]
 		id, err := network.PeerIDFromPublicKey(v.HostKey[:])
 		if err != nil {
-			return nil, fmt.Errorf("directory: host key of validator %d: %w", v.ID, err)
+			continue // the ledger admits points of the curve only
 		}
 		e.peers[id] = entry{member: v.Member, replica: consensus.ReplicaID(v.ID), addrs: v.Addrs}
 		e.replicas[consensus.ReplicaID(v.ID)] = id
@@ -91,6 +104,33 @@ func readDirectory(self network.PeerID, conf *ledger.Config, view *state.View) (
 	return e, nil
 }
 
+// dismiss notes the validators of before that are nobody now, and returns when
+// the next of them is to be cut; zero for none.
+func (e *entries) dismiss(before *entries, now time.Time) (next time.Time) {
+	e.leaving = make(map[network.PeerID]leaver)
+	note := func(id network.PeerID, l leaver) {
+		if _, stays := e.peers[id]; stays || id == e.self || !l.until.After(now) {
+			return
+		}
+		e.leaving[id] = l
+		if next.IsZero() || l.until.Before(next) {
+			next = l.until
+		}
+	}
+	if before == nil {
+		return next
+	}
+	for id, p := range before.peers {
+		if p.replica != 0 {
+			note(id, leaver{p.addrs, now.Add(leaveTime)})
+		}
+	}
+	for id, l := range before.leaving {
+		note(id, l)
+	}
+	return next
+}
+
 // prefixEnd is the first key after all that begin with prefix, which ends in
 // '/'.
 func prefixEnd(prefix string) string { return prefix[:len(prefix)-1] + "0" }
@@ -109,6 +149,9 @@ func (e *entries) admitted() []network.Peer {
 			continue // observers do not talk to each other
 		}
 		out = append(out, network.Peer{ID: id, Addrs: p.addrs, Dial: p.replica != 0})
+	}
+	for id, l := range e.leaving {
+		out = append(out, network.Peer{ID: id, Addrs: l.addrs})
 	}
 	slices.SortFunc(out, func(a, b network.Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return out

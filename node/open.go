@@ -86,6 +86,7 @@ type Node struct {
 
 	host     Host
 	dir      directory
+	roster   roster
 	view     *sync.View
 	caughtUp atomic.Bool // see firstView
 	server   *sync.Server
@@ -106,6 +107,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 	if n.log == nil {
 		n.log = slog.Default()
 	}
+	n.roster.wake = make(chan struct{}, 1)
 	n.receipts.byID = make(map[string]*ledger.Transaction)
 	defer func() {
 		if err != nil {
@@ -215,13 +217,17 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 	// A follower's request for the next block is held; statuses must find room
 	// beside such requests.
 	limits.Sync.PerPeer, limits.Sync.Total = 3, 32
-	host, err := open(ctx, network.Config{HostKey: n.secrets.host, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
+	key, err := n.hostKey()
+	if err != nil {
+		return err
+	}
+	host, err := open(ctx, network.Config{HostKey: key, Listen: n.cfg.Network.Listen, Limits: limits, Logger: n.log})
 	if err != nil {
 		return err
 	}
 	n.host = host
 	n.closeLater(host.Close)
-	if err := n.refreshDirectory(); err != nil {
+	if _, err := n.refreshDirectory(); err != nil {
 		return err
 	}
 	host.Handle(network.ClassConsensus, func(from network.PeerID, msg []byte) {
@@ -230,6 +236,9 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 		}
 	})
 	host.Handle(network.ClassTx, func(from network.PeerID, msg []byte) {
+		if _, ok := n.dir.member(from); !ok {
+			return // it is leaving
+		}
 		if err := n.chain.Accept(context.Background(), msg); err != nil {
 			n.log.Debug("a forwarded request is not taken", "peer", from, "error", err)
 		}
@@ -242,17 +251,6 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 	return nil
 }
 
-// refreshDirectory reads who is who and sets the network's gate accordingly.
-func (n *Node) refreshDirectory() error {
-	e, err := readDirectory(n.host.ID(), n.store.Tip().Config, n.state.View())
-	if err != nil {
-		return err
-	}
-	n.dir.current.Store(e)
-	n.host.SetPeers(e.admitted())
-	return nil
-}
-
 func (n *Node) openChain(context.Context) error {
 	peers := syncPeers{n.host}
 	client, err := sync.NewClient(sync.ClientConfig{Store: n.store, Request: peers.Request, Peers: n.syncPeers, Logger: n.log})
@@ -262,34 +260,39 @@ func (n *Node) openChain(context.Context) error {
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
-		Spread: t.spread, Logger: n.log,
+		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.roster.wakeUp, Logger: n.log,
 		OnExecuted: func(r *executor.Result) { n.follower.add(r, time.Now()) },
-	}
-	var voted func() ledger.Height // stays nil on an observer
-	var self uint64
-	var vote ledger.Signer
-	if n.cfg.Identity.Node == "validator" {
-		vote = n.secrets.vote
-		cfg.Vote = vote
-		cfg.NewEngine = n.newEngine(t)
-		v := n.store.Tip().Config.ValidatorByVoteKey(vote.Address())
-		if v == nil {
-			return fmt.Errorf("vote key %s is not a validator's in the network's config: correct identity.voteKey, or set identity.node to observer", vote.Address())
-		}
-		self = v.ID
-		voted = func() ledger.Height { return ledger.Height(n.chain.EngineStatus().VotedHeight) }
 	}
 	if n.chain, err = chain.New(cfg); err != nil {
 		return err
 	}
-	if n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Vote: vote, Voted: voted}); err != nil {
+	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Voter: func() (ledger.Signer, ledger.Height) {
+		key, _, voted := n.chain.Voter()
+		return key, voted
+	}})
+	if err != nil {
 		return err
 	}
 	n.view, err = sync.NewView(sync.ViewConfig{
-		Store: n.store, Request: peers.Request, Peers: n.syncPeers, WaitExecuted: n.chain.WaitExecuted,
-		Self: self, Voted: voted, Logger: n.log,
+		Store: n.store, Request: peers.Request, Peers: n.syncPeers, WaitExecuted: n.chain.WaitExecuted, Logger: n.log,
+		Self: func() (uint64, ledger.Height) {
+			_, id, voted := n.chain.Voter()
+			return id, voted
+		},
 	})
 	return err
+}
+
+// spread hands on what an observer's clients submit, unless nobody takes
+// anything from this node.
+func (n *Node) spread(t transport) func([]byte) error {
+	return func(req []byte) error {
+		if n.roster.removed.Load() {
+			_, why := n.standing()
+			return why
+		}
+		return t.spread(req)
+	}
 }
 
 // catchUp adapts the sync client to the chain: the same functions under the
@@ -315,15 +318,16 @@ func (n *Node) syncPeers() []sync.Peer {
 }
 
 // newEngine makes the ordering engine: solo on a network of one validator, bft
-// on every other.
-func (n *Node) newEngine(t transport) func(consensus.App, consensus.ReplicaID, consensus.Membership, consensus.Decision) (consensus.Engine, error) {
-	return func(app consensus.App, self consensus.ReplicaID, m consensus.Membership, last consensus.Decision) (consensus.Engine, error) {
+// on every other. Each vote key has a log of its own.
+func (n *Node) newEngine(t transport) func(consensus.App, chain.Replica) (consensus.Engine, error) {
+	return func(app consensus.App, r chain.Replica) (consensus.Engine, error) {
 		limits := n.store.Tip().Config.Limits
-		if len(m.Replicas) == 1 {
-			return solo.New(solo.Config{Self: self, Membership: m, Last: last, App: app})
+		if len(r.Membership.Replicas) == 1 {
+			return solo.New(solo.Config{Self: r.Self, Membership: r.Membership, Last: r.Last, App: app})
 		}
 		return bft.Open(bft.Config{
-			Self: self, Membership: m, WALDir: filepath.Join(n.cfg.DataDir, walDir), Last: last, App: app, Transport: t,
+			Self: r.Self, Membership: r.Membership, WALDir: voteLogDir(n.cfg.DataDir, r.Vote), Last: r.Last, LastAlone: r.LastAlone,
+			App: app, Transport: t,
 			Settings: bft.Settings{
 				BatchMaxCount: int(limits.MaxBlockRequests), BatchMaxBytes: int(limits.MaxBlockBytes),
 				PoolSize: n.cfg.Limits.PoolRequests, RequestMaxBytes: int(limits.MaxRequestBytes),
@@ -370,9 +374,7 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 		e := &o.Events[i]
 		switch e.Contract + "/" + e.Name {
 		case "membership/node", "membership/config":
-			if err := n.refreshDirectory(); err != nil {
-				return err
-			}
+			n.roster.wakeUp()
 		case "consent/consent":
 			c, err := record.Load[record.Consent](e.Payload)
 			if err != nil {

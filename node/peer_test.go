@@ -27,6 +27,7 @@ type peer struct {
 	cfg  config.Config
 	card Card
 	log  logLines
+	left bool // the network has removed it: it need not keep up
 
 	node   *Node // nil while stopped
 	cancel context.CancelFunc

@@ -23,6 +23,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	parts := []part{
 		// … and the network last: until here peers are served with blocks.
 		{"network", n.host.Run},
+		{"roster", n.runRoster},
 		{"operators' address", n.runOps},
 		// … then ordering and execution, which end with a flush;
 		{"chain", n.chain.Run},

@@ -5,17 +5,18 @@ import (
 	"fmt"
 
 	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 )
 
 // secrets are the node's unlocked keys. Nothing prints them.
 type secrets struct {
-	host *ecdsa.PrivateKey
-	tls  *ecdsa.PrivateKey
-	vote ledger.Signer // nil on an observer
-	data dataKeys
-	tag  []byte // secret of the subject tags, on nodes that answer
+	hosts []*ecdsa.PrivateKey // network identities, the one to come last
+	tls   *ecdsa.PrivateKey
+	votes []ledger.Signer // none on an observer; the one to come last
+	data  dataKeys
+	tag   []byte // secret of the subject tags, on nodes that answer
 }
 
 func (secrets) String() string   { return "[keys]" }
@@ -35,19 +36,28 @@ func (n *Node) openKeys(password keys.Password) error {
 		defer clear(pw)
 		return use(pw)
 	}
-	steps := []struct {
+	type step struct {
 		name string
 		use  func(pw []byte) error
-	}{
-		{id.HostKey, func(pw []byte) (err error) { n.secrets.host, err = s.Host(id.HostKey, pw); return err }},
-		{id.TLSKey, func(pw []byte) (err error) { n.secrets.tls, err = s.TLS(id.TLSKey, pw); return err }},
-		{id.TxKey, func(pw []byte) (err error) { n.txKey, err = s.Signer(id.TxKey, keys.Client, pw); return err }},
 	}
-	if id.Node == "validator" {
-		steps = append(steps, struct {
-			name string
-			use  func(pw []byte) error
-		}{id.VoteKey, func(pw []byte) (err error) { n.secrets.vote, err = s.Signer(id.VoteKey, keys.Vote, pw); return err }})
+	var steps []step
+	for _, name := range hostKeys(id) {
+		steps = append(steps, step{name, func(pw []byte) error {
+			k, err := s.Host(name, pw)
+			n.secrets.hosts = append(n.secrets.hosts, k)
+			return err
+		}})
+	}
+	steps = append(steps,
+		step{id.TLSKey, func(pw []byte) (err error) { n.secrets.tls, err = s.TLS(id.TLSKey, pw); return err }},
+		step{id.TxKey, func(pw []byte) (err error) { n.txKey, err = s.Signer(id.TxKey, keys.Client, pw); return err }},
+	)
+	for _, name := range voteKeys(id) {
+		steps = append(steps, step{name, func(pw []byte) error {
+			k, err := s.Signer(name, keys.Vote, pw)
+			n.secrets.votes = append(n.secrets.votes, k)
+			return err
+		}})
 	}
 	for _, step := range steps {
 		if err := unlock(step.name, step.use); err != nil {
@@ -83,4 +93,22 @@ func (n *Node) openKeys(password keys.Password) error {
 		n.secrets.tag = k.Bytes()
 		return nil
 	})
+}
+
+// voteKeys names the keys with which a node may vote.
+func voteKeys(id *config.Identity) []string {
+	if id.Node != "validator" {
+		return nil
+	}
+	return named(id.VoteKey, id.NextVote)
+}
+
+// hostKeys names the keys of a node's network identities.
+func hostKeys(id *config.Identity) []string { return named(id.HostKey, id.NextHost) }
+
+func named(now, next string) []string {
+	if next == "" {
+		return []string{now}
+	}
+	return []string{now, next}
 }

@@ -158,8 +158,11 @@ type namedKey struct {
 
 func nodeKeys(id *config.Identity) []namedKey {
 	list := []namedKey{{id.HostKey, keys.Host}, {id.TxKey, keys.Client}, {id.TLSKey, keys.TLS}, {tagKey, keys.Data}}
-	if id.Node == "validator" {
-		list = append(list, namedKey{id.VoteKey, keys.Vote})
+	if id.NextHost != "" {
+		list = append(list, namedKey{id.NextHost, keys.Host})
+	}
+	for _, name := range voteKeys(id) {
+		list = append(list, namedKey{name, keys.Vote})
 	}
 	for _, d := range id.DataKeys {
 		list = append(list, namedKey{d, keys.Data})
@@ -258,11 +261,27 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 	if genesis.Member(cfg.Identity.Member) == nil {
 		return fmt.Errorf("create ledger: member %q is not in %s: correct identity.member or the genesis file", cfg.Identity.Member, cfg.Genesis)
 	}
-	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); err == nil {
-		return fmt.Errorf("create ledger: %s holds a ledger already: start the node, or choose another dataDir; nothing was changed", cfg.DataDir)
-	}
 	if err := inGenesis(genesis, &cfg.Identity); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
+	}
+	return createLedger(ctx, cfg, genesis)
+}
+
+// JoinLedger is CreateLedger for a node that joins a network which others have
+// founded: neither it nor its member need stand in the genesis file. It follows
+// the network once its member's admin has registered it, and orders once a
+// config update has admitted its vote key.
+func JoinLedger(ctx context.Context, cfg config.Config) error {
+	genesis, err := config.ReadGenesis(cfg.Genesis)
+	if err != nil {
+		return fmt.Errorf("join ledger: %w", err)
+	}
+	return createLedger(ctx, cfg, genesis)
+}
+
+func createLedger(ctx context.Context, cfg config.Config, genesis *ledger.Config) error {
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); err == nil {
+		return fmt.Errorf("create ledger: %s holds a ledger already: start the node, or choose another dataDir; nothing was changed", cfg.DataDir)
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
@@ -281,11 +300,8 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 	if err := private.Close(); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
-	if cfg.Identity.Node == "validator" && len(genesis.Validators) > 1 {
-		// A log that is missing later means that it was lost with votes in it.
-		if err := bft.Init(filepath.Join(cfg.DataDir, walDir)); err != nil {
-			return fmt.Errorf("create ledger: %w", err)
-		}
+	if err := makeVoteLogs(&cfg); err != nil {
+		return fmt.Errorf("create ledger: %w", err)
 	}
 	// The block store comes last: with it the ledger exists.
 	blocks, err := store.Create(filepath.Join(cfg.DataDir, blocksDir), genesis)
@@ -293,6 +309,54 @@ func CreateLedger(ctx context.Context, cfg config.Config) error {
 		return fmt.Errorf("create ledger: %w", err)
 	}
 	return blocks.Close()
+}
+
+// voteLogDir is where a vote key's ordering log is: a log belongs to one key.
+func voteLogDir(dataDir string, vote ledger.Address) string {
+	return filepath.Join(dataDir, walDir, strings.ToLower(vote.Hex()))
+}
+
+func makeVoteLogs(cfg *config.Config) error {
+	if cfg.Identity.Node != "validator" {
+		return nil
+	}
+	store, err := keys.Open(cfg.Identity.KeysDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range voteKeys(&cfg.Identity) {
+		vote, err := store.Info(name)
+		if err != nil {
+			return err
+		}
+		// A log that is missing later means that it was lost with votes in it.
+		if err := bft.Init(voteLogDir(cfg.DataDir, vote.Address)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NewVoteKey makes a further vote key of a node, with its empty ordering log if
+// the node has a ledger already. It belongs to rotation: name the key as
+// identity.nextVoteKey, restart the node, and let a config update replace the
+// validator by one with this key. The log is made with the key and never again.
+func NewVoteKey(cfg config.Config, name string, password []byte) (keys.Info, error) {
+	store, err := keys.Open(cfg.Identity.KeysDir)
+	if err != nil {
+		return keys.Info{}, err
+	}
+	info, err := store.New(name, keys.Vote, password)
+	if err != nil {
+		return keys.Info{}, err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); errors.Is(err, os.ErrNotExist) {
+		return info, nil // made with the ledger
+	}
+	if err := bft.Init(voteLogDir(cfg.DataDir, info.Address)); err != nil {
+		return keys.Info{}, fmt.Errorf("vote key %s was made, its log was not: %w: make another key", name, err)
+	}
+	return info, nil
 }
 
 // inGenesis reports a validator that the genesis config does not know: it was
@@ -316,7 +380,7 @@ func inGenesis(genesis *ledger.Config, id *config.Identity) error {
 	v := genesis.ValidatorByVoteKey(vote.Address)
 	switch {
 	case v == nil:
-		return fmt.Errorf("no validator of network %s has this node's vote key %s: make the genesis file with this node's %s, or set identity.node to observer", genesis.Network, vote.Address, CardFile)
+		return fmt.Errorf("no validator of network %s has this node's vote key %s: make the genesis file with this node's %s; or, if it joins a network that runs, say --join", genesis.Network, vote.Address, CardFile)
 	case v.Member != id.Member:
 		return fmt.Errorf("validator %d of network %s has this node's vote key and is member %q, not %q: correct identity.member", v.ID, genesis.Network, v.Member, id.Member)
 	case fmt.Sprintf("0x%x", v.HostKey[:]) != host.PublicKey:

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/assent-network/assent/consensus"
 	"github.com/assent-network/assent/network"
@@ -28,9 +29,19 @@ func (t transport) Forward(to consensus.ReplicaID, req []byte) {
 	}
 }
 
-// spread hands a request of an observer's client to every validator.
-func (t transport) spread(req []byte) {
-	t.host.Broadcast(t.dir.validators(), network.ClassTx, req)
+// spread hands a request of an observer's client to every validator. It fails
+// when not one of them could take it.
+func (t transport) spread(req []byte) error {
+	failed := errors.New("this node knows no other validator")
+	for _, id := range t.dir.validators() {
+		err := t.host.Send(id, network.ClassTx, req)
+		if err == nil {
+			failed = nil
+		} else if failed != nil {
+			failed = fmt.Errorf("no validator can be reached: %w", err)
+		}
+	}
+	return failed
 }
 
 // syncPeers is how node/sync reaches other nodes.

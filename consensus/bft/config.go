@@ -29,6 +29,9 @@ type Config struct {
 	// only for a replica that has never voted under its vote key, such as one
 	// that a configuration has just admitted. See Init for the better way.
 	NewReplica bool
+	// LastAlone says that Last was decided by this replica alone, as the only one
+	// of its membership, under an engine that keeps no log (solo).
+	LastAlone bool
 
 	App       consensus.App
 	Transport consensus.Transport

@@ -175,7 +175,7 @@ func (e *Engine) openLog(last meta) error {
 	}
 	t, err := readTail(records)
 	if err == nil {
-		err = t.check(e.cfg.Self, e.last)
+		err = t.check(e.cfg.Self, e.last, e.cfg.LastAlone && e.last.Proposal.Height == e.cfg.Last.Proposal.Height)
 	}
 	if err != nil {
 		return errors.Join(err, l.close())

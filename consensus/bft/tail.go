@@ -13,7 +13,7 @@ import (
 
 // ErrLogMismatch: the write-ahead log and the block store cannot belong
 // together, and ordering on would risk voting twice for one height.
-var ErrLogMismatch = errors.New("write-ahead log and block store disagree")
+var ErrLogMismatch = fmt.Errorf("%w: write-ahead log and block store disagree", consensus.ErrMayNotVote)
 
 // tail is what the records of a write-ahead log say about this replica.
 //
@@ -95,8 +95,9 @@ func (t *tail) read(i int, raw []byte) error {
 // that means that blocks were lost. A log behind the store is normal after
 // catching up; but the vote of this replica in the last decision must have left
 // a record for that height or a later one, else the log is an old copy and
-// what it forgot may be contradicted.
-func (t tail) check(self consensus.ReplicaID, last consensus.Decision) error {
+// what it forgot may be contradicted. That does not hold for a decision that
+// this replica made alone, under an engine that keeps no log.
+func (t tail) check(self consensus.ReplicaID, last consensus.Decision, alone bool) error {
 	height := last.Proposal.Height
 	if t.proposed > height+1 || t.committed > height+1 || t.newViewAt > height {
 		return fmt.Errorf("%w: block store ends at height %d, but this replica voted on heights up to %d: blocks were lost; catch up from the other replicas first, or restore the newest block store",
@@ -106,7 +107,7 @@ func (t tail) check(self consensus.ReplicaID, last consensus.Decision) error {
 		return fmt.Errorf("%w: the write-ahead log holds a vote for height %d without its proposal: it is damaged; run this node as an observer until a configuration change admits it with a new vote key",
 			ErrLogMismatch, t.committed)
 	}
-	if height == 0 || !votedIn(last, self) {
+	if height == 0 || alone || !votedIn(last, self) {
 		return nil
 	}
 	if max(t.proposed, t.committed, t.newViewAt) < height {

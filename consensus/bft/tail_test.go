@@ -113,7 +113,7 @@ func TestLogAndBlockStoreMustAgree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = tl.check(1, test.last)
+			err = tl.check(1, test.last, false)
 			if refused := errors.Is(err, ErrLogMismatch); refused != test.refused || (err != nil) != test.refused {
 				t.Errorf("check: %v, want refusal %v", err, test.refused)
 			}
@@ -207,7 +207,7 @@ func FuzzReadTail(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = tl.check(1, decided(3, 1, 2, 3)) // any answer, no panic
+		_ = tl.check(1, decided(3, 1, 2, 3), false) // any answer, no panic
 		r := tl.resume(records, meta{0, 3, 2})
 		if len(r.records) > len(records) {
 			t.Errorf("%d records out of %d", len(r.records), len(records))

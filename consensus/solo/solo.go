@@ -230,7 +230,7 @@ func (e *Engine) adopt(m consensus.Membership) error {
 		return consensus.ErrRemoved
 	}
 	if len(m.Replicas) > 1 {
-		return fmt.Errorf("membership now has %d replicas; a network of several needs another engine", len(m.Replicas))
+		return fmt.Errorf("membership now has %d replicas: %w", len(m.Replicas), consensus.ErrOutgrown)
 	}
 	for _, req := range e.all() {
 		if info, err := e.cfg.App.CheckRequest(req); err != nil {
@@ -250,8 +250,17 @@ func (e *Engine) all() [][]byte {
 	return reqs
 }
 
-// metaFor is this engine's metadata: the height.
-func metaFor(height uint64) []byte { return binary.BigEndian.AppendUint64(nil, height) }
+// metaFor is this engine's metadata: the height and how many decisions came
+// before it, in the form of engine bft's metadata in its view 0 (protobuf fields
+// 2 and 3). So a network that grows goes on under that engine from a decision
+// made here.
+func metaFor(height uint64) []byte {
+	meta := binary.AppendUvarint([]byte{2 << 3}, height)
+	if height > 1 {
+		meta = binary.AppendUvarint(append(meta, 3<<3), height-1)
+	}
+	return meta
+}
 
 // Submit implements consensus.Engine.
 func (e *Engine) Submit(_ context.Context, req []byte) error {

@@ -37,11 +37,36 @@ func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
 	} else if known {
 		return tx.ID(), fmt.Errorf("%w: %s", ErrKnown, tx.ID())
 	}
-	if c.cfg.NewEngine == nil {
-		c.cfg.Spread(req)
-		return tx.ID(), nil
+	return tx.ID(), c.pass(ctx, req)
+}
+
+// SubmitUpdate admits a config update that enough members have approved, and
+// spreads it to all validators. ErrInvalid names what is wrong with it under the
+// config in force.
+func (c *Chain) SubmitUpdate(ctx context.Context, u *ledger.Update) error {
+	if err := u.Verify(c.cfg.ChainID, c.Config()); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return tx.ID(), c.toEngine(func(e consensus.Engine) error { return e.Submit(ctx, req) })
+	req := u.Encode()
+	if limit := c.Config().Limits.MaxRequestBytes; uint64(len(req)) > limit {
+		return fmt.Errorf("%w: config update %d has %d bytes, the network allows %d: raise limits.maxRequestBytes first", ErrInvalid, u.Config.Seq, len(req), limit)
+	}
+	return c.pass(ctx, req)
+}
+
+// pass hands an admitted request to this node's engine, or to the validators
+// while it has none and is not about to have one.
+func (c *Chain) pass(ctx context.Context, req []byte) error {
+	if s := c.Standing(); s.Validator != 0 && !s.Refused {
+		return c.toEngine(func(e consensus.Engine) error { return e.Submit(ctx, req) })
+	}
+	if err := c.failed(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	if err := c.cfg.Spread(req); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
+	return nil
 }
 
 // Accept admits a request that another member's node forwarded. A refusal is
@@ -190,6 +215,9 @@ func (c *Chain) verifyRequest(req []byte, conf *ledger.Config) (*ledger.Transact
 		u, err := ledger.DecodeUpdate(req)
 		if err != nil {
 			return nil, err
+		}
+		if uint64(len(req)) > conf.Limits.MaxRequestBytes {
+			return nil, fmt.Errorf("config update of %d bytes, the network allows %d", len(req), conf.Limits.MaxRequestBytes)
 		}
 		return nil, u.Verify(c.cfg.ChainID, conf)
 	}

@@ -79,13 +79,18 @@ type Config struct {
 	Executor Executor
 	Peers    Peers
 
-	// Vote signs votes and seals; nil on an observer.
-	Vote ledger.Signer
-	// NewEngine makes the ordering engine of a validator; nil on an observer.
-	NewEngine func(app consensus.App, self consensus.ReplicaID, m consensus.Membership, last consensus.Decision) (consensus.Engine, error)
-	// Spread hands a request to every validator's node; used by observers, as
-	// an engine spreads by itself. It never blocks.
-	Spread func(req []byte)
+	// Votes are the vote keys that this node holds. While the config in force
+	// names one of them, the node orders and signs votes and seals with it;
+	// otherwise, and always with none, it observes.
+	Votes []ledger.Signer
+	// NewEngine makes the ordering engine of a replica; needed with Votes. An error
+	// that is consensus.ErrMayNotVote makes the node observe until the config
+	// names another of its keys; every other one ends Run.
+	NewEngine func(app consensus.App, r Replica) (consensus.Engine, error)
+	// Spread hands a request to every validator's node, as an engine does by
+	// itself; needed to submit while observing. It never blocks, and fails if
+	// nobody could be reached.
+	Spread func(req []byte) error
 
 	// Clock tells the time; default time.Now.
 	Clock func() time.Time
@@ -107,6 +112,9 @@ type Config struct {
 	VerifiedCache int
 
 	Logger *slog.Logger // default slog.Default
+	// OnConfig hears that a further config is in force, on the goroutine that
+	// appended its block: it must not block.
+	OnConfig func()
 	// OnExecuted hears of every executed block, on the executor's goroutine: it
 	// must not block.
 	OnExecuted func(*executor.Result)
@@ -117,8 +125,11 @@ func (c *Config) check() error {
 	if c.Store == nil || c.State == nil || c.Executor == nil || c.Peers == nil {
 		errs = append(errs, errors.New("store, state, executor and peers are needed"))
 	}
-	if (c.Vote == nil) != (c.NewEngine == nil) {
-		errs = append(errs, errors.New("a validator needs a vote key and an engine, an observer neither"))
+	if len(c.Votes) > 0 && c.NewEngine == nil {
+		errs = append(errs, errors.New("vote keys need an engine"))
+	}
+	if c.OnConfig == nil {
+		c.OnConfig = func() {}
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -146,9 +157,12 @@ func (c *Config) check() error {
 // Chain is a node's copy of the ledger, growing. Make one with New and run it
 // with Run.
 type Chain struct {
-	cfg  Config
-	log  *slog.Logger
-	self consensus.ReplicaID // 0 on an observer
+	cfg Config
+	log *slog.Logger
+
+	role    atomic.Pointer[role]           // nil while this node observes
+	refused map[ledger.Address]bool        // vote keys whose engine was refused; owned by Run
+	mute    atomic.Pointer[ledger.Address] // the last of them
 
 	verified *verifiedCache
 	recent   recentIDs
@@ -189,13 +203,7 @@ func New(cfg Config) (*Chain, error) {
 		hung:     make(chan struct{}),
 		sealWake: make(chan struct{}, 1),
 		failure:  make(chan error, 1),
-	}
-	if cfg.Vote != nil {
-		v := c.Config().ValidatorByVoteKey(cfg.Vote.Address())
-		if v == nil {
-			return nil, fmt.Errorf("chain: vote key %s is not a validator's in config %d: start as an observer, or with the key the config names", cfg.Vote.Address(), c.Config().Seq)
-		}
-		c.self = consensus.ReplicaID(v.ID)
+		refused:  make(map[ledger.Address]bool),
 	}
 	return c, nil
 }
@@ -206,8 +214,8 @@ func (c *Chain) Config() *ledger.Config { return c.cfg.Store.Tip().Config }
 // Tip returns the newest appended block: certified and synced.
 func (c *Chain) Tip() store.Tip { return c.cfg.Store.Tip() }
 
-// EngineStatus returns what the ordering engine says of itself; on an observer
-// the zero status.
+// EngineStatus returns what the ordering engine says of itself; the zero status
+// while there is none.
 func (c *Chain) EngineStatus() consensus.Status {
 	if e := c.engine.Load(); e != nil {
 		return e.Status()
@@ -224,7 +232,7 @@ func (c *Chain) Step(from consensus.ReplicaID, msg []byte) {
 }
 
 // Run replays what the state lacks, catches up with the peers, and then orders
-// (validator) or follows (observer) until ctx ends. Every goroutine it started
+// or follows, as the config in force says, until ctx ends. Every goroutine it started
 // has ended when it returns. An error means that the node must stop.
 func (c *Chain) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -269,29 +277,10 @@ func (c *Chain) orderOrFollow(ctx context.Context) error {
 	if err := c.replay(ctx); err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
-	if c.cfg.NewEngine == nil {
-		return c.cfg.Peers.Follow(ctx, c.Append)
-	}
 	if err := c.resumeSeal(); err != nil {
 		return fmt.Errorf("look for an uncertified root: %w", err)
 	}
-	if err := c.cfg.Peers.CatchUp(ctx, c.Append); err != nil {
-		return fmt.Errorf("catch up before ordering: %w", err)
-	}
-	last, err := c.lastDecision()
-	if err != nil {
-		return fmt.Errorf("start ordering: %w", err)
-	}
-	engine, err := c.cfg.NewEngine(c, c.self, c.membership(), last)
-	if err != nil {
-		return fmt.Errorf("start ordering: %w", err)
-	}
-	c.engine.Store(&engineBox{engine})
-	sealDone := make(chan struct{})
-	go func() { defer close(sealDone); c.sealLoop(ctx) }()
-	defer func() { <-sealDone }()
-	defer cancel(nil)
-	return engine.Run(ctx)
+	return c.takePart(ctx)
 }
 
 // fail records the first fatal error and mutes the node.

@@ -106,6 +106,8 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	if p.next != nil {
 		next := c.membership()
 		m = &next
+		c.log.Info("a further config is in force", "configSeq", p.next.Seq, "height", h.Height, "members", len(p.next.Members), "validators", len(p.next.Validators))
+		c.cfg.OnConfig()
 	}
 	c.forget(append(c.doneSeals(certified, h.ExecHeight), p.infos...))
 	select {

@@ -148,8 +148,8 @@ func (w *world) start(i int, dir string, change ...func(*Config)) *member {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		ChainID: chainID, Store: m.st, State: m.db, Executor: ex, Peers: noPeers{}, Vote: w.votes[i],
-		NewEngine: func(consensus.App, consensus.ReplicaID, consensus.Membership, consensus.Decision) (consensus.Engine, error) {
+		ChainID: chainID, Store: m.st, State: m.db, Executor: ex, Peers: noPeers{}, Votes: []ledger.Signer{w.votes[i]},
+		NewEngine: func(consensus.App, Replica) (consensus.Engine, error) {
 			return m.eng, nil
 		},
 		Clock:        func() time.Time { return time.UnixMilli(w.ms.Load()) },

@@ -62,7 +62,8 @@ func (c *Chain) resumeSeal() error {
 }
 
 func (c *Chain) wakeSeal(h ledger.Height) {
-	c.unsealed.Store(uint64(h))
+	for old := c.unsealed.Load(); old < uint64(h) && !c.unsealed.CompareAndSwap(old, uint64(h)); old = c.unsealed.Load() {
+	}
 	select {
 	case c.sealWake <- struct{}{}:
 	default:
@@ -72,38 +73,41 @@ func (c *Chain) wakeSeal(h ledger.Height) {
 // sealLoop submits a seal when the newest root stays uncertified: the leader
 // after a short calm, the others when the leader's does not come. Every
 // validator's seal of one height has the same request id.
-func (c *Chain) sealLoop(ctx context.Context) {
+func (c *Chain) sealLoop(ctx context.Context, r *role) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
+	if ledger.Height(c.unsealed.Load()) > c.certifiedHeight() { // executed before this node took the role
+		timer.Reset(c.sealDelay(r))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.sealWake:
-			timer.Reset(c.sealDelay())
+			timer.Reset(c.sealDelay(r))
 		case <-timer.C:
 			need := ledger.Height(c.unsealed.Load())
 			if c.certifiedHeight() >= need {
 				continue
 			}
 			if c.EngineStatus().Pool == 0 {
-				c.submitSeal(ctx, need)
+				c.submitSeal(ctx, need, r)
 			}
 			timer.Reset(c.cfg.SealFallback)
 		}
 	}
 }
 
-func (c *Chain) sealDelay() time.Duration {
-	if c.EngineStatus().Leader == c.self {
+func (c *Chain) sealDelay(r *role) time.Duration {
+	if c.EngineStatus().Leader == r.self {
 		return c.cfg.SealDelay
 	}
 	return c.cfg.SealFallback
 }
 
-func (c *Chain) submitSeal(ctx context.Context, h ledger.Height) {
-	s, err := ledger.NewSeal(c.cfg.ChainID, h, c.cfg.Vote)
+func (c *Chain) submitSeal(ctx context.Context, h ledger.Height, r *role) {
+	s, err := ledger.NewSeal(c.cfg.ChainID, h, r.vote)
 	if err != nil {
 		c.log.Error("seal not signed: check the vote key", "height", h, "error", err)
 		return

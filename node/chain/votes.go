@@ -9,17 +9,18 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 )
 
-var errNoVoteKey = errors.New("this node has no vote key")
+var errNoVoteKey = errors.New("this node is no validator")
 
 // SignVote implements consensus.App: it signs the header's hash.
 func (c *Chain) SignVote(p consensus.Proposal) ([]byte, error) {
-	if c.cfg.Vote == nil {
+	r := c.role.Load()
+	if r == nil {
 		return nil, errNoVoteKey
 	}
 	if err := c.failed(); err != nil {
 		return nil, err
 	}
-	sig, err := c.cfg.Vote.Sign(ledger.VoteDigest(ledger.Sum(p.Header)))
+	sig, err := r.vote.Sign(ledger.VoteDigest(ledger.Sum(p.Header)))
 	if err != nil {
 		return nil, fmt.Errorf("vote at height %d: %w", p.Height, err)
 	}
@@ -53,10 +54,11 @@ func (c *Chain) VerifyVote(p consensus.Proposal, v consensus.Vote) error {
 
 // Sign implements consensus.App for the engine's own messages.
 func (c *Chain) Sign(msg []byte) ([]byte, error) {
-	if c.cfg.Vote == nil {
+	r := c.role.Load()
+	if r == nil {
 		return nil, errNoVoteKey
 	}
-	sig, err := c.cfg.Vote.Sign(ledger.EngineDigest(c.cfg.ChainID, msg))
+	sig, err := r.vote.Sign(ledger.EngineDigest(c.cfg.ChainID, msg))
 	if err != nil {
 		return nil, fmt.Errorf("sign engine message: %w", err)
 	}

@@ -89,6 +89,15 @@ func (d *decoder) identity(id Identity) {
 	if id.Node != "observer" {
 		names = append(names, struct{ path, v string }{"identity.voteKey", id.VoteKey})
 	}
+	if id.NextVote != "" {
+		names = append(names, struct{ path, v string }{"identity.nextVoteKey", id.NextVote})
+		if id.Node == "observer" {
+			d.complain("identity.nextVoteKey", "is set on an observer: only a validator has vote keys; set identity.node to validator, or leave it out")
+		}
+	}
+	if id.NextHost != "" {
+		names = append(names, struct{ path, v string }{"identity.nextHostKey", id.NextHost})
+	}
 	for i, n := range id.DataKeys {
 		names = append(names, struct{ path, v string }{fmt.Sprintf("identity.dataKeys[%d]", i), n})
 	}

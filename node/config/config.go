@@ -36,7 +36,9 @@ type Identity struct {
 	KeysDir  string   `conf:"keysDir" doc:"Directory of encrypted keys, mode 0700."`
 	Password string   `conf:"password" doc:"Where the keys' password is: file:<path>, env:<variable> or prompt."`
 	VoteKey  string   `conf:"voteKey" doc:"Name of the key that signs votes. Validators only; never on two machines at once."`
+	NextVote string   `conf:"nextVoteKey" doc:"Name of the vote key that takes over when the network's config names it (rotation); empty: none."`
 	HostKey  string   `conf:"hostKey" doc:"Name of the key that is this node's network identity."`
+	NextHost string   `conf:"nextHostKey" doc:"Name of the network identity with which the node starts once the ledger names it (rotation); empty: none."`
 	TxKey    string   `conf:"txKey" doc:"Name of the key that signs this node's own transactions."`
 	TLSKey   string   `conf:"tlsKey" doc:"Name of the key of the API's certificate; its hash stands on the ledger."`
 	DataKeys []string `conf:"dataKeys" doc:"Names of the keys that open what is sealed to the member, newest first."`

@@ -45,13 +45,13 @@ func BenchmarkFreshView(b *testing.B) {
 	full := newStore(b, c, 3)
 	n := newNet()
 	for v := uint64(2); v <= 4; v++ {
-		server, err := NewServer(ServerConfig{Store: full, Vote: ledgertest.VoteKey(v), Voted: at(3), Rate: 1e9})
+		server, err := NewServer(ServerConfig{Store: full, Voter: voter(ledgertest.VoteKey(v), at(3)), Rate: 1e9})
 		if err != nil {
 			b.Fatal(err)
 		}
 		n.add(v, func(ctx context.Context, req []byte) ([]byte, error) { return server.Handle(ctx, "asker", req) })
 	}
-	v, err := NewView(ViewConfig{Store: full, Request: n.request, Peers: n.Peers, WaitExecuted: newExecutor(3).wait, Self: 1, Voted: at(3)})
+	v, err := NewView(ViewConfig{Store: full, Request: n.request, Peers: n.Peers, WaitExecuted: newExecutor(3).wait, Self: selfIs(1, 3)})
 	if err != nil {
 		b.Fatal(err)
 	}

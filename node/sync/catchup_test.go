@@ -17,7 +17,7 @@ func TestCatchUpWalksThroughConfigChanges(t *testing.T) {
 	n := newNet()
 	for v := uint64(1); v <= 3; v++ {
 		s := newStore(t, c, 60)
-		server, err := NewServer(ServerConfig{Store: s, Vote: ledgertest.VoteKey(v), Voted: tipOf(s), MaxBytes: 6000})
+		server, err := NewServer(ServerConfig{Store: s, Voter: voter(ledgertest.VoteKey(v), tipOf(s)), MaxBytes: 6000})
 		if err != nil {
 			t.Fatal(err)
 		}

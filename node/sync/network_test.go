@@ -99,7 +99,7 @@ func (n *net) add(validator uint64, h handler) {
 // the height it voted for.
 func serve(t testing.TB, s *store.Store, validator uint64, voted func() ledger.Height) handler {
 	t.Helper()
-	server, err := NewServer(ServerConfig{Store: s, Vote: ledgertest.VoteKey(validator), Voted: voted})
+	server, err := NewServer(ServerConfig{Store: s, Voter: voter(ledgertest.VoteKey(validator), voted)})
 	if err != nil {
 		t.Fatal(err)
 	}

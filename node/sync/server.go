@@ -15,16 +15,15 @@ import (
 // ServerConfig is what a Server needs. Zero means the default.
 type ServerConfig struct {
 	Store *store.Store
-	// Vote signs statuses on a validator. nil on an observer, whose statuses are
-	// unsigned: its height proves itself by certificate, and nobody counts its
-	// vote.
-	Vote ledger.Signer
-	// Voted returns the highest height this validator has signed a vote for,
-	// restarts included; needed with Vote. 0 means that it is not known, as
-	// before the ordering engine has read its log: then statuses are unsigned
-	// (but at genesis), because one that names too low a height would make
-	// others believe that their view is fresh.
-	Voted func() ledger.Height
+	// Voter returns the key that signs statuses while this node orders, and the
+	// highest height this validator has signed a vote for, restarts included;
+	// (nil, 0) while it observes, as it always does with Voter nil. An observer's
+	// statuses are unsigned: its height proves itself by certificate, and nobody
+	// counts its vote. Height 0 with a key means that it is not known, as before
+	// the ordering engine has read its log: then statuses are unsigned (but at
+	// genesis), because one that names too low a height would make others believe
+	// that their view is fresh.
+	Voter func() (key ledger.Signer, voted ledger.Height)
 
 	MaxBytes int           // of blocks in one response, default 2 MiB; one block may exceed it
 	MaxWait  time.Duration // that a request for coming blocks is held, default 10 s
@@ -36,8 +35,8 @@ func (c *ServerConfig) check() error {
 	if c.Store == nil {
 		return errors.New("sync server: the store is missing")
 	}
-	if (c.Vote == nil) != (c.Voted == nil) {
-		return errors.New("sync server: a vote key and the voted height belong together")
+	if c.Voter == nil {
+		c.Voter = func() (ledger.Signer, ledger.Height) { return nil, 0 }
 	}
 	setDefault(&c.MaxBytes, 2<<20)
 	setDefault(&c.MaxWait, 10*time.Second)
@@ -159,17 +158,14 @@ func (s *Server) status(req []byte) ([]byte, error) {
 func (s *Server) Status(nonce ledger.Hash) (*ledger.Status, error) {
 	// Voted first: with a tip read before, the vote could be two blocks above it,
 	// which no honest validator says.
-	var voted ledger.Height
-	if s.cfg.Voted != nil {
-		voted = s.cfg.Voted()
-	}
+	key, voted := s.cfg.Voter()
 	tip := s.cfg.Store.Tip()
 	st := &ledger.Status{
 		ChainID: s.cfg.Store.ChainID(), Nonce: nonce,
 		Height: tip.Height, Header: tip.Hash, Voted: max(voted, tip.Height),
 	}
-	if s.cfg.Vote != nil && votedKnown(voted, tip.Height) {
-		if err := st.Sign(s.cfg.Vote); err != nil {
+	if key != nil && votedKnown(voted, tip.Height) {
+		if err := st.Sign(key); err != nil {
 			return nil, errors.New("the vote key is not available") // the cause is no peer's business
 		}
 	}

@@ -190,7 +190,7 @@ func TestStatusIsSignedByValidatorsAndProvesItsHeight(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newServer(t, newStore(t, c, tt.tip), func(cfg *ServerConfig) {
 				if tt.name != "observer" {
-					cfg.Vote, cfg.Voted = ledgertest.VoteKey(2), func() ledger.Height { return tt.voted }
+					cfg.Voter = voter(ledgertest.VoteKey(2), func() ledger.Height { return tt.voted })
 				}
 			})
 			nonce := newNonce()
@@ -212,13 +212,15 @@ func TestStatusIsSignedByValidatorsAndProvesItsHeight(t *testing.T) {
 	}
 }
 
+func voter(key ledger.Signer, voted func() ledger.Height) func() (ledger.Signer, ledger.Height) {
+	return func() (ledger.Signer, ledger.Height) { return key, voted() }
+}
+
 func TestServerConfigIsChecked(t *testing.T) {
 	s := newStore(t, ledgertest.NewChain(ledgertest.Config(1)), 0)
 	for what, cfg := range map[string]ServerConfig{
-		"no store":        {},
-		"key but no vote": {Store: s, Vote: ledgertest.VoteKey(1)},
-		"vote but no key": {Store: s, Voted: tipOf(s)},
-		"huge responses":  {Store: s, MaxBytes: maxResponse},
+		"no store":       {},
+		"huge responses": {Store: s, MaxBytes: maxResponse},
 	} {
 		if _, err := NewServer(cfg); err == nil {
 			t.Errorf("%s: accepted", what)

@@ -21,11 +21,10 @@ type ViewConfig struct {
 	Peers   func() []Peer // the other nodes; only validators are asked
 	// WaitExecuted returns nil when this node has executed h, or ctx's error.
 	WaitExecuted func(ctx context.Context, h ledger.Height) error
-	// Self is this node's validator id, 0 on an observer. Voted belongs to it, as
-	// in ServerConfig; while it returns 0, this node's own vote does not count
-	// (but at genesis).
-	Self  uint64
-	Voted func() ledger.Height
+	// Self returns this node's validator id, 0 while it observes (as with Self
+	// nil), and the height it has voted for, as in ServerConfig; while that is 0,
+	// this node's own vote does not count (but at genesis).
+	Self func() (id uint64, voted ledger.Height)
 
 	MaxRound time.Duration // of asking and waiting for the own execution, default 2 s
 	Logger   *slog.Logger  // default slog.Default
@@ -35,8 +34,8 @@ func (c *ViewConfig) check() error {
 	if c.Store == nil || c.Request == nil || c.Peers == nil || c.WaitExecuted == nil {
 		return errors.New("view: store, request, peers and executed height are needed")
 	}
-	if (c.Self == 0) != (c.Voted == nil) {
-		return errors.New("view: a validator id and the voted height belong together")
+	if c.Self == nil {
+		c.Self = func() (uint64, ledger.Height) { return 0, 0 }
 	}
 	setDefault(&c.MaxRound, 2*time.Second)
 	if c.Logger == nil {
@@ -154,14 +153,14 @@ func (v *View) askUnder(ctx context.Context, config *ledger.Config) error {
 	defer cancel()
 	n := len(config.Validators)
 	t := tally{need: ledger.Quorum(n)}
-	if config.Validator(v.cfg.Self) != nil {
-		voted := v.cfg.Voted() // before the tip, as in Server.status
+	self, voted := v.cfg.Self() // before the tip, as in Server.Status
+	if config.Validator(self) != nil {
 		if tip := v.cfg.Store.Tip().Height; votedKnown(voted, tip) {
 			t.add(max(voted, tip))
 		}
 	}
 	answers := make(chan *ledger.Height, n)
-	asked := v.send(ctx, &wg, config, answers)
+	asked := v.send(ctx, &wg, config, self, answers)
 	executed := make(chan error, n)
 	failure := errors.New("no other is a peer that answers")
 	for waiting := 0; ; {
@@ -220,10 +219,10 @@ func (t *tally) lower() (ledger.Height, bool) {
 
 // send asks the validators of config that are peers and returns how many. Each
 // answers once, nil if it cannot be counted.
-func (v *View) send(ctx context.Context, wg *stdsync.WaitGroup, config *ledger.Config, answers chan<- *ledger.Height) int {
+func (v *View) send(ctx context.Context, wg *stdsync.WaitGroup, config *ledger.Config, self uint64, answers chan<- *ledger.Height) int {
 	nonce := newNonce()
 	req := encode(&statusRequest{tagStatus, nonce})
-	asked := map[uint64]bool{v.cfg.Self: true}
+	asked := map[uint64]bool{self: true}
 	for _, p := range v.cfg.Peers() {
 		if asked[p.Validator] || config.Validator(p.Validator) == nil {
 			continue

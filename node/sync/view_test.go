@@ -51,17 +51,19 @@ func (e *executor) wait(ctx context.Context, h ledger.Height) error {
 func newView(t *testing.T, s *store.Store, n *net, e *executor, self uint64, voted ledger.Height) *View {
 	t.Helper()
 	cfg := ViewConfig{
-		Store: s, Request: n.request, Peers: n.Peers, WaitExecuted: e.wait, Self: self,
+		Store: s, Request: n.request, Peers: n.Peers, WaitExecuted: e.wait,
+		Self:   selfIs(self, voted),
 		Logger: slog.New(slog.DiscardHandler),
-	}
-	if self != 0 {
-		cfg.Voted = func() ledger.Height { return voted }
 	}
 	v, err := NewView(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
+}
+
+func selfIs(id uint64, voted ledger.Height) func() (uint64, ledger.Height) {
+	return func() (uint64, ledger.Height) { return id, voted }
 }
 
 func at(h ledger.Height) func() ledger.Height { return func() ledger.Height { return h } }

@@ -27,16 +27,21 @@ type initFlags struct {
 
 func (a *app) initCommand() *cobra.Command {
 	var genesis string
+	var join bool
 	var f initFlags
 	c := &cobra.Command{
 		Use: "init", Args: noArgs,
 		Short: "Set up a node; with --genesis, create its ledger",
 		Long: "Without --genesis, init makes the node's keys, its configuration and its card (" + node.CardFile + "), which holds nothing secret: send it to whoever makes the genesis file.\n" +
-			"With --genesis, init copies that file into the home and creates the empty ledger.",
+			"With --genesis, init copies that file into the home and creates the empty ledger.\n" +
+			"With --join too, the node joins a network that runs: it follows once an admin of its member has registered its card as an observer, and orders once a config update has admitted it as a validator.",
 		Example: "  assentd init --home n1 --member my-bank --listen /ip4/10.0.0.7/tcp/7400 --api 10.0.0.7:7443 --password file:pw\n" +
 			"  assentd init --home n1 --genesis genesis.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if genesis == "" {
+				if join {
+					return usage("--join belongs to the second init: give --genesis, the genesis file of the network that the node joins")
+				}
 				return a.setUp(&f)
 			}
 			for _, name := range []string{"member", "node", "listen", "advertise", "api", "api-url", "metrics"} {
@@ -44,10 +49,11 @@ func (a *app) initCommand() *cobra.Command {
 					return usage("--%s belongs to the first init; with --genesis the configuration in the home says it", name)
 				}
 			}
-			return a.createLedger(cmd, genesis)
+			return a.createLedger(cmd, genesis, join)
 		},
 	}
 	c.Flags().StringVar(&genesis, "genesis", "", "genesis file: create the ledger")
+	c.Flags().BoolVar(&join, "join", false, "with --genesis: the network runs already, and neither this node nor its member need stand in the genesis file")
 	c.Flags().StringVar(&f.member, "member", "", "identifier of the member, as the genesis file will name it")
 	c.Flags().StringVar(&f.node, "node", "validator", "validator or observer")
 	c.Flags().StringVar(&f.listen, "listen", "", "multiaddress to listen on for other nodes, such as /ip4/10.0.0.7/tcp/7400 (default "+config.Default().Network.Listen[0]+")")
@@ -202,7 +208,7 @@ func fromHere(source string) (string, error) {
 	return "file:" + path, err
 }
 
-func (a *app) createLedger(cmd *cobra.Command, path string) error {
+func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 	g, err := config.ReadGenesis(path)
 	if err != nil {
 		return err
@@ -215,7 +221,11 @@ func (a *app) createLedger(cmd *cobra.Command, path string) error {
 	// file that a ledger rests on is never replaced.
 	final := cfg.Genesis
 	cfg.Genesis = path
-	if err := node.CreateLedger(cmd.Context(), cfg); err != nil {
+	create := node.CreateLedger
+	if join {
+		create = node.JoinLedger
+	}
+	if err := create(cmd.Context(), cfg); err != nil {
 		return err
 	}
 	if same, err := sameFile(path, final); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/keys"
 )
 
@@ -35,7 +36,7 @@ func (a *app) keysCommand() *cobra.Command {
 			return pw(key)
 		}, nil
 	}
-	c := group("keys", "The encrypted keys of this node, or those in --dir", a.keysCreate(&dir), a.keysList(open), a.keysNew(open), a.keysPassword(open))
+	c := group("keys", "The encrypted keys of this node, or those in --dir", a.keysCreate(&dir), a.keysList(open), a.keysNew(&dir, open), a.keysPassword(open))
 	c.PersistentFlags().StringVar(&dir, "dir", "", "key directory (default: the node's identity.keysDir)")
 	return c
 }
@@ -97,7 +98,7 @@ func (a *app) keysList(open openKeys) *cobra.Command {
 	}
 }
 
-func (a *app) keysNew(open openKeys) *cobra.Command {
+func (a *app) keysNew(dir *string, open openKeys) *cobra.Command {
 	var kind string
 	c := &cobra.Command{
 		Use: "new NAME", Short: "Make a key",
@@ -117,7 +118,12 @@ func (a *app) keysNew(open openKeys) *cobra.Command {
 				return err
 			}
 			defer clear(pw)
-			info, err := s.New(args[0], keys.Kind(kind), pw)
+			var info keys.Info
+			if keys.Kind(kind) == keys.Vote && *dir == "" {
+				info, err = a.newVoteKey(args[0], pw)
+			} else {
+				info, err = s.New(args[0], keys.Kind(kind), pw)
+			}
 			if err != nil {
 				return err
 			}
@@ -132,6 +138,15 @@ func (a *app) keysNew(open openKeys) *cobra.Command {
 	}
 	c.Flags().StringVar(&kind, "kind", string(keys.Client), "vote, host, client, data or tls")
 	return c
+}
+
+// newVoteKey makes a vote key of the node itself, with its ordering log.
+func (a *app) newVoteKey(name string, password []byte) (keys.Info, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return keys.Info{}, err
+	}
+	return node.NewVoteKey(cfg, name, password)
 }
 
 func (a *app) keysPassword(open openKeys) *cobra.Command {
