@@ -24,25 +24,25 @@ const bankOfStory = 0
 
 // choose picks the first customer of the bank with a blemish, so that the answer
 // is one that a lender would want.
-func (t *teller) choose() (*customer, error) {
+func (t *teller) choose(bank int) (*customer, error) {
 	for i := range t.people {
-		if c := &t.people[i]; c.banks[bankOfStory] && expectedWorst(c) == "LATE_2_MONTHS" {
+		if c := &t.people[i]; c.banks[bank] && expectedWorst(c) == "LATE_2_MONTHS" {
 			return c, nil
 		}
 	}
 	for i := range t.people {
-		if c := &t.people[i]; c.banks[bankOfStory] {
+		if c := &t.people[i]; c.banks[bank] {
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no customer: give more rows", banks[bankOfStory])
+	return nil, fmt.Errorf("%s has no customer: give more rows", banks[bank])
 }
 
 // agree: the bank binds the borrower's wallet, the lender asks for consent, the
 // wallet endorses a fresh key and signs.
 func (t *teller) agree(ctx context.Context) error {
 	var err error
-	if t.cast.borrower, err = t.choose(); err != nil {
+	if t.cast.borrower, err = t.choose(bankOfStory); err != nil {
 		return err
 	}
 	if t.cast.wallet, err = wallet.Create(filepath.Join(t.dir, "wallet.json"), "a wallet of the demo"); err != nil {

@@ -2,7 +2,7 @@
 // answer it can verify but data it never sees, the borrower revokes, and the next
 // question is refused; on four validator processes and an observer.
 //
-//	go run ./scripts/story [--data FILE.csv] [--json] [--keep]
+//	go run ./scripts/story [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
 package main
 
 import (
@@ -22,15 +22,17 @@ import (
 
 // result is the one JSON object that --json prints.
 type result struct {
-	Validators              int      `json:"validators"`
-	Observers               int      `json:"observers"`
-	RowsLoaded              int      `json:"rowsLoaded"` // over both banks; a customer of both counts twice
-	Answer                  answered `json:"answer"`
-	AfterRevocation         decision `json:"afterRevocation"`
-	SameHashOnAllNodes      bool     `json:"sameHashOnAllNodes"`
-	SameStateRootOnAllNodes bool     `json:"sameStateRootOnAllNodes"`
-	PersonalDataFound       int      `json:"personalDataFound"`
-	PlantedValueFound       bool     `json:"plantedValueFound"`
+	Validators              int       `json:"validators"`
+	Observers               int       `json:"observers"`
+	RowsLoaded              int       `json:"rowsLoaded"` // over both banks; a customer of both counts twice
+	Vaults                  []onWhat  `json:"vaults"`
+	Answer                  answered  `json:"answer"`
+	SecondBank              *answered `json:"secondBank,omitempty"` // with --postgres
+	AfterRevocation         decision  `json:"afterRevocation"`
+	SameHashOnAllNodes      bool      `json:"sameHashOnAllNodes"`
+	SameStateRootOnAllNodes bool      `json:"sameStateRootOnAllNodes"`
+	PersonalDataFound       int       `json:"personalDataFound"`
+	PlantedValueFound       bool      `json:"plantedValueFound"`
 }
 
 type answered struct {
@@ -43,6 +45,12 @@ type answered struct {
 	VerifiedMs      float64 `json:"verifiedMs"`
 }
 
+// onWhat says on which kind of database a bank's vault is.
+type onWhat struct {
+	Bank      string `json:"bank"`
+	Connector string `json:"connector"`
+}
+
 type decision struct {
 	Decision string `json:"decision"`
 	Code     string `json:"code"`
@@ -50,6 +58,7 @@ type decision struct {
 
 type options struct {
 	data    string
+	pg      string
 	json    bool
 	keep    bool
 	rows    int
@@ -60,6 +69,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
+	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.BoolVar(&o.keep, "keep", false, "leave the network running and print its addresses")
 	flag.IntVar(&o.rows, "rows", 3000, "customers in the generated sample")
@@ -67,12 +77,16 @@ func main() {
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --data FILE, --json, --keep, --rows N and --seed N are known\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --data FILE, --json, --keep, --postgres URL|auto, --rows N and --seed N are known\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := tell(ctx, o); err != nil {
+	r, err := tell(ctx, o)
+	if err == nil && o.json {
+		err = json.NewEncoder(os.Stdout).Encode(r)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		stop()
 		os.Exit(1)
@@ -80,17 +94,17 @@ func main() {
 }
 
 // tell runs the whole story in a directory of its own.
-func tell(ctx context.Context, o options) (err error) {
+func tell(ctx context.Context, o options) (_ *result, err error) {
 	base, err := filepath.Abs(".assent")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp(base, "demo-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t := &teller{out: os.Stdout, began: time.Now(), opts: o, dir: dir}
 	if o.json {
@@ -105,17 +119,17 @@ func tell(ctx context.Context, o options) (err error) {
 				err = serr
 			}
 		}
+		if perr := t.closePostgres(); err == nil {
+			err = perr
+		}
 		if rerr := os.RemoveAll(dir); err == nil {
 			err = rerr
 		}
 	}()
 	if err := t.run(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if o.json {
-		return json.NewEncoder(os.Stdout).Encode(t.result)
-	}
-	return nil
+	return &t.result, nil
 }
 
 // teller tells the story and collects its figures.
@@ -126,6 +140,7 @@ type teller struct {
 	dir    string
 	people []customer
 	net    *testnet.Net
+	pg     *pgBank // the second bank's database, with --postgres
 	result result
 
 	replies recorder // what the nodes' APIs answered
@@ -143,7 +158,7 @@ func (t *teller) say(format string, args ...any) {
 
 func (t *teller) run(ctx context.Context) error {
 	for _, chapter := range []func(context.Context) error{
-		t.makeNetwork, t.loadVaults, t.start, t.publish, t.agree, t.ask, t.revoke, t.compare, t.search,
+		t.openPostgres, t.makeNetwork, t.loadVaults, t.start, t.publish, t.agree, t.ask, t.askSecondBank, t.revoke, t.compare, t.search,
 	} {
 		if err := chapter(ctx); err != nil {
 			return err

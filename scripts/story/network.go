@@ -26,7 +26,7 @@ func (t *teller) makeNetwork(ctx context.Context) error {
 	for i := range m.Members {
 		for bank := range banks {
 			if m.Members[i].ID == banks[bank] {
-				m.Members[i].Vaults = append(m.Members[i].Vaults, vaultFor(bank, t.vaultPath(bank)))
+				m.Members[i].Vaults = append(m.Members[i].Vaults, t.vaultOf(bank))
 			}
 		}
 	}
@@ -69,6 +69,10 @@ func (t *teller) loadVaults(ctx context.Context) error {
 		// The bank's own command, with its progress bar.
 		cmd := exec.CommandContext(ctx, t.net.Program, "vault", "import", "--home", x.Home, "--product", string(productID(bank)), "--csv", path)
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		connector := t.vaultOf(bank).Connector
+		if connector == "postgres" {
+			t.pg.loadAsOwner(cmd)
+		}
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("vault import of %s: %w", banks[bank], err)
 		}
@@ -76,6 +80,8 @@ func (t *teller) loadVaults(ctx context.Context) error {
 			return err
 		}
 		t.result.RowsLoaded += n
+		t.result.Vaults = append(t.result.Vaults, onWhat{banks[bank], connector})
+		t.say("%s: %d customers, on %s", banks[bank], n, map[string]string{"sqlite": "SQLite, the embedded vault", "postgres": "PostgreSQL, read by an account that can do nothing else"}[connector])
 	}
 	return nil
 }
@@ -178,5 +184,6 @@ func (t *teller) leaveRunning(ctx context.Context) error {
 		t.say("%-26s %s", x.Name, x.Endpoint())
 	}
 	t.say("configuration of a node: <home>/%s", node.ConfigFile)
+	t.keepPostgres()
 	return nil
 }

@@ -104,7 +104,11 @@ func Start(ctx context.Context) (_ *Server, err error) {
 	if err := s.initdb(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.Up(ctx)
+	if err := s.Up(ctx); err != nil {
+		return nil, err
+	}
+	// As it is from version 15 on; before, every account may make tables there.
+	return s, s.Exec(ctx, "postgres", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 }
 
 // unprivileged chooses who runs the server: the server refuses root.

@@ -57,7 +57,6 @@ func (s *Server) NewSpace(t T) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", number.Add(1))
 	err := s.Exec(t.Context(), Database,
-		"REVOKE CREATE ON SCHEMA public FROM PUBLIC", // as it is from version 15 on
 		"CREATE SCHEMA "+name, "CREATE ROLE "+name+" LOGIN PASSWORD '"+name+"'",
 		"GRANT USAGE ON SCHEMA "+name+" TO "+name, "ALTER ROLE "+name+" SET search_path = "+name)
 	if err != nil {
