@@ -93,18 +93,18 @@ func gather(ctx *call.Context, caller *call.Caller, spec *record.RequestSpec) (*
 	if in.Usage == nil {
 		in.Usage = &record.Usage{ConsentID: spec.ConsentID}
 	}
-	if in.Product, err = call.Get[record.Product](ctx, record.ProductKey(in.Consent.ProductID)); err != nil {
+	if in.Product, err = call.Shared[record.Product](ctx, record.ProductKey(in.Consent.ProductID)); err != nil {
 		return nil, err
 	}
 	if record.HasItem(in.Consent.TemplateIDs, spec.TemplateID) {
-		if in.Template, err = call.Get[record.Template](ctx, record.TemplateKey(spec.TemplateID)); err != nil {
+		if in.Template, err = call.Shared[record.Template](ctx, record.TemplateKey(spec.TemplateID)); err != nil {
 			return nil, err
 		}
 	}
-	if in.Epoch, err = call.Get[record.Epoch](ctx, record.EpochKey(in.Consent.ProductID)); err != nil {
+	if in.Epoch, err = call.Shared[record.Epoch](ctx, record.EpochKey(in.Consent.ProductID)); err != nil {
 		return nil, err
 	}
-	in.Provider, err = call.Get[record.Member](ctx, record.MemberKey(in.Consent.Provider()))
+	in.Provider, err = call.Shared[record.Member](ctx, record.MemberKey(in.Consent.Provider()))
 	return in, err
 }
 

@@ -26,7 +26,8 @@ type Context struct {
 	contractapi.TransactionContext
 }
 
-// Caller is who makes a call: a key in force, and its member.
+// Caller is who makes a call: a key in force, and its member. Their lists are
+// shared with other calls and must not be changed.
 type Caller struct {
 	Client record.Client
 	Member record.Member
@@ -100,23 +101,24 @@ func (c *Context) CallerEvenSuspended(anyOf ...record.ClientRole) (*Caller, erro
 	if caller.Now, err = c.Now(); err != nil {
 		return nil, err
 	}
-	found, err := c.read(record.ClientKey(who.OrgID, key), &caller.Client)
+	client, err := Shared[record.Client](c, record.ClientKey(who.OrgID, key))
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if client == nil {
 		return nil, record.Refuse(record.CodeUnknownKey, "client key is not registered; an admin of the member registers it")
 	}
-	if err := caller.Client.Usable(caller.Now); err != nil {
+	if err := client.Usable(caller.Now); err != nil {
 		return nil, err
 	}
-	found, err = c.read(record.MemberKey(who.OrgID), &caller.Member)
+	member, err := Shared[record.Member](c, record.MemberKey(who.OrgID))
 	if err != nil {
 		return nil, err
 	}
-	if !found || !caller.Member.Active {
+	if member == nil || !member.Active {
 		return nil, record.Refuse(record.CodeForbidden, "member is not in the config in force")
 	}
+	caller.Client, caller.Member = *client, *member
 	if len(anyOf) != 0 && !caller.Client.HasRole(anyOf...) {
 		return nil, record.Refuse(record.CodeForbidden, "client key has none of the roles %v", anyOf)
 	}

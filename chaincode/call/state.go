@@ -40,6 +40,43 @@ func Get[T any, P interface {
 	return v, nil
 }
 
+// rememberer is a stub that keeps the decoded form of a row beside its bytes.
+// Our node's does, in transactions; a Fabric peer's does not.
+type rememberer interface {
+	// Remember returns what decode made of the row under key, nil if there is no
+	// row. It calls decode again whenever the row has other bytes.
+	Remember(key string, decode func(data []byte) (any, error)) (any, error)
+}
+
+// Shared returns the record under key, or nil, for records that nearly every
+// call reads: members, keys, products, templates. The same value may be given to
+// other calls: it and everything in it must not be changed.
+func Shared[T any, P interface {
+	*T
+	record.Record
+}](c *Context, key string) (*T, error) {
+	stub, ok := c.GetStub().(rememberer)
+	if !ok {
+		return Get[T, P](c, key)
+	}
+	v, err := stub.Remember(key, decode[T, P])
+	if err != nil || v == nil {
+		return nil, err
+	}
+	return v.(*T), nil
+}
+
+func decode[T any, P interface {
+	*T
+	record.Record
+}](data []byte) (any, error) {
+	v := new(T)
+	if err := record.Decode(data, P(v)); err != nil {
+		return nil, fmt.Errorf("record in state: %w", err)
+	}
+	return v, nil
+}
+
 // Need returns the record under key, or refuses with code.
 func Need[T any, P interface {
 	*T

@@ -27,6 +27,7 @@ type Executor struct {
 	channel   string
 	contracts Contracts
 	log       *slog.Logger
+	memory    *memory // owned by Execute
 
 	running atomic.Pointer[Call] // what Execute is running, for the watchdog
 }
@@ -65,7 +66,7 @@ func New(cfg Config) (*Executor, error) {
 	chain := cfg.Genesis.Hash()
 	return &Executor{
 		db: cfg.DB, genesis: cfg.Genesis, chain: chain, channel: chain.Hex(),
-		contracts: cfg.Contracts, log: cfg.Logger,
+		contracts: cfg.Contracts, log: cfg.Logger, memory: newMemory(),
 	}, nil
 }
 
@@ -183,6 +184,7 @@ func (e *Executor) executeTransaction(b *state.Block, r *Result, index uint64, t
 func (e *Executor) call(b *state.Block, r *Result, index uint64, inv invocation) error {
 	inv.channel, inv.time = e.channel, b.Time()
 	s := newStub(b, inv, transactionLimits)
+	s.memory = e.memory
 	e.running.Store(&inv.call)
 	v := e.run(s)
 	e.running.Store(nil)

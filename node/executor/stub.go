@@ -41,6 +41,7 @@ type stub struct {
 	state  reader
 	inv    invocation
 	limits limits
+	memory *memory // nil in a read call: those run on many goroutines
 
 	calls, readBytes, rangeRows, writeBytes int
 
@@ -113,10 +114,17 @@ func (s *stub) stateKey(key string) (string, error) {
 // GetState returns the value under key after the previous transaction, nil if
 // there is none.
 func (s *stub) GetState(key string) ([]byte, error) {
+	_, value, err := s.row(key)
+	return slices.Clone(value), err // contracts may change what they get
+}
+
+// row returns the ledger's key and the row itself, nil if there is none; it must
+// not be changed.
+func (s *stub) row(key string) (string, []byte, error) {
 	s.count()
 	key, err := s.stateKey(key)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	value, ok, err := s.state.Get(key)
 	if err != nil {
@@ -124,9 +132,9 @@ func (s *stub) GetState(key string) ([]byte, error) {
 	}
 	s.countRead(len(key) + len(value))
 	if !ok {
-		return nil, nil
+		return key, nil, nil
 	}
-	return slices.Clone(value), nil // contracts may change what they get
+	return key, value, nil
 }
 
 // GetMultipleStates is GetState for several keys.
