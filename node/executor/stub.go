@@ -118,6 +118,19 @@ func (s *stub) GetState(key string) ([]byte, error) {
 	return slices.Clone(value), err // contracts may change what they get
 }
 
+// LendState is GetState without a copy: the caller must not change what it
+// returns. Package call is such a caller.
+func (s *stub) LendState(key string) ([]byte, error) {
+	_, value, err := s.row(key)
+	return value, err
+}
+
+// GiveState is PutState without a copy: the caller must not change value
+// afterwards.
+func (s *stub) GiveState(key string, value []byte) error {
+	return s.write(ledger.Write{Key: key, Value: value})
+}
+
 // row returns the ledger's key and the row itself, nil if there is none; it must
 // not be changed.
 func (s *stub) row(key string) (string, []byte, error) {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -49,7 +50,21 @@ func mustEncode(v any) []byte {
 	return b
 }
 
-func hashOf(v any) Hash { return Sum(mustEncode(v)) }
+// hashOf is Sum(mustEncode(v)), without the bytes in between.
+func hashOf(v any) (h Hash) {
+	k := hashers.Get().(crypto.KeccakState)
+	defer hashers.Put(k)
+	k.Reset()
+	if err := rlp.Encode(k, v); err != nil {
+		panic(fmt.Sprintf("ledger: encode %T: %v", v, err))
+	}
+	if _, err := k.Read(h[:]); err != nil {
+		panic(fmt.Sprintf("ledger: read keccak state: %v", err)) // never fails
+	}
+	return h
+}
+
+var hashers = sync.Pool{New: func() any { return crypto.NewKeccakState() }}
 
 // decode fills v from b and refuses anything that is not the one canonical
 // encoding within limit bytes.
