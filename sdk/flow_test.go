@@ -253,3 +253,24 @@ func TestMembersCatalogueAndKeys(t *testing.T) {
 		t.Errorf("after the revocation %+v, %v", k, err)
 	}
 }
+
+// What Prepare signed needs no second check; anything else in its place does.
+func TestATicketWithOtherBytesIsChecked(t *testing.T) {
+	w := newWorld(t)
+	c := w.lender()
+	consent := w.authorised(c)
+	ticket, err := c.Queries().Prepare(question(consent.ConsentID))
+	w.must(err)
+	ticket.Transaction[len(ticket.Transaction)-10] ^= 1 // in the signature
+	if d, err := c.Queries().Request(t.Context(), ticket); err == nil {
+		t.Errorf("a broken signature was submitted: %+v", d)
+	}
+	other, err := c.Queries().Prepare(question(consent.ConsentID))
+	w.must(err)
+	ticket.Transaction = other.Transaction
+	got, err := ticket.RequestID()
+	w.must(err)
+	if want, err := other.RequestID(); err != nil || got != want {
+		t.Errorf("the ticket names %s (%v), its transaction is %s", got, err, want)
+	}
+}

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -35,13 +36,28 @@ type Ticket struct {
 	Transaction []byte       `json:"transaction"` // signed bytes
 	AnswerKey   []byte       `json:"answerKey"`   // X25519 private key
 	Height      uint64       `json:"height"`      // of the block with the decision; 0: not known yet
+
+	made *Transaction // by Prepare: what Transaction holds, signed here
+}
+
+// transaction returns the signed transaction. One that comes from elsewhere is
+// checked, its signature included.
+func (t *Ticket) transaction() (*Transaction, error) {
+	if t.made != nil && bytes.Equal(t.made.raw, t.Transaction) {
+		return t.made, nil
+	}
+	tx, err := ParseTransaction(t.Transaction)
+	if err != nil {
+		return nil, fmt.Errorf("ticket: %w", err)
+	}
+	return tx, nil
 }
 
 // RequestID returns the name of the access request: the transaction's id.
 func (t *Ticket) RequestID() (RequestID, error) {
-	tx, err := ParseTransaction(t.Transaction)
+	tx, err := t.transaction()
 	if err != nil {
-		return "", fmt.Errorf("ticket: %w", err)
+		return "", err
 	}
 	return record.NewRequestID(tx.ID()), nil
 }
@@ -152,15 +168,15 @@ func (m Queries) Prepare(q QueryRequest) (*Ticket, error) {
 	if tx, err = tx.Sign(m.c.set.signer); err != nil {
 		return nil, err
 	}
-	return &Ticket{Query: q, Transaction: tx.Bytes(), AnswerKey: private}, nil
+	return &Ticket{Query: q, Transaction: tx.Bytes(), AnswerKey: private, made: tx}, nil
 }
 
 // Request puts the query on the ledger and returns the decision. Calling it
 // again with the same ticket asks once.
 func (m Queries) Request(ctx context.Context, t *Ticket) (*Decision, error) {
-	tx, err := ParseTransaction(t.Transaction)
+	tx, err := t.transaction()
 	if err != nil {
-		return nil, fmt.Errorf("ticket: %w", err)
+		return nil, err
 	}
 	o, err := m.c.Submit(ctx, tx)
 	if err != nil {

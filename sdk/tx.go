@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,7 +27,12 @@ const (
 // Transaction is a call of one contract function in the name of one member.
 type Transaction struct {
 	tx     *ledger.Transaction
+	raw    []byte // tx.Encode(), never changed
 	signed bool
+}
+
+func signedTransaction(tx *ledger.Transaction) *Transaction {
+	return &Transaction{tx: tx, raw: tx.Encode(), signed: true}
 }
 
 // NewTransaction builds an unsigned transaction in the name of the client's
@@ -53,11 +59,11 @@ func BuildTransaction(chainID Hash, org OrgID, key Address, now time.Time, contr
 		p.Args[i] = []byte(a)
 	}
 	rand.Read(p.Nonce[:]) // never fails since Go 1.24
-	t := &Transaction{tx: ledger.NewTransaction(p)}
-	if _, err := ledger.DecodeTransaction(t.tx.Encode()); err != nil {
+	tx := ledger.NewTransaction(p)
+	if err := tx.Check(); err != nil {
 		return nil, &ConfigError{What: "build transaction " + contract + "." + function, Cause: err, Remedy: "Correct the names or send less."}
 	}
-	return t, nil
+	return &Transaction{tx: tx, raw: tx.Encode()}, nil
 }
 
 // ParseTransaction reads the bytes of a signed or unsigned transaction. One whose
@@ -67,7 +73,7 @@ func ParseTransaction(b []byte) (*Transaction, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transaction{tx: tx, signed: tx.Sig != ledger.Signature{}}
+	t := &Transaction{tx: tx, raw: bytes.Clone(b), signed: tx.Sig != ledger.Signature{}}
 	if t.signed {
 		if err := tx.Verify(tx.Payload.ChainID); err != nil {
 			return nil, err
@@ -86,7 +92,7 @@ func (t *Transaction) Digest() Hash { return t.tx.ID() }
 func (t *Transaction) Payload() ledger.Payload { return t.tx.Payload }
 
 // Bytes returns the transaction's encoding, to store or to carry elsewhere.
-func (t *Transaction) Bytes() []byte { return t.tx.Encode() }
+func (t *Transaction) Bytes() []byte { return bytes.Clone(t.raw) }
 
 // Signed reports whether the transaction carries its signature.
 func (t *Transaction) Signed() bool { return t.signed }
@@ -108,7 +114,7 @@ func (t *Transaction) WithSignature(sig []byte) (*Transaction, error) {
 	if err := tx.Verify(tx.Payload.ChainID); err != nil {
 		return nil, &ConfigError{What: "signature", Cause: err, Remedy: "Sign Digest with the key whose address the transaction names; s must be low."}
 	}
-	return &Transaction{tx: &tx, signed: true}, nil
+	return signedTransaction(&tx), nil
 }
 
 // Sign returns the transaction signed by s, whose address it names.
@@ -117,7 +123,7 @@ func (t *Transaction) Sign(s Signer) (*Transaction, error) {
 	if err := tx.Sign(s); err != nil {
 		return nil, &ConfigError{What: "sign " + t.Call(), Cause: err, Remedy: "Build the transaction for the key that signs."}
 	}
-	return &Transaction{tx: &tx, signed: true}, nil
+	return signedTransaction(&tx), nil
 }
 
 // Outcome is what became of a transaction, as a node says. Proofs().Receipt
@@ -212,7 +218,7 @@ func (c *Client) submit(ctx context.Context, where string, t *Transaction) (*Out
 // already, from an earlier attempt of ours, is asked for the outcome instead.
 func (c *Client) submitTo(ctx context.Context, e *endpoint, t *Transaction) (o *Outcome, admitted bool, err error) {
 	resp, err := try(ctx, c, e, remaining(ctx), &assentv1.SubmitRequest{
-		Transaction: t.Bytes(), Wait: assentv1.Wait_WAIT_COMMITTED, TimeoutMs: millis(remaining(ctx)-answerMargin, api.MaxWait),
+		Transaction: t.raw, Wait: assentv1.Wait_WAIT_COMMITTED, TimeoutMs: millis(remaining(ctx)-answerMargin, api.MaxWait),
 	}, e.ledger.Submit)
 	switch {
 	case err != nil && CodeOf(c.failure("", e, err)) != record.CodeDuplicate:

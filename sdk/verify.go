@@ -19,9 +19,9 @@ import (
 // commits to this very answer; the template is the one permitted, and the answer
 // one of its outputs. An *Untrusted error says that something is wrong with it.
 func (m Queries) Verify(ctx context.Context, t *Ticket, a *Answer) (*VerifiedAnswer, error) {
-	tx, err := ParseTransaction(t.Transaction)
+	tx, err := t.transaction()
 	if err != nil {
-		return nil, fmt.Errorf("ticket: %w", err)
+		return nil, err
 	}
 	if t.Height == 0 { // a ticket from before its decision
 		o, err := m.c.Outcome(ctx, tx.ID(), m.c.set.timeouts.Commit)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -54,9 +55,14 @@ func HashEvents(events []Event) Hash {
 // HashedWrites returns the hashes of writes, in order.
 func HashedWrites(writes []Write) []WriteHash {
 	out := make([]WriteHash, len(writes))
-	for i, w := range writes {
+	for i := range writes {
+		w := &writes[i]
 		out[i].Key = w.Key
-		if !w.Delete {
+		switch {
+		case w.Delete:
+		case i > 0 && out[i-1].Value != nil && bytes.Equal(w.Value, writes[i-1].Value): // index rows
+			out[i].Value = out[i-1].Value
+		default:
 			h := Sum(w.Value)
 			out[i].Value = h[:]
 		}

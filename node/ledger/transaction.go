@@ -112,6 +112,20 @@ func (t *Transaction) Sign(s Signer) error {
 	return nil
 }
 
+// Check reports why DecodeTransaction would refuse what Encode writes.
+func (t *Transaction) Check() error {
+	if n := len(t.Payload.Args); n > MaxArgs {
+		return fmt.Errorf("transaction has %d arguments, at most %d are allowed", n, MaxArgs)
+	}
+	if err := t.Payload.check(); err != nil {
+		return fmt.Errorf("transaction: %w", err)
+	}
+	if n := len(t.Encode()); n > MaxRequestBytes {
+		return fmt.Errorf("transaction of %d bytes, more than the limit of %d: split it or send less", n, MaxRequestBytes)
+	}
+	return nil
+}
+
 type transactionRLP struct {
 	Payload Payload
 	Sig     Signature

@@ -208,3 +208,31 @@ func TestBlockAndRequestsSurviveEncoding(t *testing.T) {
 		t.Error("other metadata were accepted")
 	}
 }
+
+func TestCheckRefusesWhatDecodingWouldRefuse(t *testing.T) {
+	args := func(n, size int) (out [][]byte) {
+		for range n {
+			out = append(out, make([]byte, size))
+		}
+		return out
+	}
+	for name, change := range map[string]func(*ledger.Payload){
+		"nothing":            func(*ledger.Payload) {},
+		"empty name":         func(p *ledger.Payload) { p.Function = "" },
+		"space in a name":    func(p *ledger.Payload) { p.Org = "a b" },
+		"ends before":        func(p *ledger.Payload) { p.ValidUntil = p.NotBefore - 1 },
+		"too long valid":     func(p *ledger.Payload) { p.ValidUntil = p.NotBefore + ledger.MaxValidityMillis + 1 },
+		"most arguments":     func(p *ledger.Payload) { p.Args = args(ledger.MaxArgs, 1) },
+		"too many arguments": func(p *ledger.Payload) { p.Args = args(ledger.MaxArgs+1, 1) },
+		"large":              func(p *ledger.Payload) { p.Args = args(1, ledger.MaxRequestBytes-600) },
+		"too large":          func(p *ledger.Payload) { p.Args = args(1, ledger.MaxRequestBytes) },
+	} {
+		p := ledger.Payload{Org: "a", Contract: "c", Function: "f", NotBefore: 1000, ValidUntil: 2000}
+		change(&p)
+		tx := ledger.NewTransaction(p)
+		_, decoding := ledger.DecodeTransaction(tx.Encode())
+		if checking := tx.Check(); (checking == nil) != (decoding == nil) {
+			t.Errorf("%s: Check says %v, DecodeTransaction says %v", name, checking, decoding)
+		}
+	}
+}
