@@ -33,12 +33,12 @@ func (n *Node) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &backend{Node: n}
+	b := &backend{Node: n, probing: make(chan struct{}, 1)}
 	l := n.cfg.Limits
 	cfg := gateway.Config{
 		Listen: n.cfg.API.Listen, Certificate: certificate,
 		NodeID: n.ID(), Member: n.member, Guests: n.cfg.API.Guests, Software: n.version,
-		Clients: b, Transactions: b, Reads: b, Proofs: b, Blocks: b, Events: b, Delivery: b, Node: b,
+		Clients: b, Transactions: b, Reads: b, Proofs: b, Blocks: b, Events: b, Delivery: b, Node: b, Network: b,
 		Limits: gateway.Limits{
 			ClientRate: l.ClientRate, ClientBurst: l.ClientBurst, AnonymousRate: l.AnonymousRate,
 			ClientStreams: l.ClientStreams, Connections: l.Connections, RequestTimeout: l.RequestTimeout,

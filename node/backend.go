@@ -21,7 +21,8 @@ import (
 // backend serves the API's calls from the node's rooms.
 type backend struct {
 	*Node
-	events eventPlace
+	events  eventPlace
+	probing chan struct{} // room for one
 }
 
 // Client implements gateway.Clients.

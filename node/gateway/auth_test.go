@@ -179,6 +179,7 @@ func TestRoles(t *testing.T) {
 	callers["stranger"], callers["guest"] = r.token("stranger", "bank-b"), r.token("guest", "guest")
 
 	c, d, p := r.ledger(), assentv1connect.NewDeliveryServiceClient(r.http, r.url), assentv1connect.NewProviderServiceClient(r.http, r.url)
+	n := assentv1connect.NewNetworkServiceClient(r.http, r.url)
 	ctx := t.Context()
 	id := "0x" + strings.Repeat("ab", 32)
 	r.w.consents["c1"] = signerOf("subject").Address()
@@ -266,6 +267,14 @@ func TestRoles(t *testing.T) {
 			_, err := p.CheckTemplate(ctx, with(tok, &assentv1.CheckTemplateRequest{TemplateJson: "{}"}))
 			return err
 		}, []string{"admin", "operator", "officer", "integration"}},
+		{"GetPeers", func(tok string) error {
+			_, err := n.GetPeers(ctx, with(tok, &assentv1.GetPeersRequest{}))
+			return err
+		}, []string{"admin", "operator", "officer", "integration", "auditor", "node"}},
+		{"Probe", func(tok string) error {
+			_, err := n.Probe(ctx, with(tok, &assentv1.ProbeRequest{Addr: "/ip4/10.0.0.1/tcp/1", HostKey: make([]byte, 33)}))
+			return err
+		}, []string{"admin", "operator"}},
 	}
 	if len(methods) != len(rules) {
 		t.Errorf("%d methods are tested, %d exist", len(methods), len(rules))

@@ -355,7 +355,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	w := r.w
 	cfg := Config{
 		Listen: "127.0.0.1:0", Certificate: cert, NodeID: nodeID, Member: "bank-a", Software: "test",
-		Clients: w, Transactions: w, Reads: w, Proofs: w, Blocks: w, Events: w, Delivery: w, Provider: w, Node: w,
+		Clients: w, Transactions: w, Reads: w, Proofs: w, Blocks: w, Events: w, Delivery: w, Provider: w, Node: w, Network: w,
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: r.clock.now,
 	}
 	for _, f := range change {

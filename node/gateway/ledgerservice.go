@@ -101,7 +101,7 @@ func (s ledgerService) GetStatus(ctx context.Context, _ *connect.Request[assentv
 	st := s.cfg.Node.Status()
 	resp := &assentv1.GetStatusResponse{
 		ChainId: hex0x(s.chain[:]), Network: s.network, NodeId: s.cfg.NodeID, Member: s.cfg.Member,
-		Software: s.cfg.Software, Protocol: st.Protocol,
+		Software: s.cfg.Software, Protocol: st.Protocol, ProtocolKnown: ledger.Protocol,
 	}
 	if !callOf(ctx).known {
 		return connect.NewResponse(resp), nil

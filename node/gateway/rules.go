@@ -23,6 +23,7 @@ var (
 	writers   = []record.ClientRole{record.RoleAdmin, record.RoleOperator, record.RoleOfficer, record.RoleIntegration, record.RoleNode}
 	systems   = []record.ClientRole{record.RoleIntegration, record.RoleOperator}
 	customers = []record.ClientRole{record.RoleOfficer, record.RoleOperator, record.RoleIntegration}
+	operators = []record.ClientRole{record.RoleAdmin, record.RoleOperator}
 	designers = []record.ClientRole{record.RoleAdmin, record.RoleOfficer, record.RoleOperator, record.RoleIntegration}
 )
 
@@ -46,6 +47,8 @@ var rules = map[string]rule{
 	assentv1connect.ProviderServiceBindConsentProcedure:   {own: true, roles: customers},
 	assentv1connect.ProviderServiceUnbindProcedure:        {own: true, roles: customers},
 	assentv1connect.ProviderServiceCheckTemplateProcedure: {own: true, roles: designers},
+	assentv1connect.NetworkServiceGetPeersProcedure:       {own: true},
+	assentv1connect.NetworkServiceProbeProcedure:          {own: true, roles: operators},
 }
 
 // admit reports why a caller may not call the method. client is nil for a

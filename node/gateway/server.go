@@ -46,6 +46,7 @@ type Config struct {
 	Delivery     Delivery
 	Provider     Provider
 	Node         Node
+	Network      Network
 
 	Limits  Limits
 	Logger  *slog.Logger                                           // nil: none
@@ -224,6 +225,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(assentv1connect.NewLedgerServiceHandler(ledgerService{s}, opts...))
 	mux.Handle(assentv1connect.NewDeliveryServiceHandler(deliveryService{s}, opts...))
 	mux.Handle(assentv1connect.NewProviderServiceHandler(providerService{s}, opts...))
+	mux.Handle(assentv1connect.NewNetworkServiceHandler(networkService{s}, opts...))
 	writer := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -595,12 +595,13 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 type GetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Filled for everybody.
-	ChainId  string `protobuf:"bytes,1,opt,name=chain_id,json=chainId,proto3" json:"chain_id,omitempty"`
-	Network  string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
-	NodeId   string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // libp2p peer id; a token's audience is chain_id "/" node_id
-	Member   string `protobuf:"bytes,4,opt,name=member,proto3" json:"member,omitempty"`               // the member whose clients this node serves
-	Software string `protobuf:"bytes,5,opt,name=software,proto3" json:"software,omitempty"`           // version of the program
-	Protocol uint64 `protobuf:"varint,6,opt,name=protocol,proto3" json:"protocol,omitempty"`          // version of the rules in force
+	ChainId       string `protobuf:"bytes,1,opt,name=chain_id,json=chainId,proto3" json:"chain_id,omitempty"`
+	Network       string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	NodeId        string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                        // libp2p peer id; a token's audience is chain_id "/" node_id
+	Member        string `protobuf:"bytes,4,opt,name=member,proto3" json:"member,omitempty"`                                      // the member whose clients this node serves
+	Software      string `protobuf:"bytes,5,opt,name=software,proto3" json:"software,omitempty"`                                  // version of the program
+	Protocol      uint64 `protobuf:"varint,6,opt,name=protocol,proto3" json:"protocol,omitempty"`                                 // version of the rules in force
+	ProtocolKnown uint64 `protobuf:"varint,21,opt,name=protocol_known,json=protocolKnown,proto3" json:"protocol_known,omitempty"` // newest version of the rules that the program knows
 	// Filled for authenticated callers.
 	Role            NodeRole `protobuf:"varint,7,opt,name=role,proto3,enum=assent.v1.NodeRole" json:"role,omitempty"`
 	Height          uint64   `protobuf:"varint,8,opt,name=height,proto3" json:"height,omitempty"` // newest block, certified and synced
@@ -688,6 +689,13 @@ func (x *GetStatusResponse) GetSoftware() string {
 func (x *GetStatusResponse) GetProtocol() uint64 {
 	if x != nil {
 		return x.Protocol
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetProtocolKnown() uint64 {
+	if x != nil {
+		return x.ProtocolKnown
 	}
 	return 0
 }
@@ -1746,14 +1754,15 @@ const file_assent_v1_ledger_proto_rawDesc = "" +
 	"\x10EvaluateResponse\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12'\n" +
 	"\x0fexecuted_height\x18\x02 \x01(\x04R\x0eexecutedHeight\"\x12\n" +
-	"\x10GetStatusRequest\"\xdf\x04\n" +
+	"\x10GetStatusRequest\"\x86\x05\n" +
 	"\x11GetStatusResponse\x12\x19\n" +
 	"\bchain_id\x18\x01 \x01(\tR\achainId\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x17\n" +
 	"\anode_id\x18\x03 \x01(\tR\x06nodeId\x12\x16\n" +
 	"\x06member\x18\x04 \x01(\tR\x06member\x12\x1a\n" +
 	"\bsoftware\x18\x05 \x01(\tR\bsoftware\x12\x1a\n" +
-	"\bprotocol\x18\x06 \x01(\x04R\bprotocol\x12'\n" +
+	"\bprotocol\x18\x06 \x01(\x04R\bprotocol\x12%\n" +
+	"\x0eprotocol_known\x18\x15 \x01(\x04R\rprotocolKnown\x12'\n" +
 	"\x04role\x18\a \x01(\x0e2\x13.assent.v1.NodeRoleR\x04role\x12\x16\n" +
 	"\x06height\x18\b \x01(\x04R\x06height\x12'\n" +
 	"\x0fexecuted_height\x18\t \x01(\x04R\x0eexecutedHeight\x12)\n" +
