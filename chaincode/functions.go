@@ -44,7 +44,9 @@ var table = []Function{
 	{record.ContractCatalog, "PublishNotice", 1, false},
 	{record.ContractCatalog, "PublishProduct", 1, false},
 	{record.ContractCatalog, "RetireProduct", 1, false},
-	{record.ContractCatalog, "ApproveTemplate", 1, false},
+	{record.ContractCatalog, "ProposeTemplate", 1, false},
+	{record.ContractCatalog, "ApproveTemplate", 2, false},
+	{record.ContractCatalog, "WithdrawTemplate", 1, false},
 	{record.ContractCatalog, "RetireTemplate", 1, false},
 	{record.ContractCatalog, "SuspendProduct", 2, false},
 	{record.ContractCatalog, "ReinstateProduct", 1, false},
@@ -57,6 +59,8 @@ var table = []Function{
 	{record.ContractCatalog, "GetTemplate", 1, true},
 	{record.ContractCatalog, "ListTemplates", 1, true},
 	{record.ContractCatalog, "GetEpoch", 1, true},
+	{record.ContractCatalog, "GetTemplateProposal", 2, true},
+	{record.ContractCatalog, "ListTemplateProposals", 1, true},
 
 	{record.ContractConsent, "Create", 1, false},
 	{record.ContractConsent, "Authorise", 3, false},
@@ -84,12 +88,17 @@ var table = []Function{
 	{record.ContractConsent, "ListErasuresDue", 4, true},
 
 	{record.ContractAccess, "Request", 1, false},
+	{record.ContractAccess, "RequestBatch", 1, false},
 	{record.ContractAccess, "Receipt", 1, false},
+	{record.ContractAccess, "DisputeAnswer", 1, false},
+	{record.ContractAccess, "JudgeAnswer", 1, false},
 	{record.ContractAccess, "GetRequest", 1, true},
 	{record.ContractAccess, "GetReceipt", 1, true},
 	{record.ContractAccess, "Usage", 1, true},
 	{record.ContractAccess, "ListByConsent", 3, true},
 	{record.ContractAccess, "ListByParty", 3, true},
+	{record.ContractAccess, "GetAnswerDispute", 1, true},
+	{record.ContractAccess, "ListAnswerDisputes", 3, true},
 }
 
 // functions is the table under "contract:Function".

@@ -153,14 +153,17 @@ func (s *scenario) catalogArgs(function string, o options) []string {
 		o.set("methods", func(v string) { p.Methods = plus[record.Method](v) })
 		o.set("purposes", func(v string) { p.Purposes = plus[record.Purpose](v) })
 		return []string{encode(s.t, p)}
+	case "ProposeTemplate":
+		return []string{encode(s.t, templateFrom(o))}
 	case "ApproveTemplate":
-		t := template()
-		t.TemplateID = record.TemplateID(o.get("template", ""))
-		t.ProductID = record.ProductID(o.get("product", "income"))
-		t.Kind = record.TemplateKind(o.get("kind", "PREDICATE"))
-		o.set("columns", func(v string) { t.Columns = plus[string](v) })
-		o.set("outputs", func(v string) { t.Outputs = plus[string](v) })
-		return []string{encode(s.t, t)}
+		t := templateFrom(o)
+		return []string{string(t.TemplateID), codeHash(s.t, t)}
+	case "WithdrawTemplate":
+		return []string{o.get("template", "")}
+	case "GetTemplateProposal":
+		return []string{o.get("provider", ""), o.get("template", "")}
+	case "ListTemplateProposals":
+		return []string{o.get("provider", "")}
 	case "OpenEpoch":
 		return []string{o.get("product", ""), o.get("epoch", "")}
 	case "RetireProduct", "GetProduct", "GetEpoch", "ListTemplates":
@@ -179,6 +182,16 @@ func (s *scenario) catalogArgs(function string, o options) []string {
 		return []string{hashOf(o.get("notice", "")).Hex()}
 	}
 	return nil
+}
+
+func templateFrom(o options) *record.TemplateSpec {
+	t := template()
+	t.TemplateID = record.TemplateID(o.get("template", ""))
+	t.ProductID = record.ProductID(o.get("product", "income"))
+	t.Kind = record.TemplateKind(o.get("kind", "PREDICATE"))
+	o.set("columns", func(v string) { t.Columns = plus[string](v) })
+	o.set("outputs", func(v string) { t.Outputs = plus[string](v) })
+	return t
 }
 
 // named are the terms that a story gave the consent, to sign them later.
@@ -282,7 +295,22 @@ func (s *scenario) accessArgs(function string, o options) []string {
 			o.set("code", func(v string) { r.CodeHash = hashOf(v) })
 		}
 		return []string{encode(s.t, r)}
-	case "GetRequest", "GetReceipt":
+	case "RequestBatch":
+		return []string{encode(s.t, s.batchFrom(o))}
+	case "DisputeAnswer":
+		d := &record.AnswerDisputeSpec{
+			Authority: record.OrgID(o.get("authority", "regulator")), Claim: record.AnswerClaim(o.get("claim", "MISMATCH")),
+			OpeningHash: hashOf("opening"), RequestID: record.NewRequestID(s.ids[o.get("request", "")]),
+		}
+		o.set("opening", func(string) { d.OpeningHash = record.Hash{} })
+		return []string{encode(s.t, d)}
+	case "JudgeAnswer":
+		return []string{encode(s.t, &record.VerdictSpec{
+			Finding: record.Finding(o.get("finding", "UPHELD")), RequestID: record.NewRequestID(s.ids[o.get("request", "")]), StatementHash: hashOf("ruling"),
+		})}
+	case "ListAnswerDisputes":
+		return []string{o.get("authority", ""), "100", ""}
+	case "GetRequest", "GetReceipt", "GetAnswerDispute":
 		return []string{string(record.NewRequestID(s.ids[o.get("request", "")]))}
 	case "Usage":
 		return []string{string(consentOf(o.get("consent", "")))}

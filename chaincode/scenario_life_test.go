@@ -2,6 +2,7 @@ package chaincode_test
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/ethereum/go-ethereum/crypto"
 
@@ -65,4 +66,27 @@ func (s *scenario) deletion(name string, o options) *record.DeletionSpec {
 	}
 	o.set("requests", func(v string) { d.Requests = s.number(v) })
 	return d
+}
+
+// batchFrom makes an item of every consent that the line lists; "c1*3" is three
+// of them, "c1@40000" asks for another amount, "c1@x" for none that is listed.
+func (s *scenario) batchFrom(o options) *record.BatchSpec {
+	spec := &record.BatchSpec{AnswerKey: hashOf("answer key").Bytes()}
+	for _, word := range plus[string](o.get("consents", "none")) {
+		word, times, repeated := strings.Cut(word, "*")
+		n := uint64(1)
+		if repeated {
+			n = s.number(times)
+		}
+		name, amount, _ := strings.Cut(word, "@")
+		for range n {
+			r := request(name)
+			if amount != "" {
+				r.Params[0].Value = amount
+			}
+			spec.Items = append(spec.Items, record.BatchItem{ConsentID: r.ConsentID, Params: r.Params, Purpose: r.Purpose, TemplateID: r.TemplateID})
+		}
+	}
+	o.set("deadline", func(v string) { spec.DeadlineMs = offset(s.t, v) })
+	return spec
 }

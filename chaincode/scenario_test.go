@@ -147,9 +147,35 @@ func (s *scenario) submitLine(out *strings.Builder, label string, words []string
 		} else {
 			fmt.Fprintf(out, "%s=DENY/%s\n", label, d.Code)
 		}
+	case function == "access:RequestBatch":
+		s.batchLine(out, label, load[record.Batch](s.t, []byte(result.Payload)))
 	default:
 		fmt.Fprintf(out, "%s=OK event=%s\n", label, result.Event.Name)
 	}
+}
+
+// batchLine prints the results of a batch in order; item i can be named label.i
+// from then on.
+func (s *scenario) batchLine(out *strings.Builder, label string, b *record.Batch) {
+	fmt.Fprintf(out, "%s=", label)
+	for i, r := range b.Results {
+		s.met[r.Code] = true
+		switch r.Decision {
+		case record.Permit:
+			out.WriteString(" PERMIT")
+		case record.Deny:
+			fmt.Fprintf(out, " DENY/%s", r.Code)
+		default:
+			fmt.Fprintf(out, " refused/%s", r.Code)
+			continue
+		}
+		id, err := record.ParseHash(string(r.RequestID))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.ids[fmt.Sprintf("%s.%d", label, i)] = id
+	}
+	out.WriteString("\n")
 }
 
 // showLine makes a read call and prints the fields asked for.

@@ -234,8 +234,18 @@ func (w *world) found() {
 	register("regulator", "regulator-officer", record.RoleOfficer)
 	w.must("bank-a", "bank-a-officer", "catalog:PublishNotice", encode(w.t, notice()))
 	w.must("bank-a", "bank-a-officer", "catalog:PublishProduct", encode(w.t, product()))
-	w.must("bank-a", "bank-a-officer", "catalog:ApproveTemplate", encode(w.t, template()))
+	w.must("bank-a", "bank-a-officer", "catalog:ProposeTemplate", encode(w.t, template()))
+	w.must("bank-a", "bank-a-second", "catalog:ApproveTemplate", "income-over", codeHash(w.t, template()))
 	w.must("bank-a", "bank-a-app", "catalog:OpenEpoch", "income", "1")
+}
+
+func codeHash(t testing.TB, spec *record.TemplateSpec) string {
+	t.Helper()
+	hash, err := spec.CodeHash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash.Hex()
 }
 
 // consent creates and authorises the named consent.

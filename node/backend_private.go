@@ -253,7 +253,7 @@ func (b *backend) judge(t *record.TemplateSpec) (query.Report, error) {
 // contracts do not compile CEL.
 func (b *backend) checkTemplateTransaction(tx *ledger.Transaction) error {
 	p := &tx.Payload
-	if p.Contract != record.ContractCatalog || p.Function != "ApproveTemplate" || len(p.Args) != 1 {
+	if p.Contract != record.ContractCatalog || p.Function != "ProposeTemplate" || len(p.Args) != 1 {
 		return nil
 	}
 	t, err := record.Parse[record.TemplateSpec](string(p.Args[0]))

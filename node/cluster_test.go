@@ -29,7 +29,10 @@ const (
 
 var memberRoles = map[string]string{harbour: "DATA_PROVIDER", lake: "DATA_PROVIDER", lender: "DATA_CONSUMER", regulator: "AUDITOR"}
 
-var personRoles = []sdk.ClientRole{"integration", "officer", "auditor"}
+var personRoles = []sdk.ClientRole{"integration", "officer", secondOfficer, "auditor"}
+
+// secondOfficer is another officer's key: what one proposes the other approves.
+const secondOfficer sdk.ClientRole = "second-officer"
 
 // seat is one node of a cluster.
 type seat struct {
@@ -185,8 +188,11 @@ func (c *cluster) enrolMember(member string, via *peer) error {
 	}
 	defer admin.Close()
 	for _, role := range personRoles {
-		key := c.people[member+"/"+string(role)].Address()
-		if _, err := admin.Clients().Register(ctx, sdk.ClientSpec{Address: key, Roles: []sdk.ClientRole{role}, Label: string(role)}); err != nil {
+		key, as := c.people[member+"/"+string(role)].Address(), role
+		if role == secondOfficer {
+			as = "officer"
+		}
+		if _, err := admin.Clients().Register(ctx, sdk.ClientSpec{Address: key, Roles: []sdk.ClientRole{as}, Label: string(role)}); err != nil {
 			return err
 		}
 	}

@@ -156,7 +156,11 @@ func (c *cluster) publish(member string) sdk.Hash {
 			Source: `late == 0 ? "YES" : "NO"`},
 	} {
 		s.ProductID, s.Version, s.CostLimit, s.AnswerTTL = productOf(member), 1, 1_000, answerTTL.Milliseconds()
-		if _, _, err := officer.Templates().Approve(ctx, s); err != nil {
+		hash, _, err := officer.Templates().Propose(ctx, s)
+		if err != nil {
+			t.Fatalf("template %s: %v", s.TemplateID, err)
+		}
+		if _, err := c.node(member).as(string(secondOfficer)).Templates().Approve(ctx, s.TemplateID, hash); err != nil {
 			t.Fatalf("template %s: %v", s.TemplateID, err)
 		}
 	}

@@ -113,15 +113,52 @@ func (m Templates) Check(ctx context.Context, spec TemplateSpec) ([]Finding, err
 	return out, nil
 }
 
-// Approve approves a template of the caller's own product and returns the code
-// hash that names its text. Role: officer.
-func (m Templates) Approve(ctx context.Context, spec TemplateSpec) (Hash, *Outcome, error) {
+// Propose proposes a template for a product of the caller's own member and
+// returns the code hash that names its text. Another officer approves it. Role:
+// officer.
+func (m Templates) Propose(ctx context.Context, spec TemplateSpec) (Hash, *Outcome, error) {
 	h, err := spec.CodeHash()
 	if err != nil {
 		return Hash{}, nil, &ConfigError{What: "template", Cause: err, Remedy: "Correct the field that is named."}
 	}
-	o, err := m.c.write(ctx, record.ContractCatalog, "ApproveTemplate", &spec)
+	o, err := m.c.write(ctx, record.ContractCatalog, "ProposeTemplate", &spec)
 	return h, o, err
+}
+
+// Approve makes a proposed template of the caller's own member one that consents
+// can name, for good. codeHash is that of the text which the approver read. Role:
+// officer, with another key than proposed it.
+func (m Templates) Approve(ctx context.Context, id TemplateID, codeHash Hash) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "ApproveTemplate", string(id), codeHash.Hex())
+}
+
+// Withdraw withdraws a proposed template of the caller's own member. Role: officer.
+func (m Templates) Withdraw(ctx context.Context, id TemplateID) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "WithdrawTemplate", string(id))
+}
+
+// Proposal returns a proposed template and checks that its text has the code hash
+// it claims.
+func (m Templates) Proposal(ctx context.Context, provider OrgID, id TemplateID) (*TemplateProposal, error) {
+	p, err := read[record.TemplateProposal](ctx, m.c, record.ContractCatalog, "GetTemplateProposal", string(provider), string(id))
+	if err != nil {
+		return nil, err
+	}
+	if h, err := p.TemplateSpec.CodeHash(); err != nil || h != p.CodeHash {
+		return nil, &Untrusted{Node: "the node", What: "a proposed template", Cause: errCodeHash}
+	}
+	return p, nil
+}
+
+// Proposals yields a provider's proposed templates, settled ones too.
+func (m Templates) Proposals(ctx context.Context, provider OrgID) iter.Seq2[*TemplateProposal, error] {
+	return all(func() ([]TemplateProposal, error) {
+		l, err := read[record.TemplateProposalList](ctx, m.c, record.ContractCatalog, "ListTemplateProposals", string(provider))
+		if err != nil {
+			return nil, err
+		}
+		return l.Proposals, nil
+	})
 }
 
 // Retire ends a template: no further permit. Role: officer.

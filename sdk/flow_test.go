@@ -214,8 +214,25 @@ func TestMembersCatalogueAndKeys(t *testing.T) {
 	}
 	next := fakenode.TemplateSpec()
 	next.TemplateID = "income-band-2"
-	hash, _, err := officer.Templates().Approve(ctx, next)
+	hash, _, err := officer.Templates().Propose(ctx, next)
 	w.must(err)
+	if _, err = officer.Templates().Approve(ctx, next.TemplateID, hash); sdk.CodeOf(err) != record.CodeForbidden {
+		t.Errorf("one officer approved its own proposal: %v", err)
+	}
+	proposal, err := officer.Templates().Proposal(ctx, fakenode.Bank, next.TemplateID)
+	w.must(err)
+	second := w.dial("second bank", fakenode.Bank, []*fakenode.Node{bank})
+	_, err = second.Templates().Approve(ctx, next.TemplateID, proposal.CodeHash)
+	w.must(err)
+	for p, err := range second.Templates().Proposals(ctx, fakenode.Bank) {
+		w.must(err)
+		if p.Status != record.TemplateApproved {
+			t.Errorf("proposal %s is %s", p.TemplateID, p.Status)
+		}
+	}
+	if _, err = second.Templates().Withdraw(ctx, next.TemplateID); sdk.CodeOf(err) != record.CodeWrongState {
+		t.Errorf("an approved template was withdrawn: %v", err)
+	}
 	got, err := officer.Templates().Get(ctx, next.TemplateID)
 	w.must(err)
 	if got.CodeHash != hash {

@@ -51,8 +51,10 @@ type (
 	Class        = record.Class
 	Template     = record.Template
 	TemplateSpec = record.TemplateSpec
-	Param        = record.Param
-	Epoch        = record.Epoch
+	// TemplateProposal is a query template that one officer proposed.
+	TemplateProposal = record.TemplateProposal
+	Param            = record.Param
+	Epoch            = record.Epoch
 
 	Consent           = record.Consent
 	ConsentTerms      = record.ConsentTerms

@@ -12,8 +12,7 @@
 package access
 
 import (
-	"strings"
-
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
 
 	"github.com/assent-network/assent/chaincode/call"
@@ -24,6 +23,8 @@ import (
 const (
 	EventRequest = "request"
 	EventReceipt = "receipt"
+	EventBatch   = "batch" // every request of a batch
+	EventDispute = "answer-dispute"
 )
 
 // Contract is the access contract.
@@ -39,7 +40,7 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty"}
+	return []string{"GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty", "GetAnswerDispute", "ListAnswerDisputes"}
 }
 
 // Request asks to use a consent once. Argument: record.RequestSpec; result:
@@ -58,9 +59,12 @@ func (*Contract) Request(ctx *call.Context, requestJSON string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	request := describe(ctx, caller, in, Decide(in))
-	usage, err := writeRequest(ctx, request, in.Usage)
+	request := describe(caller, in, Decide(in), record.NewRequestID(transactionID(ctx)))
+	written, usage, err := writeRequest(ctx, request, in.Usage)
 	if err != nil {
+		return "", err
+	}
+	if err := ctx.Emit(EventRequest, written); err != nil {
 		return "", err
 	}
 	if _, err := ctx.Put(record.UsageKey(usage.ConsentID), usage); err != nil {
@@ -77,21 +81,14 @@ func (*Contract) Request(ctx *call.Context, requestJSON string) (string, error) 
 func gather(ctx *call.Context, caller *call.Caller, spec *record.RequestSpec) (*Inputs, error) {
 	in := &Inputs{Now: caller.Now, Request: spec}
 	var err error
-	in.Consent, err = call.Need[record.Consent](ctx, record.ConsentKey(spec.ConsentID), record.CodeConsentUnknown, "consent")
-	if err != nil {
+	if in.Consent, err = ownConsent(ctx, caller, spec.ConsentID); err != nil {
 		return nil, err
-	}
-	if in.Consent.Consumer() != caller.OrgID() {
-		return nil, record.Refuse(record.CodeForbidden, "caller's member is not the consent's DATA_CONSUMER party")
 	}
 	if err := caller.MustBe(record.DataConsumer); err != nil {
 		return nil, err
 	}
-	if in.Usage, err = call.Get[record.Usage](ctx, record.UsageKey(spec.ConsentID)); err != nil {
+	if in.Usage, err = usageOf(ctx, spec.ConsentID); err != nil {
 		return nil, err
-	}
-	if in.Usage == nil {
-		in.Usage = &record.Usage{ConsentID: spec.ConsentID}
 	}
 	if in.Product, err = call.Shared[record.Product](ctx, record.ProductKey(in.Consent.ProductID)); err != nil {
 		return nil, err
@@ -108,15 +105,36 @@ func gather(ctx *call.Context, caller *call.Caller, spec *record.RequestSpec) (*
 	return in, err
 }
 
+// ownConsent is a consent whose lender the caller's member is.
+func ownConsent(ctx *call.Context, caller *call.Caller, id record.ConsentID) (*record.Consent, error) {
+	consent, err := call.Need[record.Consent](ctx, record.ConsentKey(id), record.CodeConsentUnknown, "consent")
+	if err != nil {
+		return nil, err
+	}
+	if consent.Consumer() != caller.OrgID() {
+		return nil, record.Refuse(record.CodeForbidden, "caller's member is not the consent's DATA_CONSUMER party")
+	}
+	return consent, nil
+}
+
+// usageOf is a consent's account of its use, all zero before the first.
+func usageOf(ctx *call.Context, id record.ConsentID) (*record.Usage, error) {
+	usage, err := call.Get[record.Usage](ctx, record.UsageKey(id))
+	if err == nil && usage == nil {
+		usage = &record.Usage{ConsentID: id}
+	}
+	return usage, err
+}
+
 // describe makes the request's record. What a denial records was on the ledger
 // before: nothing the caller made up, but for the answer key.
-func describe(ctx *call.Context, caller *call.Caller, in *Inputs, code record.Code) *record.Request {
+func describe(caller *call.Caller, in *Inputs, code record.Code, id record.RequestID) *record.Request {
 	consent := in.Consent
 	r := &record.Request{
 		AnswerKey: in.Request.AnswerKey, ClientKey: caller.Client.Address, Code: code,
 		ConsentID: consent.ConsentID, ConsentVersion: consent.Version, Consumer: consent.Consumer(),
 		Decision: record.Deny, Disputed: consent.Disputed, ProductID: consent.ProductID, Provider: consent.Provider(),
-		Purpose: in.Request.Purpose, RequestID: requestID(ctx), RequestedAt: in.Now,
+		Purpose: in.Request.Purpose, RequestID: id, RequestedAt: in.Now,
 		Sequence: in.Usage.Requests + 1,
 	}
 	if record.HasItem(consent.TemplateIDs, in.Request.TemplateID) {
@@ -134,32 +152,26 @@ func describe(ctx *call.Context, caller *call.Caller, in *Inputs, code record.Co
 	return r
 }
 
-// requestID is the transaction id; a Fabric network writes it without "0x".
-func requestID(ctx *call.Context) record.RequestID {
-	id := ctx.GetStub().GetTxID()
-	if !strings.HasPrefix(id, "0x") {
-		id = "0x" + id
-	}
-	return record.RequestID(id)
+// transactionID is the id of the transaction; a Fabric network writes it without
+// "0x".
+func transactionID(ctx *call.Context) record.Hash {
+	return common.HexToHash(ctx.GetStub().GetTxID())
 }
 
-// writeRequest writes the request's record, index rows and event, and returns
-// the usage that follows it.
-func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) (*record.Usage, error) {
+// writeRequest writes the request's record and index rows, and returns the record
+// as written and the usage that follows it, which the caller writes.
+func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) ([]byte, *record.Usage, error) {
 	if err := ctx.Index(record.RequestConsentIndex(r.ConsentID, r.Sequence, r.RequestID)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, party := range []record.OrgID{r.Consumer, r.Provider} {
 		if err := ctx.Index(record.RequestPartyIndex(party, r.RequestedAt, r.RequestID)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	written, err := ctx.Put(record.RequestKey(r.RequestID), r)
 	if err != nil {
-		return nil, err
-	}
-	if err := ctx.Emit(EventRequest, written); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	after := *before
 	after.Head = record.NextHead(before.Head, written)
@@ -171,5 +183,5 @@ func writeRequest(ctx *call.Context, r *record.Request, before *record.Usage) (*
 		}
 		after.DayUses++
 	}
-	return &after, nil
+	return written, &after, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
 	"github.com/assent-network/assent/chaincode/call"
+	"github.com/assent-network/assent/chaincode/record"
 )
 
 type idStub struct {
@@ -23,7 +24,7 @@ func TestRequestIDIsTheSameOnBothNetworks(t *testing.T) {
 	for _, id := range []string{digits, "0x" + digits} {
 		ctx := new(call.Context)
 		ctx.SetStub(idStub{id: id})
-		got := requestID(ctx)
+		got := record.NewRequestID(transactionID(ctx))
 		if string(got) != "0x"+digits || got.Check() != nil {
 			t.Errorf("%s gives %s", id, got)
 		}

@@ -3,9 +3,10 @@
 // texts that subjects are shown.
 //
 // It promises that a product, a template and a notice never change once they
-// are published: they can only be retired, so a consent keeps meaning what the
-// subject read. The code hash of a template is computed here. Epochs count up
-// by one.
+// are published: they can only be retired, or suspended by an authority, so a
+// consent keeps meaning what the subject read. A template is proposed by one
+// officer of its provider and approved by another; its code hash is computed
+// here. Epochs count up by one.
 //
 // It leaves to the node whether a template's source evaluates, and to the
 // access contract what a retired product or template does to a request.
@@ -23,6 +24,7 @@ const (
 	EventNotice   = "notice"
 	EventProduct  = "product"
 	EventTemplate = "template"
+	EventProposal = "template-proposal"
 	EventEpoch    = "epoch"
 )
 
@@ -39,7 +41,7 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetNotice", "GetProduct", "ListProducts", "GetTemplate", "ListTemplates", "GetEpoch"}
+	return []string{"GetNotice", "GetProduct", "ListProducts", "GetTemplate", "ListTemplates", "GetEpoch", "GetTemplateProposal", "ListTemplateProposals"}
 }
 
 // PublishNotice publishes a notice text. Argument: record.NoticeSpec; result:

@@ -66,3 +66,27 @@ func (*Contract) ListTemplates(ctx *call.Context, productID string) (string, err
 func (*Contract) GetEpoch(ctx *call.Context, productID string) (string, error) {
 	return ctx.Show(record.EpochKey(record.ProductID(productID)), "epoch of this product")
 }
+
+// GetTemplateProposal returns record.TemplateProposal of a provider, settled or not.
+func (*Contract) GetTemplateProposal(ctx *call.Context, provider, templateID string) (string, error) {
+	if err := call.Identifier(record.OrgID(provider)); err != nil {
+		return "", err
+	}
+	if err := call.Identifier(record.TemplateID(templateID)); err != nil {
+		return "", err
+	}
+	return ctx.Show(record.TemplateProposalKey(record.OrgID(provider), record.TemplateID(templateID)), "proposal")
+}
+
+// ListTemplateProposals returns record.TemplateProposalList of one provider, by
+// template id, settled ones too.
+func (*Contract) ListTemplateProposals(ctx *call.Context, provider string) (string, error) {
+	if err := call.Identifier(record.OrgID(provider)); err != nil {
+		return "", err
+	}
+	list, err := call.List[record.TemplateProposal](ctx, record.TemplateProposalPrefix(record.OrgID(provider)))
+	if err != nil {
+		return "", err
+	}
+	return call.Answer(&record.TemplateProposalList{Proposals: list})
+}

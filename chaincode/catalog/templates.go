@@ -5,10 +5,12 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// ApproveTemplate approves a query template for a product of the caller's
-// member. Argument: record.TemplateSpec; result: record.Template with its code
-// hash. For officers. A template id is used once; new text is a new id.
-func (*Contract) ApproveTemplate(ctx *call.Context, templateJSON string) (string, error) {
+// ProposeTemplate proposes a query template for a product of the caller's member.
+// Argument: record.TemplateSpec; result: record.TemplateProposal with the code
+// hash. For officers. It is no template yet: another officer approves it. A
+// template id is approved once; a proposal that was withdrawn may be followed by
+// another.
+func (*Contract) ProposeTemplate(ctx *call.Context, templateJSON string) (string, error) {
 	spec, err := call.Argument[record.TemplateSpec](templateJSON)
 	if err != nil {
 		return "", err
@@ -17,31 +19,114 @@ func (*Contract) ApproveTemplate(ctx *call.Context, templateJSON string) (string
 	if err != nil {
 		return "", err
 	}
-	if product.RetiredAt != 0 {
-		return "", record.Refuse(record.CodeProductRetired, "product is retired")
-	}
-	if err := checkColumns(spec, product); err != nil {
+	if err := checkTemplate(ctx, spec, product); err != nil {
 		return "", err
 	}
-	key := record.TemplateKey(spec.TemplateID)
-	known, err := call.Get[record.Template](ctx, key)
+	key := record.TemplateProposalKey(caller.OrgID(), spec.TemplateID)
+	last, err := call.Get[record.TemplateProposal](ctx, key)
 	if err != nil {
 		return "", err
 	}
-	if known != nil {
-		return "", record.Refuse(record.CodeAlreadyExists, "template id is taken; new text takes a new id")
+	if last != nil && last.Status == record.TemplateProposed {
+		return "", record.Refuse(record.CodeAlreadyExists, "a proposal under this id is open; approve or withdraw it")
 	}
 	hash, err := spec.CodeHash()
 	if err != nil {
 		return "", record.Refuse(record.CodeBadRequest, "%v", err)
 	}
-	if err := ctx.Index(record.TemplateIndex(spec.ProductID, spec.TemplateID)); err != nil {
+	return ctx.Publish(key, EventProposal, &record.TemplateProposal{
+		TemplateSpec: *spec, CodeHash: hash, ProposedAt: caller.Now, ProposedBy: caller.Client.Address,
+		Provider: caller.OrgID(), Status: record.TemplateProposed,
+	})
+}
+
+// ApproveTemplate makes a proposal of the caller's member a template, for good.
+// codeHash names the text that was read, so that nobody approves another one.
+// Result: record.Template. For officers, with another key than proposed it.
+func (*Contract) ApproveTemplate(ctx *call.Context, templateID, codeHash string) (string, error) {
+	hash, err := record.ParseHash(codeHash)
+	if err != nil {
+		return "", record.Refuse(record.CodeBadRequest, "%v", err)
+	}
+	caller, proposal, err := openProposal(ctx, templateID)
+	if err != nil {
 		return "", err
 	}
-	return ctx.Publish(key, EventTemplate, &record.Template{
-		TemplateSpec: *spec, ApprovedAt: caller.Now, ApprovedBy: caller.Client.Address,
-		CodeHash: hash, Provider: caller.OrgID(),
+	if proposal.ProposedBy == caller.Client.Address {
+		return "", record.Refuse(record.CodeForbidden, "this key proposed the template; another officer approves it")
+	}
+	if proposal.CodeHash != hash {
+		return "", record.Refuse(record.CodeBadRequest, "codeHash is not the one of the open proposal")
+	}
+	product, err := call.Need[record.Product](ctx, record.ProductKey(proposal.ProductID), record.CodeNotFound, "product")
+	if err != nil {
+		return "", err
+	}
+	if err := checkTemplate(ctx, &proposal.TemplateSpec, product); err != nil {
+		return "", err
+	}
+	settle(caller, proposal, record.TemplateApproved)
+	if _, err := ctx.Put(record.TemplateProposalKey(proposal.Provider, proposal.TemplateID), proposal); err != nil {
+		return "", err
+	}
+	if err := ctx.Index(record.TemplateIndex(proposal.ProductID, proposal.TemplateID)); err != nil {
+		return "", err
+	}
+	return ctx.Publish(record.TemplateKey(proposal.TemplateID), EventTemplate, &record.Template{
+		TemplateSpec: proposal.TemplateSpec, ApprovedAt: caller.Now, ApprovedBy: caller.Client.Address, CodeHash: hash,
+		ProposedAt: proposal.ProposedAt, ProposedBy: proposal.ProposedBy, Provider: proposal.Provider,
 	})
+}
+
+// WithdrawTemplate withdraws an open proposal of the caller's member. Result:
+// record.TemplateProposal. For officers, the one who proposed it too.
+func (*Contract) WithdrawTemplate(ctx *call.Context, templateID string) (string, error) {
+	caller, proposal, err := openProposal(ctx, templateID)
+	if err != nil {
+		return "", err
+	}
+	settle(caller, proposal, record.TemplateWithdrawn)
+	return ctx.Publish(record.TemplateProposalKey(proposal.Provider, proposal.TemplateID), EventProposal, proposal)
+}
+
+// openProposal returns the caller, an officer, and an open proposal of its member.
+func openProposal(ctx *call.Context, templateID string) (*call.Caller, *record.TemplateProposal, error) {
+	id := record.TemplateID(templateID)
+	if err := call.Identifier(id); err != nil {
+		return nil, nil, err
+	}
+	caller, err := ctx.Caller(record.RoleOfficer)
+	if err != nil {
+		return nil, nil, err
+	}
+	key := record.TemplateProposalKey(caller.OrgID(), id)
+	proposal, err := call.Need[record.TemplateProposal](ctx, key, record.CodeNotFound, "proposal of this member")
+	if err != nil {
+		return nil, nil, err
+	}
+	if proposal.Status != record.TemplateProposed {
+		return nil, nil, record.Refuse(record.CodeWrongState, "proposal is %s", proposal.Status)
+	}
+	return caller, proposal, nil
+}
+
+func settle(caller *call.Caller, proposal *record.TemplateProposal, status record.TemplateProposalStatus) {
+	proposal.Status, proposal.SettledAt, proposal.SettledBy = status, caller.Now, caller.Client.Address
+}
+
+// checkTemplate refuses what could not become a template now.
+func checkTemplate(ctx *call.Context, spec *record.TemplateSpec, product *record.Product) error {
+	if product.RetiredAt != 0 {
+		return record.Refuse(record.CodeProductRetired, "product is retired")
+	}
+	if err := checkColumns(spec, product); err != nil {
+		return err
+	}
+	known, err := call.Get[record.Template](ctx, record.TemplateKey(spec.TemplateID))
+	if err == nil && known != nil {
+		return record.Refuse(record.CodeAlreadyExists, "template id is taken; new text takes a new id")
+	}
+	return err
 }
 
 // checkColumns keeps a template to columns whose class lets a single subject's

@@ -207,10 +207,12 @@ func template() *record.TemplateSpec {
 func (n *network) found() {
 	n.t.Helper()
 	for _, org := range []string{"bank-a", "bank-b", "lender-a", "lender-b"} {
-		for _, r := range []record.ClientRole{record.RoleIntegration, record.RoleOfficer} {
-			suffix := map[record.ClientRole]string{record.RoleIntegration: "-app", record.RoleOfficer: "-officer"}[r]
+		for _, key := range []struct {
+			suffix string
+			role   record.ClientRole
+		}{{"-app", record.RoleIntegration}, {"-officer", record.RoleOfficer}, {"-second", record.RoleOfficer}} {
 			n.add(org, org+"-admin", "membership", "RegisterClient",
-				encode(n.t, &record.ClientSpec{Address: signer(org + suffix).Address(), Roles: []record.ClientRole{r}}))
+				encode(n.t, &record.ClientSpec{Address: signer(org + key.suffix).Address(), Roles: []record.ClientRole{key.role}}))
 		}
 	}
 	n.commit()
@@ -221,7 +223,12 @@ func (n *network) found() {
 			Class: record.Class{Kind: record.ClassAnswerOnly, BitsPerEpoch: 4, BitsPerYear: 12}}},
 		Methods: []record.Method{record.ProviderAuthenticated, record.Wallet}, Purposes: []record.Purpose{record.CreditChecking},
 	}))
-	n.must("bank-a", "bank-a-officer", "catalog", "ApproveTemplate", encode(n.t, template()))
+	n.must("bank-a", "bank-a-officer", "catalog", "ProposeTemplate", encode(n.t, template()))
+	hash, err := template().CodeHash()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.must("bank-a", "bank-a-second", "catalog", "ApproveTemplate", string(template().TemplateID), hash.Hex())
 	n.must("bank-a", "bank-a-app", "catalog", "OpenEpoch", "income", "1")
 }
 

@@ -43,7 +43,8 @@ func testCalls(t *testing.T, w *world) {
 		"address in capitals":     {"lender/admin", "membership", "RevokeClient", []string{"0x00000000000000000000000000000000000000AB", "0", "ROTATED"}, "BAD_REQUEST", ""},
 		"reason of one's own":     {"lender/admin", "membership", "RevokeClient", []string{"0x00000000000000000000000000000000000000ab", "0", "because"}, "BAD_REQUEST", "want one of"},
 		"expire what is unknown":  {"lender/integration", "consent", "Expire", []string{noConsent}, "CONSENT_UNKNOWN", ""},
-		"revoke in nobody's name": {"lender/integration", "consent", "Revoke", []string{noConsent, "PARTY", "WITHDRAWN", "{}"}, "FORBIDDEN", "only SUBJECT"},
+		"revoke in nobody's name": {"lender/integration", "consent", "Revoke", []string{noConsent, "TIME", "WITHDRAWN", "{}"}, "BAD_REQUEST", "want SUBJECT, PARTY or AUTHORITY"},
+		"a subject's reason":      {"lender/integration", "consent", "Revoke", []string{noConsent, "PARTY", "WITHDRAWN", "{}"}, "BAD_REQUEST", "PURPOSE_ENDED"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := w.as(c.as)
@@ -163,7 +164,7 @@ func testTemplates(t *testing.T, w *world) {
 			spec := template(card, "bank.card.bad")
 			c.change(&spec)
 			text := encode(t, &spec)
-			r, o := x.submit(t, w.bearer(t, p, x.node), sign(t, p, w.payload(p, "catalog", "ApproveTemplate", text)).Encode())
+			r, o := x.submit(t, w.bearer(t, p, x.node), sign(t, p, w.payload(p, "catalog", "ProposeTemplate", text)).Encode())
 			if o != nil {
 				t.Fatalf("it was ordered: %+v", o)
 			}
@@ -199,7 +200,7 @@ func testTemplates(t *testing.T, w *world) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, o := x.submit(t, w.bearer(t, p, x.node), sign(t, p, w.payload(p, "catalog", "ApproveTemplate", string(text))).Encode())
+			r, o := x.submit(t, w.bearer(t, p, x.node), sign(t, p, w.payload(p, "catalog", "ProposeTemplate", string(text))).Encode())
 			refused(t, r, o, c.code, c.says)
 		})
 	}

@@ -262,7 +262,7 @@ func (w *world) publish(t *testing.T) {
 		if _, err := officer.Products().Publish(t.Context(), product(id)); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := officer.Templates().Approve(t.Context(), template(id, id+".band")); err != nil {
+		if err := w.net.ApproveTemplate(t.Context(), bank, template(id, id+".band")); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := officer.Products().OpenEpoch(t.Context(), sdk.ProductID(id), 1); err != nil {

@@ -122,7 +122,7 @@ func (b *bench) publish(ctx context.Context, officer *sdk.Client, bank string) e
 		return err
 	}
 	b.template[bank] = sdk.TemplateID(bank + ".late")
-	_, _, err = officer.Templates().Approve(ctx, sdk.TemplateSpec{
+	err = b.net.ApproveTemplate(ctx, bank, sdk.TemplateSpec{
 		TemplateID: b.template[bank], Version: 1, ProductID: productID(bank), Kind: record.Bucket, Columns: []string{"late"},
 		Source: `late > 1 ? "LATE" : "ON_TIME"`, Outputs: []string{"LATE", "ON_TIME", "NO_RECORD"}, CostLimit: 1000, AnswerTTL: 60_000,
 	})

@@ -142,7 +142,7 @@ func noticeFor(bank int) sdk.NoticeSpec {
 
 // publish puts a bank's notice, product, templates and first epoch on the ledger
 // and returns the notice's hash.
-func publish(ctx context.Context, officer *sdk.Client, bank int) (sdk.Hash, error) {
+func publish(ctx context.Context, t *teller, officer *sdk.Client, bank int) (sdk.Hash, error) {
 	hash, _, err := officer.Products().PublishNotice(ctx, noticeFor(bank))
 	if err != nil {
 		return hash, err
@@ -150,9 +150,9 @@ func publish(ctx context.Context, officer *sdk.Client, bank int) (sdk.Hash, erro
 	if _, err := officer.Products().Publish(ctx, productFor(bank)); err != nil {
 		return hash, err
 	}
-	for _, t := range templatesFor(bank) {
-		if _, _, err := officer.Templates().Approve(ctx, t); err != nil {
-			return hash, fmt.Errorf("template %s: %w", t.TemplateID, err)
+	for _, spec := range templatesFor(bank) {
+		if err := t.net.ApproveTemplate(ctx, banks[bank], spec, sdk.WithMiddleware(t.replies.wrap)); err != nil {
+			return hash, err
 		}
 	}
 	_, err = officer.Products().OpenEpoch(ctx, productID(bank), 1)

@@ -107,7 +107,7 @@ func (t *teller) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		hash, err := publish(ctx, officer, bank)
+		hash, err := publish(ctx, t, officer, bank)
 		officer.Close()
 		if err != nil {
 			return fmt.Errorf("%s publishes: %w", banks[bank], err)

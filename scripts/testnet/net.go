@@ -70,7 +70,41 @@ const (
 
 // Roles are the client keys that every member of a test network has, beside its
 // admin.
-var Roles = []sdk.ClientRole{"integration", "officer", "operator", "auditor"}
+var Roles = []sdk.ClientRole{"integration", "officer", SecondOfficer, "operator", "auditor"}
+
+// SecondOfficer is another officer's key: what one proposes the other approves.
+const SecondOfficer sdk.ClientRole = "second-officer"
+
+// roleOf is the role under which a key of Roles is registered.
+func roleOf(key sdk.ClientRole) sdk.ClientRole {
+	if key == SecondOfficer {
+		return "officer"
+	}
+	return key
+}
+
+// ApproveTemplate has one officer of a member propose a template and another
+// approve it.
+func (n *Net) ApproveTemplate(ctx context.Context, member string, spec sdk.TemplateSpec, opts ...sdk.Option) error {
+	officer, err := n.Client(ctx, member, "officer", opts...)
+	if err != nil {
+		return err
+	}
+	defer officer.Close()
+	hash, _, err := officer.Templates().Propose(ctx, spec)
+	if err != nil {
+		return fmt.Errorf("propose template %s: %w", spec.TemplateID, err)
+	}
+	second, err := n.Client(ctx, member, SecondOfficer, opts...)
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	if _, err := second.Templates().Approve(ctx, spec.TemplateID, hash); err != nil {
+		return fmt.Errorf("approve template %s: %w", spec.TemplateID, err)
+	}
+	return nil
+}
 
 // Build compiles assentd into dir and returns its path.
 func Build(ctx context.Context, dir string) (string, error) {

@@ -68,7 +68,7 @@ func withVault(t *testing.T) Manifest {
 }
 
 // publishProduct puts what the bank offers on the ledger and returns its notice.
-func publishProduct(t *testing.T, officer *sdk.Client) sdk.Hash {
+func publishProduct(t *testing.T, n *Net, officer *sdk.Client) sdk.Hash {
 	t.Helper()
 	ctx := t.Context()
 	notice, _, err := officer.Products().PublishNotice(ctx, sdk.NoticeSpec{NoticeID: "harbour-bank.notice", Language: "en", Title: "Notice", Text: "The lender may ask."})
@@ -82,7 +82,7 @@ func publishProduct(t *testing.T, officer *sdk.Client) sdk.Hash {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := officer.Templates().Approve(ctx, sdk.TemplateSpec{
+	if err := n.ApproveTemplate(ctx, bank, sdk.TemplateSpec{
 		TemplateID: late, Version: 1, ProductID: product, Kind: record.Bucket, Columns: []string{"late"}, CostLimit: 1000, AnswerTTL: 120_000,
 		Source: `late > 1 ? "LATE" : "ON_TIME"`, Outputs: []string{"LATE", "ON_TIME", record.NoRecord},
 	}); err != nil {
@@ -142,7 +142,7 @@ func TestConsentedQueriesOverProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer officer.Close()
-	notice := publishProduct(t, officer)
+	notice := publishProduct(t, n, officer)
 	consents := make([]sdk.ConsentID, customers)
 	for i := range consents {
 		consents[i] = agree(t, lend, officer, notice, i)

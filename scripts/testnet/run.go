@@ -198,7 +198,7 @@ func (n *Net) enrolMember(ctx context.Context, m *ManifestMember) error {
 		if err != nil {
 			return err
 		}
-		if _, err := admin.Clients().Register(ctx, sdk.ClientSpec{Address: s.Address(), Roles: []sdk.ClientRole{role}, Label: string(role)}); err != nil {
+		if _, err := admin.Clients().Register(ctx, sdk.ClientSpec{Address: s.Address(), Roles: []sdk.ClientRole{roleOf(role)}, Label: string(role)}); err != nil {
 			return fmt.Errorf("client %s: %w", role, err)
 		}
 	}

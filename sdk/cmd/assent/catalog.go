@@ -150,19 +150,66 @@ func (a *app) templateCmd() *cobra.Command {
 		}
 		return a.showFindings(found)
 	})
-	approve := leaf("approve FILE", "Approve a query template for a product of your own (officer)", func(c *cobra.Command, args []string) error {
+	propose := leaf("propose FILE", "Propose a query template for a product of your own (officer)", func(c *cobra.Command, args []string) error {
 		var spec sdk.TemplateSpec
 		client, err := a.withRecord(c, args[0], &spec)
 		if err != nil {
 			return err
 		}
-		hash, o, err := client.Templates().Approve(c.Context(), spec)
+		hash, o, err := client.Templates().Propose(c.Context(), spec)
 		if err != nil {
 			return err
 		}
 		v := map[string]any{"codeHash": hash.Hex(), "txId": o.TxID.Hex(), "height": o.Height}
 		return a.show(v, func(w io.Writer) {
-			fmt.Fprintf(w, "template %s approved in block %d, code hash %s\n", spec.TemplateID, o.Height, hash)
+			fmt.Fprintf(w, "template %s proposed in block %d, code hash %s\nanother officer reads it and runs: assent template approve %s %s\n",
+				spec.TemplateID, o.Height, hash, spec.TemplateID, hash)
+		})
+	})
+	approve := leaf("approve TEMPLATE CODEHASH", "Approve what another officer of your member proposed (officer)", func(c *cobra.Command, args []string) error {
+		hash, err := parseHash(args[1])
+		if err != nil {
+			return usageError{err}
+		}
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.Templates().Approve(c.Context(), sdk.TemplateID(args[0]), hash)
+		if err != nil {
+			return err
+		}
+		return a.done(o, "template "+args[0]+" approved")
+	})
+	withdraw := leaf("withdraw TEMPLATE", "Withdraw a proposed template of your member (officer)", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		o, err := client.Templates().Withdraw(c.Context(), sdk.TemplateID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.done(o, "proposal of template "+args[0]+" withdrawn")
+	})
+	proposal := leaf("proposal PROVIDER TEMPLATE", "Show a proposed template, checked against its code hash", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		p, err := client.Templates().Proposal(c.Context(), sdk.OrgID(args[0]), sdk.TemplateID(args[1]))
+		if err != nil {
+			return err
+		}
+		return a.showRecord(p)
+	})
+	proposals := leaf("proposals PROVIDER", "List the proposed templates of a provider", func(c *cobra.Command, args []string) error {
+		client, err := a.dial(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		return showAll(a, client.Templates().Proposals(c.Context(), sdk.OrgID(args[0])), "TEMPLATE\tPRODUCT\tSTATUS\tCODE HASH", func(w io.Writer, p *sdk.TemplateProposal) {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.TemplateID, p.ProductID, p.Status, p.CodeHash)
 		})
 	})
 	list := leaf("list PRODUCT", "List the query templates of a product", func(c *cobra.Command, args []string) error {
@@ -200,7 +247,7 @@ func (a *app) templateCmd() *cobra.Command {
 		}
 		return a.done(o, "template "+args[0]+" retired")
 	})
-	return group("template", "Query templates", check, approve, list, show, retire)
+	return group("template", "Query templates", check, propose, proposal, proposals, approve, withdraw, list, show, retire)
 }
 
 func (a *app) showFindings(found []sdk.Finding) error {

@@ -60,7 +60,7 @@ func setup(env *testscript.Env) error {
 	env.Defer(bank.Close)
 	env.Values[nodeKey{}] = node
 	dir := env.WorkDir
-	for _, name := range []string{"admin-lender", "admin-bank", "integration-lender", "integration-bank", "officer-bank", "auditor-auditor", "stranger-lender"} {
+	for _, name := range []string{"admin-lender", "admin-bank", "integration-lender", "integration-bank", "officer-bank", "second-bank", "auditor-auditor", "stranger-lender"} {
 		if err := writeKey(filepath.Join(dir, name+".json"), strings.Replace(name, "-", " ", 1)); err != nil {
 			return err
 		}

@@ -161,10 +161,22 @@ func table() map[string]function {
 			return must(&record.DataKeyList{DataKeys: scan[record.DataKey](c, record.DataKeyPrefix(record.OrgID(c.args[0])))}), nil
 		}},
 
-		"catalog.PublishNotice":   writes((*call).publishNotice, officer),
-		"catalog.PublishProduct":  writes((*call).publishProduct, officer),
-		"catalog.ApproveTemplate": writes((*call).approveTemplate, officer),
-		"catalog.OpenEpoch":       writes((*call).openEpoch, officer, integration).with(2),
+		"catalog.PublishNotice":    writes((*call).publishNotice, officer),
+		"catalog.PublishProduct":   writes((*call).publishProduct, officer),
+		"catalog.ProposeTemplate":  writes((*call).proposeTemplate, officer),
+		"catalog.ApproveTemplate":  writes((*call).approveTemplate, officer).with(2),
+		"catalog.WithdrawTemplate": writes((*call).withdrawTemplate, officer),
+		"catalog.GetTemplateProposal": {args: 2, do: func(c *call) ([]byte, error) {
+			p, err := load[record.TemplateProposal](c, record.TemplateProposalKey(record.OrgID(c.args[0]), record.TemplateID(c.args[1])))
+			if err != nil {
+				return nil, err
+			}
+			return must(p), nil
+		}},
+		"catalog.ListTemplateProposals": {args: 1, do: func(c *call) ([]byte, error) {
+			return must(&record.TemplateProposalList{Proposals: scan[record.TemplateProposal](c, record.TemplateProposalPrefix(record.OrgID(c.args[0])))}), nil
+		}},
+		"catalog.OpenEpoch": writes((*call).openEpoch, officer, integration).with(2),
 		"catalog.GetNotice": show(func(c *call) string {
 			h, _ := record.ParseHash(c.args[0])
 			return record.NoticeKey(h)
@@ -275,18 +287,6 @@ func (c *call) publishProduct() ([]byte, error) {
 		return nil, err
 	}
 	return c.publish("product", record.ProductKey(spec.ProductID), &record.Product{ProductSpec: *spec, Provider: c.org, PublishedAt: c.now, PublishedBy: c.key})
-}
-
-func (c *call) approveTemplate() ([]byte, error) {
-	spec, err := parse[record.TemplateSpec](c)
-	if err != nil {
-		return nil, err
-	}
-	h, err := spec.CodeHash()
-	if err != nil {
-		return nil, err
-	}
-	return c.publish("template", record.TemplateKey(spec.TemplateID), &record.Template{TemplateSpec: *spec, Provider: c.org, CodeHash: h, ApprovedAt: c.now, ApprovedBy: c.key})
 }
 
 func (c *call) openEpoch() ([]byte, error) {

@@ -50,7 +50,7 @@ func (n *Network) Furnish() *Network {
 		role      record.ClientRole
 	}{
 		{Lender, "integration lender", record.RoleIntegration}, {Bank, "integration bank", record.RoleIntegration},
-		{Bank, "officer bank", record.RoleOfficer}, {Auditor, "auditor auditor", record.RoleAuditor}, {Outside, "integration outside", record.RoleIntegration},
+		{Bank, "officer bank", record.RoleOfficer}, {Bank, "second bank", record.RoleOfficer}, {Auditor, "auditor auditor", record.RoleAuditor}, {Outside, "integration outside", record.RoleIntegration},
 	} {
 		act("admin "+r.org, record.OrgID(r.org), "membership", "RegisterClient",
 			string(must(&record.ClientSpec{Address: Signer(r.name).Address(), Roles: []record.ClientRole{r.role}})))
@@ -66,7 +66,12 @@ func (n *Network) Furnish() *Network {
 	})))
 	product, template, notice := ProductSpec(), TemplateSpec(), Notice
 	act("officer "+Bank, Bank, "catalog", "PublishProduct", string(must(&product)))
-	act("officer "+Bank, Bank, "catalog", "ApproveTemplate", string(must(&template)))
+	act("officer "+Bank, Bank, "catalog", "ProposeTemplate", string(must(&template)))
+	hash, err := template.CodeHash()
+	if err != nil {
+		panic(err)
+	}
+	act("second "+Bank, Bank, "catalog", "ApproveTemplate", Template, hash.Hex())
 	act("officer "+Bank, Bank, "catalog", "PublishNotice", string(must(&notice)))
 	act("officer "+Bank, Bank, "catalog", "OpenEpoch", Product, "1")
 	return n
