@@ -409,8 +409,8 @@ func (b *backend) Ready() error {
 	}
 	part := b.chain.Standing()
 	ordering := part.Validator != 0 && !part.Refused
-	switch place, why := b.standing(); {
-	case place == standsOutside && (connected == 0 || b.roster.removed.Load()):
+	switch _, why := b.standing(); {
+	case why != nil && (connected == 0 || b.roster.removed.Load()):
 		return why
 	case !ordering && connected == 0:
 		return errors.New("no validator is connected")

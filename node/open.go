@@ -84,16 +84,17 @@ type Node struct {
 	vaults   vaults
 	permits  *permits
 
-	host     Host
-	dir      directory
-	roster   roster
-	view     *sync.View
-	caughtUp atomic.Bool // see firstView
-	server   *sync.Server
-	follower *follower
-	receipts receiptTxs
-	gateway  *gateway.Server
-	ops      net.Listener // nil when metrics.listen is off
+	host      Host
+	dir       directory
+	roster    roster
+	assembler assembler
+	view      *sync.View
+	caughtUp  atomic.Bool // see firstView
+	server    *sync.Server
+	follower  *follower
+	receipts  receiptTxs
+	gateway   *gateway.Server
+	ops       net.Listener // nil when metrics.listen is off
 
 	closers []func() error // of what is open, in the order of opening
 }
@@ -108,6 +109,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		n.log = slog.Default()
 	}
 	n.roster.wake = make(chan struct{}, 1)
+	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
 	n.receipts.byID = make(map[string]*ledger.Transaction)
 	defer func() {
 		if err != nil {
@@ -260,7 +262,7 @@ func (n *Node) openChain(context.Context) error {
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
-		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.roster.wakeUp, Logger: n.log,
+		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Logger: n.log,
 		OnExecuted: func(r *executor.Result) { n.follower.add(r, time.Now()) },
 	}
 	if n.chain, err = chain.New(cfg); err != nil {
@@ -375,6 +377,8 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 		switch e.Contract + "/" + e.Name {
 		case "membership/node", "membership/config":
 			n.roster.wakeUp()
+		case "membership/proposal":
+			n.assembler.wakeUp()
 		case "consent/consent":
 			c, err := record.Load[record.Consent](e.Payload)
 			if err != nil {

@@ -15,6 +15,10 @@ import (
 	"github.com/assent-network/assent/sdk"
 )
 
+// patience is how long a test waits for what must happen, on a machine that does
+// much else.
+const patience = 60 * time.Second
+
 // join makes the home of a node that was not there at the founding.
 func (c *cluster) join(s seat) *peer {
 	c.t.Helper()
@@ -90,7 +94,7 @@ func (c *cluster) reconfigure(change func(*ledger.Config), on ...*peer) time.Dur
 	c.t.Helper()
 	u := c.update(on[0], change)
 	began := time.Now()
-	eventually(c.t, 30*time.Second, func() error {
+	eventually(c.t, patience, func() error {
 		err := on[0].node.chain.SubmitUpdate(c.t.Context(), u)
 		if errors.Is(err, chain.ErrNotReady) || errors.Is(err, chain.ErrBusy) {
 			return err
@@ -102,7 +106,7 @@ func (c *cluster) reconfigure(change func(*ledger.Config), on ...*peer) time.Dur
 	})
 	var took time.Duration
 	for _, p := range on {
-		eventually(c.t, 60*time.Second, func() error {
+		eventually(c.t, patience, func() error {
 			if got := p.config().Seq; got < u.Config.Seq {
 				return fmt.Errorf("%s is at config %d", p.name, got)
 			}
@@ -143,7 +147,7 @@ func (p *peer) validator() uint64 { return p.node.chain.Standing().Validator }
 func (c *cluster) orders(peers ...*peer) {
 	c.t.Helper()
 	for _, p := range peers {
-		eventually(c.t, 60*time.Second, func() error {
+		eventually(c.t, patience, func() error {
 			if s := p.node.chain.Standing(); s.Validator == 0 || !s.Orders {
 				return fmt.Errorf("%s stands as %+v", p.name, s)
 			}
@@ -156,7 +160,7 @@ func (c *cluster) orders(peers ...*peer) {
 func (c *cluster) votes(p *peer) {
 	c.t.Helper()
 	from := p.node.Height()
-	eventually(c.t, 60*time.Second, func() error {
+	eventually(c.t, patience, func() error {
 		tip := p.node.Height()
 		for h := max(from, 1); h <= tip; h++ {
 			cert, err := p.node.store.Certificate(h)
@@ -223,7 +227,7 @@ func (w *writers) stop() { w.cancel(); w.wg.Wait() }
 func (w *writers) flows(n int) {
 	w.t.Helper()
 	before := w.count()
-	eventually(w.t, 60*time.Second, func() error {
+	eventually(w.t, patience, func() error {
 		if got := w.count() - before; got < n {
 			return fmt.Errorf("%d of %d transactions were acknowledged", got, n)
 		}
@@ -333,7 +337,7 @@ func TestARemovedNodeIsCutOffAndSaysSo(t *testing.T) {
 	c.orders(p)
 	c.reconfigure(dropValidator(p.validator()), append(rest, p)...)
 	p.left = true
-	eventually(t, 60*time.Second, func() error {
+	eventually(t, patience, func() error {
 		for _, q := range rest {
 			for _, s := range q.node.host.Status() {
 				if s.ID == p.id() {

@@ -32,6 +32,12 @@ func (r *roster) wakeUp() {
 	}
 }
 
+// configChanged is called by whoever appended a config block: it does not block.
+func (n *Node) configChanged() {
+	n.roster.wakeUp()
+	n.assembler.wakeUp()
+}
+
 // runRoster refreshes when something has changed and when somebody's time to
 // leave has come.
 func (n *Node) runRoster(ctx context.Context) error {
@@ -104,7 +110,7 @@ func (n *Node) standing() (standing, error) {
 	case part.Refused:
 		return standsMute, fmt.Errorf("validator %d may not vote with key %s, whose log does not know all its votes: let a config update replace it by a validator with a new vote key", part.Validator, part.Vote)
 	case part.Validator != 0 && uint64(own.replica) != part.Validator:
-		return standsMute, fmt.Errorf("the network expects validator %d under another host key than this node's %s: start this node with the host key that the config names", part.Validator, n.host.ID())
+		return standsMute, fmt.Errorf("the network expects validator %d under another host key than that of %s, which runs here: restart it with the key that the config names as identity.hostKey or identity.nextHostKey", part.Validator, n.host.ID())
 	case part.Validator != 0:
 		return standsValidator, nil
 	case own.replica != 0:
