@@ -57,13 +57,23 @@ func (c *Chain) Standing() Standing {
 // which it began: it has voted for nothing above.
 func (c *Chain) Voter() (key ledger.Signer, id uint64, voted ledger.Height) {
 	r, e := c.role.Load(), c.engine.Load()
-	if r == nil {
-		return nil, 0, 0
-	}
-	if e == nil {
-		return r.vote, uint64(r.self), 0
+	if r == nil || e == nil {
+		s := c.Standing()
+		if s.Validator == 0 || s.Refused {
+			return nil, 0, 0
+		}
+		return c.voteKey(s.Vote), s.Validator, 0
 	}
 	return r.vote, uint64(r.self), max(ledger.Height(e.Status().VotedHeight), r.since)
+}
+
+func (c *Chain) voteKey(a ledger.Address) ledger.Signer {
+	for _, k := range c.cfg.Votes {
+		if k.Address() == a {
+			return k
+		}
+	}
+	return nil
 }
 
 // roleInForce returns the part that the config in force gives this node, or nil
