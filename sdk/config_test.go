@@ -220,7 +220,7 @@ func TestEditedConfigs(t *testing.T) {
 		{"admin keys", func(e *sdk.ConfigEditor) { e.ReplaceAdmin("auditor", admin, fresh) },
 			[]string{"removes admin key " + strings.ToLower(admin.Hex()), "adds admin key " + strings.ToLower(fresh.Hex())}},
 		{"vote key", func(e *sdk.ConfigEditor) { e.RotateVoteKey(2, fresh) },
-			[]string{"removes validator 2 of bank", "adds validator 5 of bank at /ip4/127.0.0.1/tcp/1, vote key " + strings.ToLower(fresh.Hex()), "host key of validator 5"}},
+			[]string{"removes validator 2 of bank", "adds validator 5 of bank at /ip4/127.0.0.1/tcp/2, vote key " + strings.ToLower(fresh.Hex()), "host key of validator 5"}},
 		{"host key and address", func(e *sdk.ConfigEditor) {
 			e.RotateHostKey(1, hostKey("h")).SetAddrs(1, []string{"/dns4/n.example/tcp/1"})
 		}, []string{"host key of validator 1: 0x", "addresses of validator 1: /ip4/127.0.0.1/tcp/1 → /dns4/n.example/tcp/1"}},

@@ -42,6 +42,7 @@ type endpoint struct {
 	ledger   assentv1connect.LedgerServiceClient
 	delivery assentv1connect.DeliveryServiceClient
 	provider assentv1connect.ProviderServiceClient
+	network  assentv1connect.NetworkServiceClient
 
 	suspect atomic.Bool // gave a proof that did not verify: asked last
 
@@ -88,6 +89,7 @@ func openEndpoint(raw string, s *settings) (*endpoint, error) {
 	e.ledger = assentv1connect.NewLedgerServiceClient(e.http, e.url, opts...)
 	e.delivery = assentv1connect.NewDeliveryServiceClient(e.http, e.url, opts...)
 	e.provider = assentv1connect.NewProviderServiceClient(e.http, e.url, opts...)
+	e.network = assentv1connect.NewNetworkServiceClient(e.http, e.url, opts...)
 	return e, nil
 }
 

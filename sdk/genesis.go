@@ -27,6 +27,16 @@ func ParseGenesis(data []byte) (*ledger.Config, error) {
 	return cfg, nil
 }
 
+// ParseConfig reads any config of a network, as FormatGenesis writes it or in its
+// exact bytes, and checks it.
+func ParseConfig(data []byte) (*Config, error) {
+	cfg, err := parseConfig(data)
+	if err != nil {
+		return nil, &ConfigError{What: "config", Cause: err, Remedy: "Start from what assent member config --json prints."}
+	}
+	return cfg, nil
+}
+
 func parseConfig(data []byte) (*ledger.Config, error) {
 	if len(data) > MaxGenesisFile {
 		return nil, fmt.Errorf("%d bytes, at most %d are read", len(data), MaxGenesisFile)

@@ -198,7 +198,10 @@ func (a *app) complain(err error) {
 	var e *sdk.Error
 	var u *sdk.CommitUnknown
 	var conf *sdk.ConfigError
+	var preflight refusedByPreflight
 	switch {
+	case errors.As(err, &preflight):
+		p.Code, p.Where, p.Error, p.Remedy = "PREFLIGHT", "preflight", preflight.what(), preflight.remedy()
 	case errors.As(err, &e):
 		p.Error, p.Code, p.Where, p.Remedy = e.What, string(e.Code), e.Where, e.Remedy
 		if e.TxID != (sdk.Hash{}) {
@@ -231,10 +234,14 @@ func exitCode(err error) int {
 		unknown *sdk.CommitUnknown
 		lie     *sdk.Untrusted
 		call    *sdk.Error
+
+		preflight refusedByPreflight
 	)
 	switch {
 	case errors.As(err, &unknown):
 		return exitUnknown
+	case errors.As(err, &preflight):
+		return exitRefused
 	case errors.As(err, &lie), errors.Is(err, wallet.ErrTerms):
 		return exitLie
 	case errors.As(err, &conf), errors.As(err, &usage), errors.Is(err, wallet.ErrLink), errors.Is(err, wallet.ErrPassword),

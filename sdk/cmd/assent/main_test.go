@@ -56,11 +56,14 @@ func setup(env *testscript.Env) error {
 	net := fakenode.New(time.Now).Furnish()
 	node := fakenode.Serve(net, fakenode.Lender)
 	bank := fakenode.Serve(net, fakenode.Bank)
-	env.Defer(node.Close)
-	env.Defer(bank.Close)
+	auditor, outside := fakenode.Serve(net, fakenode.Auditor), fakenode.Serve(net, fakenode.Outside)
+	for _, n := range []*fakenode.Node{node, bank, auditor, outside} {
+		env.Defer(n.Close)
+	}
 	env.Values[nodeKey{}] = node
 	dir := env.WorkDir
-	for _, name := range []string{"admin-lender", "admin-bank", "integration-lender", "integration-bank", "officer-bank", "second-bank", "auditor-auditor", "stranger-lender"} {
+	for _, name := range []string{"admin-lender", "admin-bank", "integration-lender", "integration-bank", "officer-bank", "second-bank", "auditor-auditor", "stranger-lender",
+		"admin-auditor", "admin-outside", "recovered-outside"} {
 		if err := writeKey(filepath.Join(dir, name+".json"), strings.Replace(name, "-", " ", 1)); err != nil {
 			return err
 		}
@@ -95,6 +98,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("ASSENT_PASSWORD_FILE", filepath.Join(dir, "password.txt"))
 	env.Setenv("NODE", node.URL()+"#sha256="+node.Pin().Hex()[2:])
 	env.Setenv("BANK", bank.URL()+"#sha256="+bank.Pin().Hex()[2:])
+	for name, n := range map[string]*fakenode.Node{"AUDITOR": auditor, "OUTSIDE": outside} {
+		env.Setenv(name, n.URL()+"#sha256="+n.Pin().Hex()[2:])
+	}
+	env.Setenv("OUTSIDEADMIN", strings.ToLower(fakenode.Signer("admin outside").Address().Hex()))
+	env.Setenv("RECOVERED", strings.ToLower(fakenode.Signer("recovered outside").Address().Hex()))
 	env.Setenv("NODEURL", node.URL())
 	env.Setenv("NODEPIN", node.Pin().Hex()[2:])
 	env.Setenv("CHAIN", net.ChainID().Hex())

@@ -23,8 +23,8 @@ func (a *app) memberCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return showAll(a, client.Members().List(c.Context()), "ID\tTITLE\tROLES\tACTIVE", func(w io.Writer, m *sdk.Member) {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%v\n", m.OrgID, m.Title, words(m.Roles), m.Active)
+		return showAll(a, client.Members().List(c.Context()), "ID\tTITLE\tROLES\tSTATE", func(w io.Writer, m *sdk.Member) {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.OrgID, m.Title, words(m.Roles), stateOf(m))
 		})
 	})
 	show := leaf("show ORG", "Show a member", func(c *cobra.Command, args []string) error {
@@ -38,7 +38,18 @@ func (a *app) memberCmd() *cobra.Command {
 		}
 		return a.showRecord(m)
 	})
-	return group("member", "Member organisations, their client keys, nodes and data keys", list, show, a.clientCmd(), a.nodeCmd(), a.dataKeyCmd())
+	return group("member", "Member organisations, their client keys, nodes and data keys", append(a.suspendCmds(), list, show, a.clientCmd(), a.nodeCmd(), a.dataKeyCmd(), a.configCmd(),
+		a.proposeCmd(), a.approveCmd(), a.withdrawCmd(), a.proposalStatusCmd(), a.preflightCmd(), a.signCmd())...)
+}
+
+func stateOf(m *sdk.Member) string {
+	switch {
+	case !m.Active:
+		return "left"
+	case m.Suspension != nil:
+		return fmt.Sprintf("suspended by %s (%s)", m.Suspension.OrgID, m.Suspension.Reason)
+	}
+	return "active"
 }
 
 func words[S ~string](list []S) string {
@@ -108,12 +119,15 @@ func (a *app) clientCmd() *cobra.Command {
 	})
 	var spec sdk.ClientSpec
 	var roles []string
-	var until string
+	var from, until string
 	add := leaf("add ADDRESS", "Register a client key of your own member (admin)", func(c *cobra.Command, args []string) (err error) {
 		if spec.Address, err = parseAddress(args[0]); err != nil {
 			return usageError{err}
 		}
 		if spec.ValidUntil, err = parseTime(until); err != nil {
+			return err
+		}
+		if spec.ValidFrom, err = parseTime(from); err != nil {
 			return err
 		}
 		slices.Sort(roles)
@@ -132,6 +146,7 @@ func (a *app) clientCmd() *cobra.Command {
 	})
 	add.Flags().StringSliceVar(&roles, "role", nil, "operator, officer, integration or auditor; repeat")
 	add.Flags().StringVar(&spec.Label, "label", "", "what the key is for, never who holds it")
+	add.Flags().StringVar(&from, "from", "", "when it begins, RFC 3339 (default: at once)")
 	add.Flags().StringVar(&until, "until", "", "when it ends, RFC 3339 (default: until revoked)")
 	var why string
 	revoke := leaf("revoke ADDRESS", "Revoke a client key of your own member at once (admin)", func(c *cobra.Command, args []string) error {
@@ -159,7 +174,7 @@ func (a *app) clientCmd() *cobra.Command {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", lower(k.Address), words(k.Roles), k.Label, when(k.RevokedAt))
 		})
 	})
-	return group("client", "Client keys", fresh, add, revoke, list)
+	return group("client", "Client keys", fresh, add, revoke, a.rotateClientCmd(), list)
 }
 
 func (a *app) nodeCmd() *cobra.Command {

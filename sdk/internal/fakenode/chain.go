@@ -18,6 +18,7 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
+	v1 "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -37,6 +38,11 @@ type Network struct {
 	// Provider says what the bank seals and what it commits to, and whether it
 	// sends; nil: honestly the first output of the template.
 	Provider func(r *record.Request, honest answer.Answer) (sealed, committed answer.Answer, send bool)
+	// Down are validators that no node reaches; Answers says what a probe of an
+	// address finds, nil: nobody listens anywhere.
+	Down    map[uint64]bool
+	Answers func(addr string, hostKey []byte, nonce ledger.Hash) *v1.ProbeResponse
+
 	// SealFor alters whom an answer is sealed for.
 	SealFor func(answer.Context) answer.Context
 
@@ -108,7 +114,7 @@ func New(now func() time.Time) *Network {
 		n := uint64(i + 1)
 		c.Members = append(c.Members, ledger.Member{ID: id, Name: "The " + id, Roles: roles[id], Admins: []ledger.Address{Signer("admin " + id).Address()}})
 		c.Validators = append(c.Validators, ledger.Validator{
-			ID: n, Member: id, VoteKey: vote(n).Address(), Addrs: []string{"/ip4/127.0.0.1/tcp/1"},
+			ID: n, Member: id, VoteKey: vote(n).Address(), Addrs: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", n)},
 			HostKey: ledger.HostKey(crypto.CompressPubkey(&Key(fmt.Sprintf("host %d", n)).PublicKey)),
 		})
 	}

@@ -132,7 +132,7 @@ func (h handler) GetStatus(_ context.Context, req *connect.Request[v1.GetStatusR
 	net.mu.Lock()
 	defer net.mu.Unlock()
 	tip := net.blocks[len(net.blocks)-1].Header
-	s := &v1.GetStatusResponse{ChainId: net.ChainID().Hex(), Network: "fake", NodeId: id, Member: h.n.Member, Software: "fake", Protocol: 1}
+	s := &v1.GetStatusResponse{ChainId: net.ChainID().Hex(), Network: "fake", NodeId: id, Member: h.n.Member, Software: "fake", Protocol: 1, ProtocolKnown: 1}
 	if req.Header().Get("Authorization") != "" {
 		s.Height, s.ExecutedHeight, s.CertifiedHeight = uint64(tip.Height), uint64(tip.Height), uint64(tip.ExecHeight)
 		s.BlockTimeMs, s.Ready, s.Leader, s.Validator, s.ConfigSeq, s.Peers = tip.Time, true, 1, 1, net.config.Seq, 3

@@ -50,6 +50,7 @@ func Serve(net *Network, member string) *Node {
 	mux.Handle(assentv1connect.NewLedgerServiceHandler(handler{n}, opts...))
 	mux.Handle(assentv1connect.NewDeliveryServiceHandler(handler{n}, opts...))
 	mux.Handle(assentv1connect.NewProviderServiceHandler(handler{n}, opts...))
+	mux.Handle(assentv1connect.NewNetworkServiceHandler(handler{n}, opts...))
 	n.srv = httptest.NewUnstartedServer(mux)
 	n.srv.EnableHTTP2 = true
 	n.srv.StartTLS()

@@ -1,0 +1,139 @@
+package sdk_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	v1 "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/sdk"
+	"github.com/assent-network/assent/sdk/internal/fakenode"
+)
+
+// answering says that a node with a host key listens, says status of itself, or
+// nothing if that is nil.
+func answering(want ledger.HostKey, status func(nonce ledger.Hash) *ledger.Status) func(string, []byte, ledger.Hash) *v1.ProbeResponse {
+	return func(_ string, key []byte, nonce ledger.Hash) *v1.ProbeResponse {
+		if ledger.HostKey(key) != want {
+			return &v1.ProbeResponse{Result: v1.ProbeResponse_RESULT_OTHER_KEY}
+		}
+		resp := &v1.ProbeResponse{Result: v1.ProbeResponse_RESULT_REACHED, SilentBecause: "it does not know this node"}
+		if status != nil {
+			resp.Status = status(nonce).Encode()
+		}
+		return resp
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	w := newWorld(t)
+	bank := w.adminOf(fakenode.Bank)
+	card := newCard(fakenode.Bank, "5")
+	height := ledger.Height(w.net.Height())
+	status := func(key string, chain ledger.Hash, h ledger.Height) func(ledger.Hash) *ledger.Status {
+		return func(nonce ledger.Hash) *ledger.Status {
+			s := &ledger.Status{ChainID: chain, Nonce: nonce, Height: h, Voted: h}
+			if key != "" {
+				w.must(s.Sign(fakenode.Signer(key)))
+			}
+			return s
+		}
+	}
+	here := w.net.ChainID()
+	add := func(e *sdk.ConfigEditor) { e.AddValidator(card) }
+	for _, tc := range []struct {
+		name   string
+		change func(*sdk.ConfigEditor)
+		down   []uint64
+		answer func(string, []byte, ledger.Hash) *v1.ProbeResponse
+		worst  sdk.RemarkLevel
+		says   []string // parts of remarks other than ok
+		reach  int
+	}{
+		{"a node that is up and near", add, nil, answering(card.HostKey, status("vote 5", here, height)), sdk.RemarkNote, []string{"has no card here"}, 5},
+		{"a node whose status is unsigned", add, nil, answering(card.HostKey, status("", here, height)), sdk.RemarkNote, nil, 5},
+		{"a node that must catch up", add, nil, answering(card.HostKey, nil), sdk.RemarkNote, []string{"it does not know this node yet", "exactly the quorum of 4"}, 4},
+		{"nobody at the address", add, nil, nil, sdk.RemarkWarning, []string{"cannot be reached at /ip4/10.0.0.9/tcp/7400: connection refused"}, 4},
+		{"nobody at the address and one down", add, []uint64{3}, nil, sdk.RemarkRefusal, []string{"validator 3 of lender does not answer", "3 of the 5 validators of the new config answer and are not behind, its quorum is 4"}, 3},
+		{"another key at the address", add, nil, answering(hostKey("x"), nil), sdk.RemarkRefusal, []string{"another host key"}, 4},
+		{"another vote key", add, nil, answering(card.HostKey, status("vote 6", here, height)), sdk.RemarkRefusal, []string{"holds the vote key"}, 4},
+		{"another network", add, nil, answering(card.HostKey, status("vote 5", hashOf("x"), height)), sdk.RemarkRefusal, []string{"for another network"}, 4},
+		{"one leaves four", func(e *sdk.ConfigEditor) { e.RemoveValidator(4) }, nil, nil, sdk.RemarkWarning, []string{"0 validators may fail at once instead of 1"}, 3},
+		{"one leaves four while another is down", func(e *sdk.ConfigEditor) { e.RemoveValidator(4) }, []uint64{2, 3}, nil, sdk.RemarkRefusal,
+			[]string{"2 of the 4 validators in force answer", "1 of the 3 validators of the new config"}, 1},
+		{"the one that is down leaves", func(e *sdk.ConfigEditor) { e.RemoveValidator(4) }, []uint64{4}, nil, sdk.RemarkWarning, []string{"instead of 1"}, 3},
+		{"another vote key for a node", func(e *sdk.ConfigEditor) { e.RotateVoteKey(2, fakenode.Signer("x").Address()) }, nil, nil, sdk.RemarkNote, []string{"is the node of validator 2 with another vote key"}, 4},
+		{"another host key for a node", func(e *sdk.ConfigEditor) { e.RotateHostKey(2, hostKey("h")) }, nil, nil, sdk.RemarkNote, []string{"counts as away until its node was restarted", "exactly the quorum"}, 3},
+		{"another address that nobody listens at", func(e *sdk.ConfigEditor) { e.SetAddrs(2, []string{"/ip4/10.0.0.1/tcp/1"}) }, nil, nil, sdk.RemarkWarning, []string{"cannot be reached at /ip4/10.0.0.1/tcp/1"}, 3},
+		{"limits alone", func(e *sdk.ConfigEditor) { e.SetLimits(func(l *sdk.ConfigLimits) { l.ObserversPerMember = 9 }) }, nil, nil, sdk.RemarkOK, nil, 4},
+		{"an address that is taken", func(e *sdk.ConfigEditor) { e.SetAddrs(2, w.net.Genesis.Validators[0].Addrs) }, nil, nil, sdk.RemarkWarning, []string{"which validator 1 has too"}, 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w.net.Down, w.net.Answers = map[uint64]bool{}, tc.answer
+			for _, id := range tc.down {
+				w.net.Down[id] = true
+			}
+			e := sdk.EditConfig(w.net.Genesis)
+			tc.change(e)
+			next, err := e.Config()
+			w.must(err)
+			p, err := bank.Members().Preflight(t.Context(), next)
+			w.must(err)
+			if got := p.Worst(); got != tc.worst || p.Reachable != tc.reach {
+				t.Errorf("worst is %s, %d reachable; want %s, %d:\n%+v", got, p.Reachable, tc.worst, tc.reach, p.Remarks)
+			}
+			for _, part := range tc.says {
+				if !slices.ContainsFunc(p.Remarks, func(r sdk.Remark) bool {
+					return strings.Contains(r.Name+" "+r.What, part) && (r.Level == sdk.RemarkOK || r.Remedy != "")
+				}) {
+					t.Errorf("nothing says %q: %+v", part, p.Remarks)
+				}
+			}
+		})
+	}
+}
+
+// TestPreflightAsksTheNewNode: program, clock and network of a node come from its
+// API, which is found by its card.
+func TestPreflightAsksTheNewNode(t *testing.T) {
+	w := newWorld(t)
+	bank := w.adminOf(fakenode.Bank)
+	fresh := w.serve(fakenode.Outside)
+	card := newCard(fakenode.Outside, "5")
+	card.APIURLs, card.SPKI = []string{fresh.URL()}, fresh.Pin()
+	next := w.edited(bank, func(e *sdk.ConfigEditor) { e.AddValidator(card) })
+	says := func(level sdk.RemarkLevel, part string) {
+		t.Helper()
+		p, err := bank.Members().Preflight(t.Context(), next, card)
+		w.must(err)
+		if !slices.ContainsFunc(p.Of(level), func(r sdk.Remark) bool { return strings.Contains(r.What, part) }) {
+			t.Errorf("no %s says %q: %+v", level, part, p.Remarks)
+		}
+	}
+	w.net.Answers = answering(card.HostKey, nil)
+	says(sdk.RemarkNote, "its height is unknown")
+	fresh.Tamper("GetStatus", func(m proto.Message) { m.(*v1.GetStatusResponse).ChainId = hashOf("x").Hex() })
+	says(sdk.RemarkRefusal, "is of another network")
+	fresh.Tamper("GetStatus", func(m proto.Message) {
+		r := m.(*v1.GetStatusResponse)
+		r.Protocol, r.ProtocolKnown = 0, 0
+	})
+	says(sdk.RemarkRefusal, "knows protocol versions up to 0")
+	card.SPKI = hashOf("another certificate")
+	says(sdk.RemarkNote, "does not answer this machine")
+}
+
+func TestPreflightOfAStaleConfig(t *testing.T) {
+	w := newWorld(t)
+	bank := w.adminOf(fakenode.Bank)
+	next := w.edited(bank, func(e *sdk.ConfigEditor) { e.RemoveValidator(4) })
+	w.net.Reconfigure(func(c *ledger.Config) { c.Limits.ObserversPerMember = 9 })
+	p, err := bank.Members().Preflight(t.Context(), next)
+	w.must(err)
+	if p.Worst() != sdk.RemarkRefusal || len(p.Remarks) != 1 {
+		t.Errorf("remarks are %+v", p.Remarks)
+	}
+}
