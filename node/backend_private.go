@@ -16,6 +16,7 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
+	"github.com/assent-network/assent/node/redact"
 	"github.com/assent-network/assent/node/vault"
 )
 
@@ -159,11 +160,11 @@ func (b *backend) serves() error {
 }
 
 // Bind implements gateway.Provider.
-func (b *backend) Bind(ctx context.Context, subject string, wallet ledger.Address) error {
+func (b *backend) Bind(ctx context.Context, subject redact.Personal, wallet ledger.Address) error {
 	if err := b.serves(); err != nil {
 		return err
 	}
-	s, err := vault.ParseSubject(subject)
+	s, err := vault.ParseSubject(subject.Reveal())
 	if err != nil {
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
 	}
@@ -171,11 +172,11 @@ func (b *backend) Bind(ctx context.Context, subject string, wallet ledger.Addres
 }
 
 // Unbind implements gateway.Provider.
-func (b *backend) Unbind(ctx context.Context, subject string) error {
+func (b *backend) Unbind(ctx context.Context, subject redact.Personal) error {
 	if err := b.serves(); err != nil {
 		return err
 	}
-	s, err := vault.ParseSubject(subject)
+	s, err := vault.ParseSubject(subject.Reveal())
 	if err != nil {
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
 	}
@@ -183,11 +184,11 @@ func (b *backend) Unbind(ctx context.Context, subject string) error {
 }
 
 // BindConsent implements gateway.Provider.
-func (b *backend) BindConsent(ctx context.Context, consentID, subject string) error {
+func (b *backend) BindConsent(ctx context.Context, consentID string, subject redact.Personal) error {
 	if err := b.serves(); err != nil {
 		return err
 	}
-	s, err := vault.ParseSubject(subject)
+	s, err := vault.ParseSubject(subject.Reveal())
 	if err != nil {
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
 	}

@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/redact"
 )
 
 // Errors of every backend: an *api.Error goes to the client as it is; a
@@ -146,15 +148,20 @@ type SealedPart struct {
 	Sealed    []byte
 }
 
+// Format shows which part it is, and nothing of what is in it.
+func (p SealedPart) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "sealed part of consent %s for %s", p.ConsentID, p.Recipient)
+}
+
 // Provider is the bank's own session with its answering node.
 type Provider interface {
 	// Bind returns nil when the binding is on disk. subject identifies a person:
 	// no error may repeat it.
-	Bind(ctx context.Context, subject string, wallet ledger.Address) error
-	Unbind(ctx context.Context, subject string) error
+	Bind(ctx context.Context, subject redact.Personal, wallet ledger.Address) error
+	Unbind(ctx context.Context, subject redact.Personal) error
 	// BindConsent returns nil when it is on disk for which customer the bank
 	// authorised a consent itself. Errors: ALREADY_EXISTS for another customer.
-	BindConsent(ctx context.Context, consentID, subject string) error
+	BindConsent(ctx context.Context, consentID string, subject redact.Personal) error
 	CheckTemplate(ctx context.Context, template []byte) (TemplateReport, error)
 }
 
@@ -177,6 +184,16 @@ type Node interface {
 	Status() Status
 	// Ready is nil, or says in one clause what the node waits for.
 	Ready() error
+	// Health says of each condition of readiness whether it holds. It may ask
+	// other nodes, and ends with ctx.
+	Health(ctx context.Context) []Check
+}
+
+// Check is one condition of readiness.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Why  string `json:"why,omitempty"` // what is wrong and what to do, when it does not hold
 }
 
 // Status is how far the node is.

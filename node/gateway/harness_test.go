@@ -31,6 +31,7 @@ import (
 	"github.com/assent-network/assent/node/api/assent/v1/assentv1connect"
 	"github.com/assent-network/assent/node/api/token"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/redact"
 )
 
 func TestMain(m *testing.M) {
@@ -266,17 +267,17 @@ func (w *world) AwaitAnswer(_ context.Context, by Caller, id string, _ time.Dura
 	}
 	return []byte(by.Org), nil
 }
-func (w *world) BindConsent(ctx context.Context, _, subject string) error {
+func (w *world) BindConsent(ctx context.Context, _ string, subject redact.Personal) error {
 	return w.Bind(ctx, subject, ledger.Address{})
 }
 
-func (w *world) Bind(_ context.Context, subject string, _ ledger.Address) error {
+func (w *world) Bind(_ context.Context, subject redact.Personal, _ ledger.Address) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.bound = append(w.bound, subject)
+	w.bound = append(w.bound, subject.Reveal())
 	return w.fail
 }
-func (w *world) Unbind(context.Context, string) error { return w.fail }
+func (w *world) Unbind(context.Context, redact.Personal) error { return w.fail }
 func (w *world) CheckTemplate(_ context.Context, t []byte) (TemplateReport, error) {
 	return TemplateReport{Columns: []string{"income"}, Findings: []Finding{{Field: "source", Line: 1, What: "x", Remedy: "y"}, {Warning: true}}}, w.fail
 }
@@ -287,6 +288,13 @@ func (w *world) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.notReady
+}
+
+func (w *world) Health(context.Context) []Check {
+	if err := w.Ready(); err != nil {
+		return []Check{{Name: "disk", OK: true}, {Name: "lag", Why: err.Error()}}
+	}
+	return []Check{{Name: "disk", OK: true}, {Name: "lag", OK: true}}
 }
 
 // clock is time that tests move.

@@ -8,6 +8,7 @@ import (
 	"github.com/assent-network/assent/node/api"
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/api/assent/v1/assentv1connect"
+	"github.com/assent-network/assent/node/redact"
 )
 
 type deliveryService struct{ *Server }
@@ -67,7 +68,7 @@ func (s providerService) Bind(ctx context.Context, req *connect.Request[assentv1
 	if f.err != nil {
 		return nil, f.err
 	}
-	if err := s.cfg.Provider.Bind(ctx, req.Msg.Subject, wallet); err != nil {
+	if err := s.cfg.Provider.Bind(ctx, redact.NewPersonal(req.Msg.Subject), wallet); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&assentv1.BindResponse{}), nil
@@ -82,7 +83,7 @@ func (s providerService) Unbind(ctx context.Context, req *connect.Request[assent
 	if f.err != nil {
 		return nil, f.err
 	}
-	if err := s.cfg.Provider.Unbind(ctx, req.Msg.Subject); err != nil {
+	if err := s.cfg.Provider.Unbind(ctx, redact.NewPersonal(req.Msg.Subject)); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&assentv1.UnbindResponse{}), nil
@@ -98,7 +99,7 @@ func (s providerService) BindConsent(ctx context.Context, req *connect.Request[a
 	if f.err != nil {
 		return nil, f.err
 	}
-	if err := s.cfg.Provider.BindConsent(ctx, req.Msg.ConsentId, req.Msg.Subject); err != nil {
+	if err := s.cfg.Provider.BindConsent(ctx, req.Msg.ConsentId, redact.NewPersonal(req.Msg.Subject)); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&assentv1.BindConsentResponse{}), nil

@@ -15,10 +15,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/assent-network/assent/node/redact"
 )
 
 // Limits on what the port carries.
@@ -91,18 +94,21 @@ func (e *AccountError) Error() string {
 func (e *AccountError) Is(target error) bool { return target == ErrAccount }
 
 // Subject is a canonical subject identifier: the text that the bank's records
-// and a consent's sealed part both use for one person. It prints as "[subject]"
+// and a consent's sealed part both use for one person. It prints as "[redacted]"
 // so that it cannot slip into a log line or an error.
 type Subject string
 
 // String hides the identifier. Use string(s) where the identifier itself is needed.
-func (Subject) String() string { return "[subject]" }
+func (Subject) String() string { return redact.Mark }
 
-// GoString hides the identifier from %#v.
-func (Subject) GoString() string { return "[subject]" }
+// Format hides the identifier from every verb.
+func (Subject) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact.Mark) }
 
 // LogValue hides the identifier from slog.
-func (Subject) LogValue() slog.Value { return slog.StringValue("[subject]") }
+func (Subject) LogValue() slog.Value { return slog.StringValue(redact.Mark) }
+
+// MarshalText hides the identifier from JSON and every other text encoding.
+func (Subject) MarshalText() ([]byte, error) { return []byte(redact.Mark), nil }
 
 // ParseSubject checks that s can be a canonical identifier: 1 to MaxSubjectBytes
 // bytes of valid UTF-8, no control characters, no space at either end. It does

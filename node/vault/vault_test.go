@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,8 +15,12 @@ func TestSubjectsAndValuesDoNotPrintThemselves(t *testing.T) {
 	row := Row{StringValue(name), IntValue(424242)}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "subject", s, "value", row[0], "n", row[1])
-	text := log.String() + fmt.Sprint(s, row) + fmt.Sprintf("%v %+v %#v %s %q %v", s, s, s, s, s, row[1])
-	if strings.Contains(text, "1101") || strings.Contains(text, "424242") {
+	encoded, err := json.Marshal(map[string]any{"a": s, "b": []Subject{s}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := log.String() + string(encoded) + fmt.Sprint(s, row) + fmt.Sprintf("%v %+v %#v %s %q %x %d %v", s, s, s, s, s, s, s, row[1])
+	if strings.Contains(text, "1101") || strings.Contains(text, "424242") || strings.Contains(text, fmt.Sprintf("%x", name)) {
 		t.Errorf("personal data printed: %s", text)
 	}
 }

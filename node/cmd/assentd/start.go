@@ -13,6 +13,7 @@ import (
 
 	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/logs"
 )
 
 func (a *app) startCommand() *cobra.Command {
@@ -55,11 +56,7 @@ const gcPercent = 50
 func logger(cfg config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.Level)) // checked with the configuration
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, opts))
-	}
-	return slog.New(slog.NewJSONHandler(w, opts))
+	return logs.New(w, cfg.Format, level)
 }
 
 func (a *app) verifyCommand() *cobra.Command {
