@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,10 +18,11 @@ import (
 const maxLogText = 400
 
 // libLogger is the library's logger. Its "info" is several lines a block and
-// becomes debug; its warnings can be provoked by peers and are rate-limited.
+// becomes debug, and so do warnings about what happens every day; the others can
+// be provoked by peers and are rate-limited, each text by itself.
 type libLogger struct {
 	log   *slog.Logger
-	warns limiter
+	warns limiters
 	// fail stops the engine with the text of a panic.
 	fail func(error)
 }
@@ -39,8 +42,24 @@ func (l *libLogger) Panicf(format string, args ...any) {
 	runtime.Goexit()
 }
 
+// everyday are beginnings of warnings about what needs nobody's attention: votes
+// that arrive after the decision they were for, requests that another path has
+// already taken out of the pool, and messages of a view that was just left.
+var everyday = []string{
+	"Seen %d votes for digest",
+	"Error during remove of request",
+	"Got a pre-prepare for %s sequence without processing previous one",
+	"%d got message %v from %d of view",
+	"Got request from %d but the leader is",
+	"Received message from unexpected node", // removed by a config change; the gate cuts it off
+}
+
 func (l *libLogger) limited(level slog.Level, format string, args []any) {
-	if dropped, ok := l.warns.allow(); ok {
+	if slices.ContainsFunc(everyday, func(begin string) bool { return strings.HasPrefix(format, begin) }) {
+		l.write(slog.LevelDebug, format, args)
+		return
+	}
+	if dropped, ok := l.warns.of(format).allow(); ok {
 		if dropped > 0 {
 			l.log.Warn("consensus engine: warnings left out", "count", dropped)
 		}
@@ -70,7 +89,28 @@ func render(format string, args []any) string {
 	return text
 }
 
-// limiter lets a few lines a second through and counts the rest.
+// limiters keeps a limiter for each text of the library. These are constants of
+// its source, so there is a fixed number of them.
+type limiters struct {
+	mu    sync.Mutex
+	texts map[string]*limiter
+}
+
+func (l *limiters) of(text string) *limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.texts == nil {
+		l.texts = make(map[string]*limiter)
+	}
+	x := l.texts[text]
+	if x == nil {
+		x = &limiter{}
+		l.texts[text] = x
+	}
+	return x
+}
+
+// limiter lets a few lines through and counts the rest.
 type limiter struct {
 	mu      sync.Mutex
 	rate    *rate.Limiter
@@ -81,7 +121,7 @@ func (l *limiter) allow() (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rate == nil {
-		l.rate = rate.NewLimiter(rate.Every(200*time.Millisecond), 20)
+		l.rate = rate.NewLimiter(rate.Every(5*time.Second), 5)
 	}
 	if !l.rate.Allow() {
 		l.dropped++

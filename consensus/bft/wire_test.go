@@ -318,7 +318,7 @@ func TestRenderNamesMessagesAndCutsLines(t *testing.T) {
 	for range 1000 {
 		l.Warnf("x")
 	}
-	if l.warns.dropped < 900 {
-		t.Errorf("%d of 1000 warnings left out", l.warns.dropped)
+	if left := l.warns.of("x").dropped; left < 900 {
+		t.Errorf("%d of 1000 warnings left out", left)
 	}
 }
