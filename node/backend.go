@@ -44,6 +44,7 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 	if err := b.checkTemplateTransaction(tx); err != nil {
 		return ledger.Hash{}, nil, err
 	}
+	begun := time.Now()
 	await, stop := b.chain.Expect(tx.ID(), tx.Payload.ValidUntil)
 	defer stop()
 	_, err = b.chain.Submit(ctx, raw)
@@ -52,6 +53,7 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 		return tx.ID(), o, err
 	}
 	if err != nil {
+		b.metrics.Refused(whyRefused(err))
 		return ledger.Hash{}, nil, refusal(err)
 	}
 	if wait <= 0 {
@@ -66,6 +68,7 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 		}
 		return tx.ID(), nil, refusal(err)
 	}
+	b.metrics.Committed(time.Since(begun))
 	return tx.ID(), apiOutcome(o), nil
 }
 
@@ -396,34 +399,4 @@ func (b *backend) Status() gateway.Status {
 		}
 	}
 	return s
-}
-
-// Ready implements gateway.Node.
-func (b *backend) Ready() error {
-	conf := b.store.Tip().Config
-	connected := 0
-	for _, p := range b.host.Status() {
-		if _, validates := b.dir.replica(p.ID); validates && p.Connected {
-			connected++
-		}
-	}
-	part := b.chain.Standing()
-	ordering := part.Validator != 0 && !part.Refused
-	switch _, why := b.standing(); {
-	case why != nil && (connected == 0 || b.roster.removed.Load()):
-		return why
-	case !ordering && connected == 0:
-		return errors.New("no validator is connected")
-	case !b.caughtUp.Load():
-		return errors.New("it has not caught up with the network yet")
-	case !ordering:
-		return nil
-	}
-	if need := ledger.Quorum(len(conf.Validators)); connected+1 < need {
-		return errors.New("too few validators are connected for a quorum")
-	}
-	if e := b.chain.EngineStatus(); !e.Running || e.Leader == 0 {
-		return errors.New("ordering has not started")
-	}
-	return nil
 }

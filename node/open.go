@@ -23,6 +23,7 @@ import (
 	"github.com/assent-network/assent/node/gateway"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/metrics"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/query/celquery"
@@ -95,6 +96,7 @@ type Node struct {
 	receipts  receiptTxs
 	gateway   *gateway.Server
 	ops       net.Listener // nil when metrics.listen is off
+	metrics   *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening
 }
@@ -111,6 +113,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 	n.roster.wake = make(chan struct{}, 1)
 	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
 	n.receipts.byID = make(map[string]*ledger.Transaction)
+	n.metrics = metrics.New(n.version)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -204,7 +207,7 @@ func (n *Node) openPrivate(ctx context.Context) error {
 		return err
 	}
 	n.outbox, err = outbox.Open(ctx, outbox.Config{
-		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, RetryMax: 5 * time.Second, Logger: n.log,
+		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, Over: n.countEnding, RetryMax: 5 * time.Second, Logger: n.log,
 	})
 	return err
 }
@@ -263,7 +266,10 @@ func (n *Node) openChain(context.Context) error {
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
 		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Logger: n.log,
-		OnExecuted: func(r *executor.Result) { n.follower.add(r, time.Now()) },
+		OnExecuted: func(r *executor.Result) {
+			n.follower.add(r, time.Now())
+			n.countBlock(r)
+		},
 	}
 	if n.chain, err = chain.New(cfg); err != nil {
 		return err
@@ -352,7 +358,7 @@ func (n *Node) openAnswering(ctx context.Context) error {
 		}
 		n.answerer, err = query.Open(ctx, query.Config{
 			Store: n.private, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
-			Member: record.OrgID(n.member), Vault: n.vaults.connector, DataKey: n.secrets.data.find, TagKey: tag, Logger: n.log,
+			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Logger: n.log,
 		})
 		if err != nil {
 			return err

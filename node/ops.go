@@ -9,11 +9,14 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/assent-network/assent/node/api"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/gateway"
 )
 
-// openOps binds the operators' address: profiles, without TLS, so that it
-// belongs on loopback or a management network. Nothing is served when it is off.
+// openOps binds the operators' address: metrics, health, this node's view of
+// itself and profiles, without TLS or tokens, so that it belongs on loopback or a
+// management network. Nothing is served when it is off.
 func (n *Node) openOps(ctx context.Context) error {
 	addr := n.cfg.Metrics.Listen
 	if addr == config.Off {
@@ -40,7 +43,13 @@ func (n *Node) runOps(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	n.metrics.Watch(n.figures)
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", n.metrics.Handler())
+	mux.HandleFunc("GET "+api.HealthPath, gateway.Live)
+	mux.HandleFunc("GET "+api.ReadyPath, func(w http.ResponseWriter, r *http.Request) {
+		gateway.ServeReadiness(w, n.gateway.Readiness(r.Context()))
+	})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

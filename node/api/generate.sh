@@ -1,6 +1,7 @@
 #!/bin/sh
-# Regenerates the Go code under assent/v1 from its .proto files. Building needs
-# none of these tools; what they write is committed.
+# Regenerates the Go code under assent/v1 and the OpenAPI description under
+# openapi/ from the .proto files. Building needs none of these tools; what they
+# write is committed. Needs protoc (Debian: protobuf-compiler).
 set -eu
 cd "$(dirname "$0")"
 bin=$(mktemp -d)
@@ -11,3 +12,9 @@ PATH=$bin:$PATH protoc -I . \
 	--go_out=. --go_opt=paths=source_relative \
 	--connect-go_out=. --connect-go_opt=paths=source_relative \
 	assent/v1/*.proto
+
+# In a module of its own: the generator's requirements are none of the node's.
+mkdir "$bin/m"
+printf 'module generator\n\ngo 1.26\n\nrequire github.com/sudorandom/protoc-gen-connect-openapi v0.25.0\n' >"$bin/m/go.mod"
+(cd "$bin/m" && go build -mod=mod -o "$bin/" github.com/sudorandom/protoc-gen-connect-openapi)
+PATH=$bin:$PATH openapi/generate.sh

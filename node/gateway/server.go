@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -22,6 +21,7 @@ import (
 	"github.com/assent-network/assent/node/api"
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/api/assent/v1/assentv1connect"
+	"github.com/assent-network/assent/node/api/openapi"
 	"github.com/assent-network/assent/node/api/token"
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -231,6 +231,8 @@ func (s *Server) routes() http.Handler {
 		switch {
 		case r.URL.Path == api.HealthPath || r.URL.Path == api.ReadyPath:
 			s.health(w, r)
+		case r.URL.Path == openapi.YAMLPath || r.URL.Path == openapi.JSONPath:
+			s.describe(w, r)
 		case served(r.URL.Path) && callable(r) != 0:
 			s.misput(w, r, callable(r))
 		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure:
@@ -297,27 +299,6 @@ func (s *Server) unknown(writer *connect.ErrorWriter, w http.ResponseWriter, r *
 		return
 	}
 	_ = writer.Write(w, r, e.ToConnect()) // the client has gone
-}
-
-// health answers /healthz and /readyz in plain text.
-func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
-		w.WriteHeader(http.StatusTooManyRequests)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if r.URL.Path == api.ReadyPath {
-		err := s.cfg.Node.Ready()
-		if err == nil && s.draining() {
-			err = errors.New("the node is stopping")
-		}
-		if err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, err.Error()+"\n")
-			return
-		}
-	}
-	_, _ = io.WriteString(w, "ok\n")
 }
 
 // quiet turns what the HTTP library prints about clients, such as failed

@@ -104,15 +104,16 @@ func TestHealth(t *testing.T) {
 		b, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(b)
 	}
-	for _, path := range []string{api.HealthPath, api.ReadyPath} {
-		if code, body := get(path); code != 200 || body != "ok\n" {
-			t.Errorf("%s: %d %q", path, code, body)
-		}
+	if code, body := get(api.HealthPath); code != 200 || body != "ok\n" {
+		t.Errorf("alive: %d %q", code, body)
+	}
+	if code, body := get(api.ReadyPath); code != 200 || body != `{"ready":true,"checks":[{"name":"running","ok":true},{"name":"disk","ok":true},{"name":"lag","ok":true}]}`+"\n" {
+		t.Errorf("ready: %d %q", code, body)
 	}
 	r.w.mu.Lock()
 	r.w.notReady = errors.New("catching up: 40 blocks behind")
 	r.w.mu.Unlock()
-	if code, body := get(api.ReadyPath); code != 503 || !strings.Contains(body, "40 blocks") {
+	if code, body := get(api.ReadyPath); code != 503 || !strings.Contains(body, `{"ready":false`) || !strings.Contains(body, `{"name":"lag","ok":false,"why":"catching up: 40 blocks behind"}`) {
 		t.Errorf("not ready: %d %q", code, body)
 	}
 	if code, _ := get(api.HealthPath); code != 200 {

@@ -13,6 +13,7 @@ type entry struct {
 	backoff time.Duration
 
 	// Guarded by Outbox.mu.
+	taken     time.Time // when it came into memory
 	next      time.Time // when the next attempt is due
 	index     int       // in its lane's heap, -1 when not there
 	followers []*entry  // held back until this one left
@@ -33,7 +34,7 @@ func (o *Outbox) addLocked(it Item) {
 	if _, ok := o.entries[it.ID]; ok {
 		return
 	}
-	e := &entry{item: it, index: -1}
+	e := &entry{item: it, index: -1, taken: time.Now()}
 	if o.payloads+len(it.Payload) <= memoryForPayloads {
 		e.inMemory = len(it.Payload)
 		o.payloads += e.inMemory

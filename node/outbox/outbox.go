@@ -76,6 +76,12 @@ type Item struct {
 	MayHaveLeft bool
 }
 
+// Format shows which item it is, and nothing of what is in it.
+func (it Item) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%s %s", it.Kind, it.ID) }
+
+// LogValue shows the same to slog.
+func (it Item) LogValue() slog.Value { return slog.StringValue(it.Kind.String() + " " + it.ID) }
+
 // Verdict is Guard's word on one send.
 type Verdict uint8
 
@@ -142,6 +148,9 @@ type Config struct {
 	// undelivered, and returns what to enqueue in its place. It may run twice.
 	Ended func(tx *sql.Tx, it Item, why Ending) ([]Item, error)
 
+	// Over hears once that an item has ended undelivered, after that is on disk.
+	Over func(it Item, why Ending)
+
 	// SendTimeout of one attempt, by kind: answers 1 s, so that none is still in
 	// the pipe long after its guard spoke; everything else 5 s.
 	SendTimeout map[Kind]time.Duration
@@ -174,6 +183,9 @@ func (c *Config) check() error {
 	}
 	if c.Ended == nil {
 		c.Ended = func(*sql.Tx, Item, Ending) ([]Item, error) { return nil, nil }
+	}
+	if c.Over == nil {
+		c.Over = func(Item, Ending) {}
 	}
 	setDefault(&c.RetryMin, 100*time.Millisecond)
 	setDefault(&c.RetryMax, 30*time.Second)
@@ -319,6 +331,7 @@ type LaneStatus struct {
 	Recipient string
 	Waiting   int // in flight and held back included
 	InFlight  int
+	Oldest    time.Time // when this process took the oldest; zero: none waits
 }
 
 // Status lists the recipients for which something waits, in no order.
@@ -326,8 +339,15 @@ func (o *Outbox) Status() []LaneStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := make([]LaneStatus, 0, len(o.lanes))
+	at := make(map[string]int, len(o.lanes))
 	for r, l := range o.lanes {
 		out = append(out, LaneStatus{Recipient: r, Waiting: l.waiting, InFlight: l.inFlight})
+		at[r] = len(out) - 1
+	}
+	for _, e := range o.entries {
+		if i, ok := at[e.item.Recipient]; ok && (out[i].Oldest.IsZero() || e.taken.Before(out[i].Oldest)) {
+			out[i].Oldest = e.taken
+		}
 	}
 	return out
 }

@@ -212,6 +212,7 @@ func (o *Outbox) end(ctx context.Context, e *entry, why Ending) {
 			o.addLocked(n)
 		}
 	})
+	o.cfg.Over(it, why)
 	if why == Withheld {
 		// The deleted pages are overwritten; older copies of them stand in the log.
 		if err := o.cfg.Store.Checkpoint(context.WithoutCancel(ctx)); err != nil {

@@ -19,12 +19,14 @@ import (
 // left to do.
 func (a *Answerer) commitAnswer(ctx context.Context, p *Permit, who person, f finding) error {
 	var d Departure
-	var done bool
+	var done, leak bool
+	var outcome record.ReceiptOutcome
 	err := a.cfg.Store.Do(ctx, func(tx *sql.Tx) (err error) {
 		if done, err = a.hasOutcome(tx, p.Request.RequestID); err != nil || done {
 			return err
 		}
 		ans := answer.Answer{Outcome: record.Answered, Body: a.body(p)}
+		defer func() { outcome, leak = ans.Outcome, ans.Body.Value == "" && !f.refused }()
 		if ans.Body.Value, err = a.settle(tx, p, who.tag, f); err != nil {
 			return err
 		}
@@ -41,6 +43,7 @@ func (a *Answerer) commitAnswer(ctx context.Context, p *Permit, who person, f fi
 	}
 	if !done {
 		a.cfg.Departures.Committed(d)
+		a.cfg.Counted(outcome, leak)
 	}
 	return nil
 }
@@ -141,6 +144,7 @@ func (a *Answerer) commitOverdue(ctx context.Context, p *Permit) error {
 	}
 	if !done {
 		a.cfg.Departures.Committed(d)
+		a.cfg.Counted(record.Overdue, false)
 	}
 	return nil
 }

@@ -103,6 +103,10 @@ type Config struct {
 	// MaxPartsPerSender bounds the sealed parts kept from one member: 500,000.
 	MaxPartsPerSender int
 
+	// Counted hears once of every outcome that is on disk; leak: a leak account
+	// refused. Nil: nobody counts.
+	Counted func(outcome record.ReceiptOutcome, leak bool)
+
 	Logger *slog.Logger
 }
 
@@ -122,6 +126,9 @@ func (c *Config) check() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Counted == nil {
+		c.Counted = func(record.ReceiptOutcome, bool) {}
 	}
 	setDefault(&c.Grid, 10*time.Millisecond)
 	setDefault(&c.FirstSlot, 1)

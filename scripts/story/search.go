@@ -13,6 +13,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	_ "modernc.org/sqlite" // driver
 
+	"github.com/assent-network/assent/scripts/scan"
 	"github.com/assent-network/assent/scripts/testnet"
 )
 
@@ -22,26 +23,26 @@ func (t *teller) search(ctx context.Context) error {
 	if err := t.net.Stop(); err != nil {
 		return err
 	}
-	n := newNeedles()
+	n := scan.New()
 	for i := range t.people {
 		c := &t.people[i]
 		for _, v := range []struct{ kind, value string }{{"identity number", c.identity}, {"phone", c.phone}, {"name", c.name}} {
-			if err := n.add(v.kind, v.value); err != nil {
+			if err := n.Add(v.kind, v.value); err != nil {
 				return err
 			}
 		}
 	}
-	places := []rows{t.replies.rows}
+	places := []scan.Rows{t.replies.rows}
 	for _, x := range t.net.Nodes {
 		places = append(places, nodePlaces(ctx, x)...)
 	}
-	found, pieces, err := n.scan(places)
+	found, pieces, err := n.Scan(places)
 	if err != nil {
 		return err
 	}
 	for _, f := range found {
-		t.result.PersonalDataFound += f.times
-		t.say("FOUND %s in %s", f.what, f.where)
+		t.result.PersonalDataFound += f.Times
+		t.say("FOUND %s in %s", f.What, f.Where)
 	}
 	planted, err := t.plant(ctx, n)
 	if err != nil {
@@ -58,21 +59,21 @@ func (t *teller) search(ctx context.Context) error {
 
 // nodePlaces are the decoded rows of a node's block store, state, write-ahead log
 // and outbox, and its log file.
-func nodePlaces(ctx context.Context, x *testnet.Node) []rows {
+func nodePlaces(ctx context.Context, x *testnet.Node) []scan.Rows {
 	data := x.DataDir()
-	return []rows{
+	return []scan.Rows{
 		leveldbRows(filepath.Join(data, "blocks")),
 		leveldbRows(filepath.Join(data, "state")),
-		fileRows(data, func(path string) bool {
+		scan.FileRows(data, func(path string) bool {
 			return strings.Contains(path, string(filepath.Separator)+"wal"+string(filepath.Separator))
 		}),
 		sqliteRows(ctx, filepath.Join(data, "private.db")),
-		fileRows(x.Home, func(path string) bool { return path == x.LogPath() }),
+		scan.FileRows(x.Home, func(path string) bool { return path == x.LogPath() }),
 	}
 }
 
 // leveldbRows visits every key and value of a database, decompressed.
-func leveldbRows(dir string) rows {
+func leveldbRows(dir string) scan.Rows {
 	return func(visit func(string, []byte) error) (err error) {
 		db, err := leveldb.OpenFile(dir, &opt.Options{ReadOnly: true, ErrorIfMissing: true})
 		if err != nil {
@@ -94,7 +95,7 @@ func leveldbRows(dir string) rows {
 }
 
 // sqliteRows visits every value of every table.
-func sqliteRows(ctx context.Context, path string) rows {
+func sqliteRows(ctx context.Context, path string) scan.Rows {
 	return func(visit func(string, []byte) error) (err error) {
 		db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
 		if err != nil {
@@ -161,7 +162,7 @@ func tableRows(ctx context.Context, db *sql.DB, path, table string, visit func(s
 
 // plant puts a customer's identity number into a copy of each kind of place and
 // reports whether the search finds every one of them.
-func (t *teller) plant(ctx context.Context, n *needles) (bool, error) {
+func (t *teller) plant(ctx context.Context, n *scan.Needles) (bool, error) {
 	dir := filepath.Join(t.dir, "planted")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return false, err
@@ -196,12 +197,12 @@ func (t *teller) plant(ctx context.Context, n *needles) (bool, error) {
 	if err := os.WriteFile(log, fmt.Appendf(nil, `{"msg":"%x"}`, value), 0o600); err != nil {
 		return false, err
 	}
-	places := []rows{
+	places := []scan.Rows{
 		leveldbRows(filepath.Join(dir, "blocks")), leveldbRows(filepath.Join(dir, "state")), sqliteRows(ctx, private),
-		fileRows(dir, func(path string) bool { return path == log }),
+		scan.FileRows(dir, func(path string) bool { return path == log }),
 	}
 	for _, p := range places {
-		found, _, err := n.scan([]rows{p})
+		found, _, err := n.Scan([]scan.Rows{p})
 		if err != nil || len(found) == 0 {
 			return false, err
 		}

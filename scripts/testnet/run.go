@@ -93,7 +93,7 @@ func (n *Net) Stop() error {
 
 // WaitReady returns when the node says it is ready.
 func (x *Node) WaitReady(ctx context.Context) error {
-	client := x.httpClient()
+	client := x.HTTPClient()
 	defer client.CloseIdleConnections()
 	last := errors.New("it has not answered yet")
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -117,8 +117,8 @@ func (x *Node) WaitReady(ctx context.Context) error {
 	}
 }
 
-// httpClient trusts the node's TLS key and no other.
-func (x *Node) httpClient() *http.Client {
+// HTTPClient trusts the node's TLS key and no other.
+func (x *Node) HTTPClient() *http.Client {
 	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		InsecureSkipVerify: true, // the key is compared below
 		VerifyConnection: func(s tls.ConnectionState) error {

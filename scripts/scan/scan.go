@@ -1,4 +1,6 @@
-package main
+// Package scan looks for values that must not be where they are looked for: what
+// identifies a person, in everything a node keeps or logs.
+package scan
 
 import (
 	"bytes"
@@ -15,11 +17,11 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// needles finds any of many values in bytes, each in several disguises: as it
+// Needles finds any of many values in bytes, each in several disguises: as it
 // is, as hex, as base64 at any offset, and as the sha256 and keccak256 digest of
 // the value, raw, in hex and in base64. Every disguise has at least 8 bytes; it
 // is looked up by its first 8.
-type needles struct {
+type Needles struct {
 	byHead map[uint64][]disguise
 	first  [256]bool // of any disguise
 }
@@ -31,10 +33,11 @@ type disguise struct {
 
 const headBytes = 8
 
-func newNeedles() *needles { return &needles{byHead: make(map[uint64][]disguise)} }
+// New returns needles without a value.
+func New() *Needles { return &Needles{byHead: make(map[uint64][]disguise)} }
 
-// add remembers a value of at least 8 bytes.
-func (n *needles) add(kind, value string) error {
+// Add remembers a value of at least 8 bytes.
+func (n *Needles) Add(kind, value string) error {
 	if len(value) < headBytes {
 		return fmt.Errorf("scan: a %s has %d bytes, at least %d are needed to tell it from chance", kind, len(value), headBytes)
 	}
@@ -58,7 +61,7 @@ func (n *needles) add(kind, value string) error {
 	return nil
 }
 
-func (n *needles) put(what string, b []byte) {
+func (n *Needles) put(what string, b []byte) {
 	if len(b) < headBytes {
 		return
 	}
@@ -80,8 +83,8 @@ func base64At(raw []byte, off int) [][]byte {
 	return [][]byte{[]byte(std), []byte(url)}
 }
 
-// count returns how often a disguise occurs in b, and what the first was.
-func (n *needles) count(b []byte) (found int, what string) {
+// Count returns how often a disguise occurs in b, and what the first was.
+func (n *Needles) Count(b []byte) (found int, what string) {
 	for i := 0; i+headBytes <= len(b); i++ {
 		if !n.first[b[i]] {
 			continue
@@ -97,23 +100,23 @@ func (n *needles) count(b []byte) (found int, what string) {
 	return found, what
 }
 
-// finding says where something was found that must not be there.
-type finding struct {
-	where string
-	what  string
-	times int
+// Finding says where something was found that must not be there.
+type Finding struct {
+	Where string
+	What  string
+	Times int
 }
 
-// rows walks the decoded content of one place, one piece at a time.
-type rows func(visit func(where string, content []byte) error) error
+// Rows walks the decoded content of one place, one piece at a time.
+type Rows func(visit func(where string, content []byte) error) error
 
-// scan looks for n in every piece of every place.
-func (n *needles) scan(places []rows) (found []finding, pieces int, err error) {
+// Scan looks for n in every piece of every place.
+func (n *Needles) Scan(places []Rows) (found []Finding, pieces int, err error) {
 	for _, walk := range places {
 		err := walk(func(where string, content []byte) error {
 			pieces++
-			if k, what := n.count(content); k > 0 {
-				found = append(found, finding{where, what, k})
+			if k, what := n.Count(content); k > 0 {
+				found = append(found, Finding{where, what, k})
 			}
 			return nil
 		})
@@ -124,8 +127,8 @@ func (n *needles) scan(places []rows) (found []finding, pieces int, err error) {
 	return found, pieces, nil
 }
 
-// fileRows walks the files below dir whose name passes keep, each as one piece.
-func fileRows(dir string, keep func(path string) bool) rows {
+// FileRows walks the files below dir whose name passes keep, each as one piece.
+func FileRows(dir string, keep func(path string) bool) Rows {
 	return func(visit func(string, []byte) error) error {
 		return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !keep(path) {

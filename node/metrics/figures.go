@@ -1,0 +1,147 @@
+package metrics
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Figures are what the rooms of a node know of themselves at one moment. What is
+// not known is left at -1 where the field says so.
+type Figures struct {
+	Height, Executed, Certified uint64
+	BlockAge                    time.Duration
+	ConfigSeq                   uint64
+	Validators, QuorumMargin    int
+	View, Leader                uint64
+	Pool                        int
+	ViewAge                     time.Duration // -1: never established
+	Ready                       map[string]bool
+
+	Peers []Peer
+
+	StoreBytes  map[string]int64 // by part
+	StateMemory map[string]int64 // by part
+	DiskFree    int64            // -1: not known
+
+	OutboxItems  int
+	OutboxOldest time.Duration
+}
+
+// Peer is another node of the ledger.
+type Peer struct {
+	ID, Member string
+	Connected  bool
+	RTT        time.Duration // 0: not measured
+	Classes    map[string]Class
+}
+
+// Class counts one kind of message to or from a peer.
+type Class struct {
+	Queued             int
+	Dropped, Throttled uint64
+}
+
+// Watch has figures asked for at every scrape. It is called once.
+func (m *Metrics) Watch(figures func() Figures) {
+	w := &watched{figures: figures, descs: make(map[string]*prometheus.Desc)}
+	for _, r := range Table {
+		w.descs[r.Name] = prometheus.NewDesc(r.Name, r.Help, r.Labels, nil)
+	}
+	m.registry.MustRegister(w)
+}
+
+// watched turns figures into samples.
+type watched struct {
+	figures func() Figures
+	descs   map[string]*prometheus.Desc
+
+	mu      sync.Mutex // guards what follows
+	seen    bool
+	view    uint64 // at the last scrape
+	changes uint64
+}
+
+// Describe implements prometheus.Collector: nothing is promised beforehand, as
+// some samples exist only while there are peers.
+func (w *watched) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (w *watched) Collect(out chan<- prometheus.Metric) {
+	f := w.figures()
+	gauge := func(name string, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(w.desc(name), prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(name string, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(w.desc(name), prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge("assent_height", float64(f.Height))
+	gauge("assent_executed_height", float64(f.Executed))
+	gauge("assent_certified_height", float64(f.Certified))
+	gauge("assent_block_age_seconds", f.BlockAge.Seconds())
+	gauge("assent_config_seq", float64(f.ConfigSeq))
+	gauge("assent_validators", float64(f.Validators))
+	gauge("assent_quorum_margin", float64(f.QuorumMargin))
+	gauge("assent_view", float64(f.View))
+	gauge("assent_leader", float64(f.Leader))
+	counter("assent_leader_changes_total", w.leaderChanges(f.View))
+	gauge("assent_pool_requests", float64(f.Pool))
+	if f.ViewAge < 0 {
+		gauge("assent_view_age_seconds", -1)
+	} else {
+		gauge("assent_view_age_seconds", f.ViewAge.Seconds())
+	}
+	for check, ok := range f.Ready {
+		gauge("assent_ready", one(ok), check)
+	}
+	for part, n := range f.StoreBytes {
+		gauge("assent_store_bytes", float64(n), part)
+	}
+	for part, n := range f.StateMemory {
+		gauge("assent_state_memory_bytes", float64(n), part)
+	}
+	if f.DiskFree >= 0 {
+		gauge("assent_disk_free_bytes", float64(f.DiskFree))
+	}
+	gauge("assent_outbox_items", float64(f.OutboxItems))
+	gauge("assent_outbox_oldest_seconds", f.OutboxOldest.Seconds())
+	for _, p := range f.Peers {
+		gauge("assent_peer_connected", one(p.Connected), p.ID, p.Member)
+		if p.RTT > 0 {
+			gauge("assent_peer_rtt_seconds", p.RTT.Seconds(), p.ID, p.Member)
+		}
+		for class, c := range p.Classes {
+			gauge("assent_peer_queue_messages", float64(c.Queued), p.ID, class)
+			counter("assent_peer_dropped_total", c.Dropped, p.ID, class)
+			counter("assent_peer_throttled_total", c.Throttled, p.ID, class)
+		}
+	}
+}
+
+func (w *watched) desc(name string) *prometheus.Desc {
+	d, ok := w.descs[name]
+	if !ok {
+		panic(fmt.Sprintf("metrics: %s is not in the table", name))
+	}
+	return d
+}
+
+// leaderChanges follows the view, which rises by one with each of them.
+func (w *watched) leaderChanges(view uint64) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen && view > w.view {
+		w.changes += view - w.view
+	}
+	w.seen, w.view = true, max(view, w.view)
+	return w.changes
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
