@@ -15,6 +15,7 @@ type servers struct{ *testing.M }
 
 func (s servers) Run() int {
 	code := s.M.Run()
+	mariaShared.stop()
 	if err := pgtest.CloseShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

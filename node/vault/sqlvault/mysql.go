@@ -34,7 +34,7 @@ func OpenMySQL(cfg ServerConfig) (*Vault, error) {
 	if err != nil {
 		return nil, errors.New("open vault: source: the driver does not understand the URL") // its text may hold the password
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(mysqlSessions{connector, cfg.Timeout})
 	limitPool(db, cfg.Connections)
 	v, err := New(db, Config{Dialect: mysqlDialect(mc.User), Mapping: cfg.Mapping, Timeout: cfg.Timeout, AccountEvery: cfg.AccountEvery})
 	if err != nil {
@@ -84,13 +84,40 @@ func mysqlConfig(cfg *ServerConfig) (*mysql.Config, error) {
 	mc.Params = map[string]string{
 		"time_zone": "'+00:00'",
 		// Names in double quotes, as everywhere else here.
-		"sql_mode":              "'ANSI_QUOTES,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,ERROR_FOR_DIVISION_BY_ZERO'",
-		"transaction_read_only": "1",
+		"sql_mode": "'ANSI_QUOTES,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,ERROR_FOR_DIVISION_BY_ZERO'",
 	}
 	if err := mc.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	return mc, nil
+}
+
+// mysqlSessions makes every session read-only, and lets the server end what takes
+// longer than the limit. MariaDB and MySQL name that limit differently.
+type mysqlSessions struct {
+	driver.Connector
+	timeout time.Duration
+}
+
+// Connect implements driver.Connector.
+func (s mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := s.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := conn.(driver.ExecerContext).ExecContext
+	_, err = run(ctx, "SET SESSION TRANSACTION READ ONLY", nil)
+	if err == nil {
+		_, err = run(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", s.timeout.Seconds()), nil)
+	}
+	if mysqlNumber(err) == 1193 { // no such variable: it is MySQL
+		_, err = run(ctx, fmt.Sprintf("SET SESSION max_execution_time = %d", s.timeout.Milliseconds()), nil)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 var mysqlFit = fitting{
@@ -146,11 +173,11 @@ func classifyMySQL(err error) *vault.SchemaError {
 		return &vault.SchemaError{Detail: "does not exist in the database", Remedy: "correct its expression in the vault mapping or add it to the table"}
 	case 1146, 1049, 1356:
 		return &vault.SchemaError{Detail: "the mapped table does not exist", Remedy: "correct the mapping's table, or the database in the source"}
-	case 1142, 1143, 1044, 1370:
+	case 1142, 1143, 1044:
 		return &vault.SchemaError{Detail: "the account may not read it", Remedy: "GRANT SELECT ON the mapped table to the account"}
 	case 1792, 1290:
 		return &vault.SchemaError{Detail: "the mapped SQL writes", Remedy: "map a SELECT that neither writes nor locks"}
-	case 1064, 1305, 1052, 1060, 1241, 1242, 1247, 1248:
+	case 1064, 1305, 1370, 1052, 1060, 1241, 1242, 1247, 1248:
 		return &vault.SchemaError{Detail: fmt.Sprintf("the database refuses the SQL (%d)", n), Remedy: byHand}
 	case 1365, 1690, 1292, 1366, 1264:
 		return &vault.SchemaError{InRow: true, Detail: fmt.Sprintf("an expression of the mapping fails on the row (%d)", n), Remedy: "make it hold for every row, for example with CASE or NULLIF"}

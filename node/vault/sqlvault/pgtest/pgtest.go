@@ -98,7 +98,7 @@ func Start(ctx context.Context) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if err := s.unprivileged(); err != nil {
+	if s.as, err = Unprivileged(s.Dir); err != nil {
 		return nil, err
 	}
 	if err := s.initdb(ctx); err != nil {
@@ -111,10 +111,11 @@ func Start(ctx context.Context) (_ *Server, err error) {
 	return s, s.Exec(ctx, "postgres", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 }
 
-// unprivileged chooses who runs the server: the server refuses root.
-func (s *Server) unprivileged() error {
+// Unprivileged chooses who runs a database server, which refuses root, and gives
+// them dir. Nil means the user who runs this.
+func Unprivileged(dir string) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
-		return nil
+		return nil, nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -123,13 +124,12 @@ func (s *Server) unprivileged() error {
 		}
 		uid, _ := strconv.ParseUint(u.Uid, 10, 32) // numbers, on every Unix
 		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-		s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.Dir, int(uid), int(gid)); err != nil {
-			return fmt.Errorf("pgtest: %w", err)
+		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+			return nil, fmt.Errorf("pgtest: %w", err)
 		}
-		return nil
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return errors.New("pgtest: PostgreSQL refuses to run as root, and there is no user postgres or nobody: run this as another user")
+	return nil, errors.New("pgtest: a database server refuses to run as root, and there is no user postgres or nobody: run this as another user")
 }
 
 func (s *Server) command(ctx context.Context, program string, args ...string) *exec.Cmd {
