@@ -47,15 +47,16 @@ func (n *Node) openVaults(ctx context.Context) error {
 		}
 		n.vaults[record.ProductID(v.Product)] = c
 	}
+	var refused []error
 	for _, r := range n.CheckVaults(ctx) {
 		switch {
 		case errors.Is(r.Err, vault.ErrAccount):
-			return fmt.Errorf("product %s: %w", r.Product, r.Err)
+			refused = append(refused, fmt.Errorf("product %s: %w", r.Product, r.Err))
 		case r.Err != nil:
 			n.log.Error("a vault cannot be read: its product is not answered until it can", "product", r.Product, "state", r.State, "err", r.Err)
 		}
 	}
-	return nil
+	return errors.Join(refused...)
 }
 
 // OpenVault opens a configured vault. It does not ask a server whether it is

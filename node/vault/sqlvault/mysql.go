@@ -34,9 +34,10 @@ func OpenMySQL(cfg ServerConfig) (*Vault, error) {
 	if err != nil {
 		return nil, errors.New("open vault: source: the driver does not understand the URL") // its text may hold the password
 	}
-	db := sql.OpenDB(mysqlSessions{connector, cfg.Timeout})
+	var v *Vault // there before the first connection
+	db := sql.OpenDB(mysqlSessions{connector, cfg.Timeout, func() { v.connected() }})
 	limitPool(db, cfg.Connections)
-	v, err := New(db, Config{Dialect: mysqlDialect(mc.User), Mapping: cfg.Mapping, Timeout: cfg.Timeout, AccountEvery: cfg.AccountEvery})
+	v, err = New(db, Config{Dialect: mysqlDialect(mc.User), Mapping: cfg.Mapping, Timeout: cfg.Timeout, AccountEvery: cfg.AccountEvery})
 	if err != nil {
 		db.Close()
 		return nil, err
@@ -96,7 +97,8 @@ func mysqlConfig(cfg *ServerConfig) (*mysql.Config, error) {
 // longer than the limit. MariaDB and MySQL name that limit differently.
 type mysqlSessions struct {
 	driver.Connector
-	timeout time.Duration
+	timeout   time.Duration
+	connected func()
 }
 
 // Connect implements driver.Connector.
@@ -117,6 +119,7 @@ func (s mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
+	s.connected()
 	return conn, nil
 }
 

@@ -70,9 +70,13 @@ func OpenPostgres(cfg ServerConfig) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	db := stdlib.OpenDB(*pc)
+	var v *Vault // there before the first connection
+	db := stdlib.OpenDB(*pc, stdlib.OptionAfterConnect(func(context.Context, *pgx.Conn) error {
+		v.connected()
+		return nil
+	}))
 	limitPool(db, cfg.Connections)
-	v, err := New(db, Config{Dialect: postgresDialect(pc.User), Mapping: cfg.Mapping, Timeout: cfg.Timeout, AccountEvery: cfg.AccountEvery})
+	v, err = New(db, Config{Dialect: postgresDialect(pc.User), Mapping: cfg.Mapping, Timeout: cfg.Timeout, AccountEvery: cfg.AccountEvery})
 	if err != nil {
 		db.Close()
 		return nil, err

@@ -20,7 +20,7 @@ type Config struct {
 	// Timeout of one lookup; default 2 s.
 	Timeout time.Duration
 	// AccountEvery is how often the account's rights are looked at again; default
-	// one minute. After a lost connection they are looked at at once.
+	// one minute. After a new connection they are looked at at once.
 	AccountEvery time.Duration
 }
 
@@ -123,8 +123,14 @@ func (v *Vault) attempt(ctx context.Context, subject vault.Subject, columns []st
 	if err != nil {
 		return nil, v.lost(err), err
 	}
-	if row, err = v.read(ctx, l, subject); err == nil {
-		return row, false, nil
+	row, err = v.read(ctx, l, subject)
+	if err == nil || errors.Is(err, vault.ErrUnknownSubject) {
+		// A new connection may have come in between: nothing leaves that was read
+		// with an account nobody looked at.
+		if denied := v.admit(ctx, false); denied != nil {
+			return nil, v.lost(denied), denied
+		}
+		return row, false, err
 	}
 	if stale := v.cfg.Dialect.Stale; stale != nil && stale(err) {
 		v.forget(l)
@@ -132,15 +138,16 @@ func (v *Vault) attempt(ctx context.Context, subject vault.Subject, columns []st
 	return nil, v.lost(err) || l.gone.Load(), err
 }
 
-// lost reports a broken connection. What answers next may be another server, so
-// that the account is looked at again.
+// lost reports a broken connection.
 func (v *Vault) lost(err error) bool {
-	if d := &v.cfg.Dialect; d.Lost == nil || !d.Lost(err) {
-		return false
-	}
-	v.admitted.Store(nil)
-	return true
+	lost := v.cfg.Dialect.Lost
+	return lost != nil && lost(err)
 }
+
+// connected is called for every new connection of the pool. What answers may be
+// another server than before, or the same one after an administrator's work: the
+// account is looked at again.
+func (v *Vault) connected() { v.admitted.Store(nil) }
 
 // read runs a lookup.
 func (v *Vault) read(ctx context.Context, l *lookup, subject vault.Subject) (row vault.Row, err error) {
