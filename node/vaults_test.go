@@ -97,3 +97,45 @@ func TestVaultReports(t *testing.T) {
 		t.Errorf("no password file: %+v", r)
 	}
 }
+
+// TestVaultExamplesOpen: the documented configuration is one.
+func TestVaultExamplesOpen(t *testing.T) {
+	b, err := os.ReadFile("vault/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(b), "```yaml\n")
+	text, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("no YAML in vault/README.md")
+	}
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("dataDir: data\ngenesis: genesis.json\nidentity: {member: my-bank}\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Sources{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range cfg.Answering.Vaults {
+		v.Source = strings.Replace(v.Source, "?sslrootcert=/etc/assent/db-ca.pem", "", 1) // a file of the bank's
+		if v.Password != "" {
+			t.Setenv("VAULT_EXAMPLE", "x")
+			v.Password = "env:VAULT_EXAMPLE"
+		}
+		if v.Connector == "sqlite" {
+			if err := os.WriteFile(v.Source, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := OpenVault(v)
+		if err != nil {
+			t.Errorf("%s: %v", v.Product, err)
+			continue
+		}
+		c.Close()
+	}
+	if len(cfg.Answering.Vaults) != 3 {
+		t.Errorf("%d examples", len(cfg.Answering.Vaults))
+	}
+}

@@ -1,12 +1,16 @@
-// Package sqlvault is the vault connector for any database/sql engine: it turns
-// an operator's mapping into one prepared, read-only SELECT per set of columns
-// and reads single rows through it. SQLite is the embedded default (OpenSQLite),
-// into which Import loads CSV files.
+// Package sqlvault is the vault connector for database/sql engines: it turns an
+// operator's mapping into one prepared, read-only SELECT per set of columns and
+// reads single rows through it. What differs between engines is a Dialect: SQLite,
+// the embedded default (OpenSQLite), PostgreSQL (OpenPostgres), MySQL and MariaDB
+// (OpenMySQL). Import and ImportPostgres load CSV files.
 //
-// It promises that nothing but those prepared statements is ever sent to the
-// database, that a subject identifier travels only as a bound parameter, that
-// two rows for one subject are an error and never a guess, and that no error text
-// holds a value. It leaves types and errors to package vault.
+// It promises that nothing but those statements and its own questions about types
+// and rights is ever sent to the database, the statements prepared; that a subject
+// identifier travels only as a bound parameter and is compared byte for byte; that
+// two rows for one subject are an error and never a guess; that nothing is answered
+// from a column whose type is not the mapped one or not the one it was, nor read
+// with an account that may write; and that no error text holds a value, a subject
+// or a password. It leaves types and errors to package vault.
 package sqlvault
 
 import (
