@@ -19,14 +19,7 @@ import (
 // TestVaultReports: one node with vaults in every state says so, and starts unless
 // an account may write.
 func TestVaultReports(t *testing.T) {
-	server, err := pgtest.Start(t.Context())
-	if errors.Is(err, pgtest.ErrMissing) && os.Getenv(pgtest.RequireEnv) == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	server := pgtest.Own(t)
 	space := server.NewSpace(t)
 	exec := func(statements ...string) {
 		t.Helper()

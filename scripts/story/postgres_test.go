@@ -2,22 +2,11 @@ package main
 
 import (
 	"database/sql"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/assent-network/assent/node/vault/sqlvault/pgtest"
 	"github.com/assent-network/assent/scripts/testnet"
 )
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := pgtest.CloseShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
 
 // TestSecondBankAnswersFromPostgres tells the whole story on real processes, with
 // the second bank's customers on the PostgreSQL server of a URL, and nothing left
@@ -26,7 +15,7 @@ func TestSecondBankAnswersFromPostgres(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts five processes")
 	}
-	server := pgtest.Shared(t)
+	server := pgtest.Own(t)
 	program, err := testnet.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

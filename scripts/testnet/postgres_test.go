@@ -16,15 +16,6 @@ import (
 	"github.com/assent-network/assent/sdk"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := pgtest.CloseShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
 // onPostgres is a network whose first bank answers from a PostgreSQL server that
 // has troubles.
 type onPostgres struct {
@@ -46,7 +37,7 @@ func TestBankOnPostgres(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes are not for -short")
 	}
-	w := &onPostgres{t: t, server: pgtest.Shared(t)}
+	w := &onPostgres{t: t, server: pgtest.Own(t)}
 	w.start()
 	for i := range 4 {
 		w.answered(w.ask(i, time.Minute), i)
@@ -100,7 +91,7 @@ func (w *onPostgres) start() {
 		t.Fatal(err)
 	}
 	defer officer.Close()
-	notice := publishProduct(t, officer)
+	notice := publishProduct(t, w.net, officer)
 	for i := range customers {
 		w.consent = append(w.consent, agree(t, w.lend, officer, notice, i))
 	}

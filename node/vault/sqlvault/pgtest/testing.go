@@ -14,6 +14,8 @@ type T interface {
 	Helper()
 	Skip(args ...any)
 	Fatal(args ...any)
+	Error(args ...any)
+	Cleanup(func())
 	Context() context.Context
 }
 
@@ -30,13 +32,32 @@ var (
 func Shared(t T) *Server {
 	t.Helper()
 	once.Do(func() { shared, startErr = Start(context.Background()) })
-	if errors.Is(startErr, ErrMissing) && os.Getenv(RequireEnv) == "" {
-		t.Skip(startErr)
-	}
-	if startErr != nil {
-		t.Fatal(startErr)
-	}
+	judge(t, startErr)
 	return shared
+}
+
+// Own starts a server that one test has to itself.
+func Own(t T) *Server {
+	t.Helper()
+	s, err := Start(t.Context())
+	judge(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func judge(t T, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMissing) && os.Getenv(RequireEnv) == "":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
 }
 
 // CloseShared stops the shared server, if there is one.
