@@ -83,6 +83,25 @@ type App interface {
 	CatchUp(ctx context.Context) (Tip, error)
 }
 
+// Fair is what an App may be besides: one that shares the ordering between those
+// who ask for it. An engine without a pool of its own kind may ignore it.
+// Its methods may be called while an instance restarts, from one goroutine at a
+// time each, and hold no lock of the engine.
+type Fair interface {
+	// Choose returns those of the pooled requests, oldest first, that the next
+	// proposal should hold; the others stay pooled. It is asked right before
+	// Assemble, with everything that is pooled; without Fair an engine offers the
+	// oldest that fit.
+	Choose(reqs [][]byte) [][]byte
+
+	// Overdue is asked on a replica that does not lead about a request that has
+	// waited for long. true: the leader is told of it again and complained about
+	// if it does not order it. false: it is dropped here. A replica that shares
+	// its pool may refuse what another one has taken, and must not blame the
+	// leader for having done the same.
+	Overdue(req []byte) bool
+}
+
 // Engine orders requests. An engine runs once: after Run has returned, make a
 // new one.
 type Engine interface {

@@ -336,6 +336,16 @@ func (h *Host) Broadcast(to []PeerID, c Class, msg []byte) {
 	}
 }
 
+// Shun resets the stream on which a peer sends messages of a class, and reads no
+// new one until d has passed: for a peer that sends what no honest one would.
+// What it sends meanwhile waits at its own side or is lost there. A peer that is not
+// admitted is no error. It may be called from the class's handler.
+func (h *Host) Shun(id PeerID, c Class, d time.Duration) {
+	if r, err := h.lookup(id); err == nil && int(c) < numClasses {
+		r.in[c].shun(d)
+	}
+}
+
 // Status describes every admitted peer, ordered by id.
 func (h *Host) Status() []PeerStatus {
 	peers := h.gate.members.Load().byID

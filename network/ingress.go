@@ -19,6 +19,7 @@ type ingress struct {
 	class  Class
 
 	received, throttled, resets atomic.Uint64
+	shunned                     atomic.Int64 // Unix ns until which nothing is read
 
 	turn chan struct{} // capacity 1: held by the goroutine that reads
 
@@ -94,10 +95,44 @@ func (in *ingress) serve(s lnet.Stream) {
 	case <-in.remote.ctx.Done():
 		return
 	}
+	if !in.waitForPardon(self) {
+		return
+	}
 	err := in.read(self)
 	if errors.Is(err, errFrameLength) || errors.Is(err, errFrameSize) || errors.Is(err, errFrameKind) || isTimeout(err) {
 		in.resets.Add(1)
 		in.remote.host.log.Warn("peer broke the framing, stream reset", "peer", in.remote.id, "class", in.class.String(), "err", err)
+	}
+}
+
+// waitForPardon leaves the stream of a shunned peer unread until its time is
+// over: opening one stream after the other gains it nothing.
+func (in *ingress) waitForPardon(self *inbound) bool {
+	wait := time.Until(time.Unix(0, in.shunned.Load()))
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-self.gone:
+	case <-in.remote.ctx.Done():
+	}
+	return false
+}
+
+// shun resets the stream that is read; the next one is not read until d has
+// passed.
+func (in *ingress) shun(d time.Duration) {
+	in.shunned.Store(time.Now().Add(d).UnixNano())
+	in.mu.Lock()
+	s := in.current
+	in.mu.Unlock()
+	if s != nil {
+		in.resets.Add(1)
+		s.stream.Reset()
 	}
 }
 
@@ -127,11 +162,14 @@ func (in *ingress) read(self *inbound) error {
 			continue
 		}
 		select {
+		default:
+			if time.Now().UnixNano() < in.shunned.Load() {
+				return io.ErrClosedPipe
+			}
 		case <-self.gone: // what is still buffered belongs to a broken stream
 			return io.ErrClosedPipe
 		case <-in.remote.ctx.Done():
 			return in.remote.ctx.Err()
-		default:
 		}
 		in.received.Add(1)
 		handler(in.remote.id, msg)

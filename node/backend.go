@@ -74,8 +74,14 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 
 // refusal turns an error of the chain into one of the API.
 func refusal(err error) error {
+	var busy *chain.Busy
+	if errors.As(err, &busy) {
+		return &api.Error{Code: pb.Code_CODE_OVERLOADED, What: busy.Error(), RetryAfter: busy.RetryAfter, Cause: err}
+	}
 	code := pb.Code(0)
 	switch {
+	case errors.Is(err, chain.ErrTooLarge):
+		code = pb.Code_CODE_TOO_LARGE
 	case errors.Is(err, ledger.ErrWrongChain):
 		code = pb.Code_CODE_WRONG_CHAIN
 	case errors.Is(err, ledger.ErrBadSignature), errors.Is(err, ledger.ErrWrongSigner):

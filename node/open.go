@@ -54,6 +54,7 @@ type Host interface {
 	Send(to network.PeerID, c network.Class, msg []byte) error
 	Broadcast(to []network.PeerID, c network.Class, msg []byte)
 	Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error)
+	Shun(peer network.PeerID, c network.Class, d time.Duration)
 	Status() []network.PeerStatus
 	Run(ctx context.Context) error
 	Close() error
@@ -94,6 +95,7 @@ type Node struct {
 	server    *sync.Server
 	follower  *follower
 	receipts  receiptTxs
+	senders   senders
 	gateway   *gateway.Server
 	ops       net.Listener // nil when metrics.listen is off
 	metrics   *metrics.Metrics
@@ -240,14 +242,7 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 			n.chain.Step(id, msg)
 		}
 	})
-	host.Handle(network.ClassTx, func(from network.PeerID, msg []byte) {
-		if _, ok := n.dir.member(from); !ok {
-			return // it is leaving
-		}
-		if err := n.chain.Accept(context.Background(), msg); err != nil {
-			n.log.Debug("a forwarded request is not taken", "peer", from, "error", err)
-		}
-	})
+	host.Handle(network.ClassTx, n.forwarded)
 	host.Serve(network.ProtocolSync, func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error) {
 		return n.server.Handle(ctx, string(from), req)
 	})
@@ -266,6 +261,7 @@ func (n *Node) openChain(context.Context) error {
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
 		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Logger: n.log,
+		PoolUnits: n.cfg.Limits.PoolRequests, Registered: n.registered,
 		OnExecuted: func(r *executor.Result) {
 			n.follower.add(r, time.Now())
 			n.countBlock(r)
@@ -338,7 +334,8 @@ func (n *Node) newEngine(t transport) func(consensus.App, chain.Replica) (consen
 			App: app, Transport: t,
 			Settings: bft.Settings{
 				BatchMaxCount: int(limits.MaxBlockRequests), BatchMaxBytes: int(limits.MaxBlockBytes),
-				PoolSize: n.cfg.Limits.PoolRequests, RequestMaxBytes: int(limits.MaxRequestBytes),
+				// What the chain takes, and room for seals and updates.
+				PoolSize: max(2*n.cfg.Limits.PoolRequests, 2*int(limits.MaxBlockRequests)), RequestMaxBytes: int(limits.MaxRequestBytes),
 			},
 			Logger: n.log,
 		})

@@ -1,5 +1,11 @@
 package bft
 
+import (
+	"math"
+
+	"github.com/assent-network/assent/consensus"
+)
+
 // gather takes the batch for a proposal from the library's pool.
 //
 // The library's batcher either waits a whole interval, also for a lone request
@@ -13,10 +19,25 @@ func (e *Engine) gather(in *instance, first [][]byte) [][]byte {
 	if e.underLoad() && s.BatchInterval > 0 && in.size() < s.BatchMaxCount {
 		e.pause(s.BatchInterval)
 	}
-	batch, _ := in.cons.Pool.NextRequests(s.BatchMaxCount, uint64(s.BatchMaxBytes), false)
+	batch := e.choose(in)
 	if len(batch) == 0 {
 		return first // forgotten meanwhile; the application sorts it out
 	}
+	return batch
+}
+
+// choose takes the oldest requests, or lets an application that is Fair choose
+// among all.
+func (e *Engine) choose(in *instance) [][]byte {
+	s := e.cfg.Settings
+	if fair, ok := e.cfg.App.(consensus.Fair); ok {
+		all, _ := in.cons.Pool.NextRequests(s.PoolSize, math.MaxUint64, false)
+		if len(all) == 0 {
+			return nil
+		}
+		return fair.Choose(all)
+	}
+	batch, _ := in.cons.Pool.NextRequests(s.BatchMaxCount, uint64(s.BatchMaxBytes), false)
 	return batch
 }
 

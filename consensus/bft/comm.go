@@ -39,9 +39,15 @@ func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
 }
 
 // SendTransaction implements the library's Comm: a request that a follower
-// holds for long goes to the leader again.
+// holds for long goes to the leader again, unless a Fair application drops it.
+// The library calls it from the request's timer, after it has started the one
+// that ends in a complaint and without a lock.
 func (e *Engine) SendTransaction(target uint64, request []byte) {
 	if e.muted() {
+		return
+	}
+	if fair, ok := e.cfg.App.(consensus.Fair); ok && !fair.Overdue(request) {
+		e.Forget([]consensus.RequestInfo{e.cfg.App.Inspect(request)})
 		return
 	}
 	e.cfg.Transport.Forward(consensus.ReplicaID(target), request)

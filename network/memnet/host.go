@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/assent-network/assent/network"
 )
@@ -215,6 +216,13 @@ func (h *Host) Broadcast(to []network.PeerID, c network.Class, msg []byte) {
 			h.log.Error("broadcast refused", "class", c.String(), "err", err)
 			return
 		}
+	}
+}
+
+// Shun is network.Host.Shun.
+func (h *Host) Shun(id network.PeerID, c network.Class, d time.Duration) {
+	if r, err := h.lookup(id); err == nil && int(c) < len(r.in) {
+		r.in[c].shunned.Store(time.Now().Add(d).UnixNano())
 	}
 }
 

@@ -129,7 +129,7 @@ func (r *remote) status() network.PeerStatus {
 		s.Classes[c] = network.ClassStatus{
 			QueuedMessages: q.Messages, QueuedBytes: q.Bytes, Sent: q.Sent,
 			Dropped:   q.Dropped + r.out[c].refused.Load(),
-			Resets:    r.out[c].resets.Load(),
+			Resets:    r.out[c].resets.Load() + r.in[c].resets.Load(),
 			Received:  r.in[c].received.Load(),
 			Throttled: r.in[c].throttled.Load(),
 		}
@@ -320,6 +320,8 @@ type ingress struct {
 	class               network.Class
 	streams             chan *stream
 	received, throttled atomic.Uint64
+	resets              atomic.Uint64
+	shunned             atomic.Int64 // Unix ns until which nothing is heard
 }
 
 func (in *ingress) run() {
@@ -347,6 +349,17 @@ func (in *ingress) deliver(p parcel, s *stream) {
 		case <-s.link.done:
 		case <-in.remote.ctx.Done():
 		}
+	}
+	if wait := time.Until(time.Unix(0, in.shunned.Load())); wait > 0 {
+		in.resets.Add(1)
+		s.reset()
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select { // the sender's next stream waits
+		case <-timer.C:
+		case <-in.remote.ctx.Done():
+		}
+		return
 	}
 	if in.class == network.ClassTx && !in.admit(len(p.msg)) {
 		in.throttled.Add(1)

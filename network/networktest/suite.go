@@ -24,6 +24,7 @@ type Host interface {
 	Send(to network.PeerID, c network.Class, msg []byte) error
 	Broadcast(to []network.PeerID, c network.Class, msg []byte)
 	Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error)
+	Shun(id network.PeerID, c network.Class, d time.Duration)
 	Status() []network.PeerStatus
 	Run(ctx context.Context) error
 }
@@ -49,6 +50,7 @@ func Run(t *testing.T, factory Factory) {
 		"TxOverflowDropsTheNewMessage":            txOverflow,
 		"SlowReaderDelaysNobodyElse":              slowReader,
 		"TxAboveTheRateIsThrottledThenDropped":    throttled,
+		"ShunnedPeerIsNotHeardForAWhile":          shunned,
 		"RequestGetsResponseOrRemoteError":        requests,
 		"RequestEndsWithItsContext":               requestContext,
 		"RequestThatNeverLeftIsSaidSo":            neverSent,

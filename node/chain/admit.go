@@ -20,24 +20,34 @@ var (
 	ErrKnown = errors.New("transaction is known")
 	// ErrBusy: too many requests wait; retry the same transaction later.
 	ErrBusy = errors.New("node is busy")
+	// ErrTooLarge: it exceeds the network's limit.
+	ErrTooLarge = errors.New("transaction is too large")
+	// ErrStranger: another node forwarded a transaction of a key that its member
+	// has not registered, as far as this node has executed.
+	ErrStranger = errors.New("key is not registered")
 	// ErrNotReady: the node is starting, catching up or stopping; retry.
 	ErrNotReady = errors.New("node is not ready")
 )
 
 // Submit admits a transaction of this node's own clients and spreads it to all
 // validators. A nil error means that it waits in the pool, not that it will be
-// ordered.
+// ordered. What the member may not have waiting is refused (ErrBusy, a *Busy)
+// before anything is computed.
 func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
-	tx, err := c.admit(req)
-	if err != nil {
+	tx, err := c.admit(req, true, 0)
+	switch {
+	case errors.Is(err, errHeld):
+		return tx.ID(), nil
+	case tx == nil:
 		return ledger.Hash{}, err
-	}
-	if known, err := c.known(tx); err != nil {
+	case err != nil:
 		return tx.ID(), err
-	} else if known {
-		return tx.ID(), fmt.Errorf("%w: %s", ErrKnown, tx.ID())
 	}
-	return tx.ID(), c.pass(ctx, req)
+	if err := c.pass(ctx, req); err != nil {
+		c.shares.drop(infoOf(tx.ID()))
+		return tx.ID(), err
+	}
+	return tx.ID(), nil
 }
 
 // SubmitUpdate admits a config update that enough members have approved, and
@@ -69,18 +79,21 @@ func (c *Chain) pass(ctx context.Context, req []byte) error {
 	return nil
 }
 
-// Accept admits a request that another member's node forwarded. A refusal is
-// that node's fault or a race, never an error of this one.
-func (c *Chain) Accept(ctx context.Context, req []byte) error {
+// Accept admits a request that another node forwarded; via is the validator
+// whose node that is, 0 for an observer's. A refusal is that node's fault
+// (ErrInvalid: an honest one forwards nothing of the kind) or a race, never an
+// error of this one.
+func (c *Chain) Accept(ctx context.Context, via consensus.ReplicaID, req []byte) error {
 	switch ledger.KindOf(req) {
 	case ledger.KindTransaction:
-		tx, err := c.admit(req)
+		tx, err := c.admit(req, false, via)
+		if errors.Is(err, errHeld) || errors.Is(err, ErrKnown) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if known, err := c.known(tx); err != nil || known {
-			return err
-		}
+		return c.pool(tx, func(e consensus.Engine) error { return e.Accept(ctx, req) })
 	case ledger.KindSeal:
 		s, err := ledger.DecodeSeal(req)
 		if err != nil {
@@ -103,6 +116,15 @@ func (c *Chain) Accept(ctx context.Context, req []byte) error {
 		return fmt.Errorf("%w: the bytes are no transaction, seal or config update", ErrInvalid)
 	}
 	return c.toEngine(func(e consensus.Engine) error { return e.Accept(ctx, req) })
+}
+
+// pool hands a counted transaction to the engine.
+func (c *Chain) pool(tx *ledger.Transaction, f func(consensus.Engine) error) error {
+	err := c.toEngine(f)
+	if err != nil {
+		c.shares.drop(infoOf(tx.ID()))
+	}
+	return err
 }
 
 // known reports whether an executed block holds the transaction. Those between
@@ -135,23 +157,84 @@ func (c *Chain) toEngine(f func(consensus.Engine) error) error {
 	return err
 }
 
-// admit checks bytes, signature and validity now. A transaction must have
-// PoolMarginMillis left, so that nobody can fill the pool with transactions
-// that expire on their way into a block.
-func (c *Chain) admit(req []byte) (*ledger.Transaction, error) {
-	tx, err := c.verifyTransaction(req, c.Config())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+// admit checks a transaction and counts it as pooled: what is cheap first, the
+// signature last. The transaction is nil if its bytes cannot be read or the pool
+// has no room; errHeld means that it is pooled already.
+func (c *Chain) admit(req []byte, own bool, via consensus.ReplicaID) (tx *ledger.Transaction, err error) {
+	defer func() {
+		if err != nil {
+			c.shares.count(err)
+		}
+	}()
+	units, conf := unitsOf(req), c.Config()
+	tx = c.verified.get(req, conf.Seq)
+	if tx == nil { // else it may be one that is pooled, of a client that asks again
+		if org, key, ok := ledger.SenderOf(req); ok {
+			if err := c.shares.full(org, key, units, own, via); err != nil {
+				return nil, err
+			}
+		}
 	}
-	now := uint64(c.cfg.Clock().UnixMilli())
-	p := &tx.Payload
-	if p.NotBefore > now {
-		return nil, fmt.Errorf("%w: notBefore is %d ms ahead of this node's clock: check the client's clock", ErrNotNow, p.NotBefore-now)
+	known := tx != nil
+	if tx == nil {
+		if tx, err = c.decodeTransaction(req, conf); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 	}
-	if p.ValidUntil < now+ledger.PoolMarginMillis {
-		return nil, fmt.Errorf("%w: it ends at %d, this node's clock says %d and wants %d ms left: sign it anew", ErrNotNow, p.ValidUntil, now, ledger.PoolMarginMillis)
+	if err := c.mayPool(tx, own); err != nil {
+		return tx, err
+	}
+	if !known {
+		if err := tx.Verify(c.cfg.ChainID); err != nil {
+			return tx, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		c.verified.put(req, conf.Seq, tx)
+	}
+	if err := c.shares.take(tx, units, own, via, c.cfg.Clock()); err != nil {
+		return tx, err
+	}
+	// A block that held it may have been executed meanwhile, and nobody would
+	// take it from the pool again. The executor's side looks in the other order.
+	if c.recent.holds(tx) {
+		c.shares.drop(infoOf(tx.ID()))
+		return tx, fmt.Errorf("%w: %s", ErrKnown, tx.ID())
 	}
 	return tx, nil
+}
+
+// mayPool holds a transaction against time, ledger and state. It must have
+// PoolMarginMillis left, so that nobody can fill the pool with transactions that
+// expire on their way into a block. What another node forwards must be signed in
+// the name of a registered key: else anybody could use up another member's share.
+func (c *Chain) mayPool(tx *ledger.Transaction, own bool) error {
+	clock := c.cfg.Clock()
+	now := uint64(clock.UnixMilli())
+	p := &tx.Payload
+	if p.NotBefore > now {
+		return fmt.Errorf("%w: notBefore is %d ms ahead of this node's clock: check the client's clock", ErrNotNow, p.NotBefore-now)
+	}
+	if p.ValidUntil < now+ledger.PoolMarginMillis {
+		return fmt.Errorf("%w: it ends at %d, this node's clock says %d and wants %d ms left: sign it anew", ErrNotNow, p.ValidUntil, now, ledger.PoolMarginMillis)
+	}
+	known, err := c.known(tx)
+	if err != nil {
+		return err
+	}
+	if known {
+		return fmt.Errorf("%w: %s", ErrKnown, tx.ID())
+	}
+	if own || c.cfg.Registered == nil || c.shares.usable(p.Org, p.Key, clock) {
+		return nil
+	}
+	ok, err := c.cfg.Registered(p.Org, p.Key)
+	if err != nil {
+		return fmt.Errorf("look up key %s of member %s: %w", p.Key, p.Org, err)
+	}
+	if !ok {
+		return fmt.Errorf("%w: %s is no usable key of member %s here", ErrStranger, p.Key, p.Org)
+	}
+	c.shares.setUsable(p.Org, p.Key, clock)
+	return nil
 }
 
 // verifyTransaction checks everything that depends on bytes and config only,
@@ -160,20 +243,29 @@ func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Tran
 	if tx := c.verified.get(req, conf.Seq); tx != nil {
 		return tx, nil
 	}
-	if uint64(len(req)) > conf.Limits.MaxRequestBytes {
-		return nil, fmt.Errorf("%d bytes, the network allows %d: split it", len(req), conf.Limits.MaxRequestBytes)
-	}
-	tx, err := ledger.DecodeTransaction(req)
+	tx, err := c.decodeTransaction(req, conf)
 	if err != nil {
 		return nil, err
 	}
 	if err := tx.Verify(c.cfg.ChainID); err != nil {
 		return nil, err
 	}
+	c.verified.put(req, conf.Seq, tx)
+	return tx, nil
+}
+
+// decodeTransaction does all of verifyTransaction that costs little.
+func (c *Chain) decodeTransaction(req []byte, conf *ledger.Config) (*ledger.Transaction, error) {
+	if uint64(len(req)) > conf.Limits.MaxRequestBytes {
+		return nil, fmt.Errorf("%w: %d bytes, the network allows %d (maxRequestBytes): split it", ErrTooLarge, len(req), conf.Limits.MaxRequestBytes)
+	}
+	tx, err := ledger.DecodeTransaction(req)
+	if err != nil {
+		return nil, err
+	}
 	if conf.Member(tx.Payload.Org) == nil {
 		return nil, fmt.Errorf("org %q is no member of this network", tx.Payload.Org)
 	}
-	c.verified.put(req, conf.Seq, tx)
 	return tx, nil
 }
 

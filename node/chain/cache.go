@@ -8,7 +8,8 @@ import (
 )
 
 // verifiedCache remembers checked transactions until they are executed, at most
-// as many as its ring has places, oldest out first. The key is all signed bytes
+// as many as its ring has places, and at most maxVerifiedBytes of them, oldest
+// out first. The key is all signed bytes
 // themselves: a known payload under another signature is another key. What was
 // checked under another config is forgotten.
 type verifiedCache struct {
@@ -17,7 +18,10 @@ type verifiedCache struct {
 	byBytes map[string]verifiedEntry
 	ring    []string // keys in the order of their coming; "" where one was dropped
 	next    int
+	bytes   int // of the keys
 }
+
+const maxVerifiedBytes = 64 << 20
 
 type verifiedEntry struct {
 	tx   *ledger.Transaction
@@ -47,15 +51,28 @@ func (v *verifiedCache) put(req []byte, seq uint64, tx *ledger.Transaction) {
 		v.seq = seq
 		clear(v.byBytes)
 		clear(v.ring)
+		v.bytes = 0
 	}
 	if _, ok := v.byBytes[string(req)]; ok {
 		return
 	}
 	key := string(req)
-	delete(v.byBytes, v.ring[v.next])
+	v.emptyLocked(v.next)
+	for i := v.next; v.bytes > 0 && v.bytes+len(key) > maxVerifiedBytes; i = (i + 1) % len(v.ring) {
+		v.emptyLocked(i)
+	}
 	v.ring[v.next] = key
 	v.byBytes[key] = verifiedEntry{tx, v.next}
+	v.bytes += len(key)
 	v.next = (v.next + 1) % len(v.ring)
+}
+
+func (v *verifiedCache) emptyLocked(slot int) {
+	if key := v.ring[slot]; key != "" {
+		delete(v.byBytes, key)
+		v.ring[slot] = ""
+		v.bytes -= len(key)
+	}
 }
 
 // drop forgets executed requests.
@@ -64,8 +81,7 @@ func (v *verifiedCache) drop(reqs [][]byte) {
 	defer v.mu.Unlock()
 	for _, r := range reqs {
 		if e, ok := v.byBytes[string(r)]; ok {
-			delete(v.byBytes, string(r))
-			v.ring[e.slot] = ""
+			v.emptyLocked(e.slot)
 		}
 	}
 }
@@ -76,11 +92,10 @@ func (v *verifiedCache) expired(ms uint64) []*ledger.Transaction {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var out []*ledger.Transaction
-	for key, e := range v.byBytes {
+	for _, e := range v.byBytes {
 		if e.tx.Payload.ValidUntil < ms {
 			out = append(out, e.tx)
-			delete(v.byBytes, key)
-			v.ring[e.slot] = ""
+			v.emptyLocked(e.slot)
 		}
 	}
 	return out
@@ -126,6 +141,15 @@ func (r *recentIDs) surelyNew(tx *ledger.Transaction) bool {
 	}
 	_, ok := r.old[short(tx)]
 	return !ok
+}
+
+// holds reports whether a block executed lately holds the transaction.
+func (r *recentIDs) holds(tx *ledger.Transaction) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, young := r.young[short(tx)]
+	_, old := r.old[short(tx)]
+	return young || old
 }
 
 func short(tx *ledger.Transaction) uint64 {

@@ -108,6 +108,14 @@ type Config struct {
 	ContractLimit time.Duration
 	// QueueBlocks is how many delivered blocks may wait for execution; default 64.
 	QueueBlocks int
+	// PoolUnits bounds what waits to be ordered; default 20,000. A request is one
+	// unit, and one more for every whole KiB. The engine must take half as many
+	// requests more.
+	PoolUnits int
+	// Registered reports whether a key may act for a member in the newest state.
+	// It is asked about forwarded transactions, at most once a second and key;
+	// nil: not asked.
+	Registered func(org string, key ledger.Address) (bool, error)
 	// VerifiedCache is how many checked requests are remembered; default 40,000.
 	VerifiedCache int
 
@@ -148,6 +156,9 @@ func (c *Config) check() error {
 	if c.QueueBlocks == 0 {
 		c.QueueBlocks = 64
 	}
+	if c.PoolUnits == 0 {
+		c.PoolUnits = 20_000
+	}
 	if c.VerifiedCache == 0 {
 		c.VerifiedCache = 40_000
 	}
@@ -165,6 +176,8 @@ type Chain struct {
 	mute    atomic.Pointer[ledger.Address] // the last of them
 
 	verified *verifiedCache
+	shares   *shares
+	fair     fair
 	recent   recentIDs
 	votes    *voteCache
 	waiters  *waiters
@@ -196,6 +209,7 @@ func New(cfg Config) (*Chain, error) {
 		cfg:      cfg,
 		log:      cfg.Logger,
 		verified: newVerifiedCache(cfg.VerifiedCache),
+		shares:   newShares(cfg.PoolUnits),
 		votes:    newVoteCache(),
 		waiters:  newWaiters(),
 		queue:    make(chan *parsed, cfg.QueueBlocks),

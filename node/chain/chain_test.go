@@ -76,7 +76,7 @@ func TestLeaderSealsTheLastRootAndThenRests(t *testing.T) {
 	if needsSeal(&ledger.Block{Header: ledger.Header{Height: 2}, Requests: seal}) {
 		t.Error("a seal needs a seal")
 	}
-	if _, err := a.Inspect(seal[0]), a.Accept(t.Context(), seal[0]); err != nil {
+	if _, err := a.Inspect(seal[0]), a.Accept(t.Context(), 1, seal[0]); err != nil {
 		t.Errorf("a late seal is an error: %v", err)
 	}
 	if got := a.eng.taken(); len(got) != 0 {
@@ -137,7 +137,7 @@ func TestAdmissionRefuses(t *testing.T) {
 		if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s: %v, want %v with %q", name, err, tc.want, tc.text)
 		}
-		if err := a.Accept(t.Context(), tc.req); !errors.Is(err, tc.want) {
+		if err := a.Accept(t.Context(), 1, tc.req); !errors.Is(err, tc.want) {
 			t.Errorf("%s, forwarded: %v, want %v", name, err, tc.want)
 		}
 	}
@@ -369,14 +369,14 @@ func TestFollowersForgetExpiredRequestsAndNeedlessSeals(t *testing.T) {
 	both := []*member{a, b}
 	w.commit(both, w.register(1).Encode())
 	old := w.register(2)
-	if err := b.Accept(t.Context(), old.Encode()); err != nil {
+	if err := b.Accept(t.Context(), 1, old.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	s, err := ledger.NewSeal(w.config.Hash(), 1, w.votes[2])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Accept(t.Context(), s.Encode()); err != nil {
+	if err := b.Accept(t.Context(), 1, s.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	w.ms.Store(int64(old.Payload.ValidUntil) + 1)
@@ -388,7 +388,7 @@ func TestFollowersForgetExpiredRequestsAndNeedlessSeals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Accept(t.Context(), early.Encode()); !errors.Is(err, ErrNotNow) {
+	if err := b.Accept(t.Context(), 1, early.Encode()); !errors.Is(err, ErrNotNow) {
 		t.Errorf("a seal of a block that is not there: %v", err)
 	}
 }

@@ -110,11 +110,23 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 		c.cfg.OnConfig()
 	}
 	c.forget(append(c.doneSeals(certified, h.ExecHeight), p.infos...))
+	c.shares.ordered(h.Time, p.units())
 	select {
 	case c.queue <- p: // full: the executor is 64 blocks behind, and ordering waits for it
 	case <-c.done:
 	}
 	return m, nil
+}
+
+// units is what the transactions of a block cost.
+func (p *parsed) units() int {
+	sum := 0
+	for i, r := range p.block.Requests {
+		if p.txs[i] != nil {
+			sum += unitsOf(r)
+		}
+	}
+	return sum
 }
 
 // sameAsStored accepts a block that was appended before, and nothing else.

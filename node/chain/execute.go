@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/assent-network/assent/consensus"
 	"github.com/assent-network/assent/node/executor"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
@@ -93,6 +92,7 @@ func (c *Chain) execute(p *parsed) error {
 	c.cfg.State.SetCertified(h.ExecHeight)
 	c.verified.drop(p.block.Requests)
 	c.recent.add(h.Time, p.txs)
+	c.shares.dropAll(p.txs) // one that was forwarded between append and now
 	c.forgetExpired(h.Time)
 	c.waiters.executed(res, h.Time)
 	if c.cfg.OnExecuted != nil {
@@ -114,8 +114,8 @@ func (c *Chain) forgetExpired(blockTime uint64) {
 		return
 	}
 	c.nextExpiry = blockTime + expiryPause
-	var infos []consensus.RequestInfo
-	for _, tx := range c.verified.expired(blockTime) {
+	infos := c.shares.expired(blockTime)
+	for _, tx := range c.verified.expired(blockTime) { // also what only a proposal held
 		infos = append(infos, infoOf(tx.ID()))
 	}
 	c.forget(infos)

@@ -28,7 +28,7 @@ import (
 // asks one chain to assemble, the others to check, and hands the decision to
 // all that it wants to have it.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	config *ledger.Config
 	votes  []ledger.KeySigner
 	admin  ledger.KeySigner
@@ -48,7 +48,7 @@ func key(seed uint64) *ecdsa.PrivateKey {
 	return k
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{t: t, admin: ledger.NewKeySigner(key(100))}
 	w.ms.Store(1_800_000_000_000)
 	c := &ledger.Config{Network: "test", Protocol: 1, GenesisTime: uint64(w.ms.Load()) - 1000, Limits: ledger.DefaultLimits()}

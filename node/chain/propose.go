@@ -114,6 +114,7 @@ func (c *Chain) pick(reqs [][]byte, ms uint64, conf *ledger.Config) *parsed {
 }
 
 func (c *Chain) forget(infos []consensus.RequestInfo) {
+	c.shares.drop(infos...)
 	if e := c.engine.Load(); e != nil && len(infos) > 0 {
 		e.Forget(infos)
 	}

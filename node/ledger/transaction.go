@@ -65,6 +65,30 @@ func KindOf(b []byte) Kind {
 	return KindUnknown
 }
 
+// SenderOf reads the member and the key that a transaction names without decoding
+// or checking anything else of it; ok is false for bytes that are no transaction.
+// org is a part of b.
+func SenderOf(b []byte) (org []byte, key Address, ok bool) {
+	outer, _, err := rlp.SplitList(b)
+	if err != nil {
+		return nil, key, false
+	}
+	rest, _, err := rlp.SplitList(outer)
+	if err != nil {
+		return nil, key, false
+	}
+	var fields [4][]byte // domain, chain id, member, key
+	for i := range fields {
+		if fields[i], rest, err = rlp.SplitString(rest); err != nil {
+			return nil, key, false
+		}
+	}
+	if string(fields[0]) != domainTransaction || len(fields[3]) != len(key) {
+		return nil, key, false
+	}
+	return fields[2], Address(fields[3]), true
+}
+
 // Payload is what a transaction's signer signs: a call of one contract function
 // in the name of one member.
 type Payload struct {
