@@ -333,7 +333,7 @@ func (s *shares) expired(ms uint64) []consensus.RequestInfo {
 func (s *shares) ordered(blockTime uint64, units int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pace.block(blockTime, units, s.total, s.limitLocked())
+	s.pace.block(blockTime, units, s.total)
 }
 
 // perSecond is what the network orders, in units.
@@ -345,7 +345,8 @@ func (s *shares) perSecond() float64 {
 
 // pace estimates what the network can order. It learns from block times, which
 // are the same on a node that catches up. A quiet network says nothing of what
-// it could do, so the estimate falls only while requests wait.
+// it could do, so the estimate falls only while requests wait, for backlogged
+// and longer.
 type pace struct {
 	perSecond float64
 	from      uint64 // block time at which the window began; 0: no block yet
@@ -353,9 +354,12 @@ type pace struct {
 	waiting   int    // least number that waited in the window
 }
 
-const paceWindow = 500 // ms of block time
+const (
+	paceWindow = 500 // ms of block time
+	backlogged = 250 // ms
+)
 
-func (p *pace) block(ms uint64, units, waiting, limit int) {
+func (p *pace) block(ms uint64, units, waiting int) {
 	if p.from == 0 || ms < p.from {
 		*p = pace{perSecond: p.perSecond, from: ms, waiting: waiting}
 		return
@@ -370,8 +374,8 @@ func (p *pace) block(ms uint64, units, waiting, limit int) {
 	switch {
 	case seen > p.perSecond:
 		p.perSecond = min(seen, 2*p.perSecond)
-	case p.waiting >= limit/4:
-		p.perSecond = max(seen, p.perSecond*0.8, 1)
+	case float64(p.waiting)*1000 >= seen*backlogged:
+		p.perSecond = max(seen, p.perSecond/2, 1)
 	}
 	*p = pace{perSecond: p.perSecond, from: ms, waiting: waiting}
 }

@@ -135,7 +135,7 @@ func TestThePoolIsAsLargeAsTheNetworkIsFast(t *testing.T) {
 	run := func(blocks, units, every, waiting int) {
 		for range blocks {
 			ms += uint64(every)
-			p.block(ms, units, waiting, 1000)
+			p.block(ms, units, waiting)
 		}
 	}
 	run(200, 100, 20, 0) // 5,000 a second, at most twice as much with each window

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/api/token"
+	"github.com/assent-network/assent/node/keys"
+	"github.com/assent-network/assent/scripts/testnet"
+)
+
+// tally counts what a flood did.
+type tally struct {
+	offered, passed, refused atomic.Int64
+}
+
+// A flood runs until ctx ends.
+type flood func(ctx context.Context, w *world, perSecond int, t *tally) error
+
+// valid is the node of a dishonest member: it takes part in the network under
+// the observer's key and sends signed transactions of one greedy client to every
+// validator, whatever they say to it.
+func valid(ctx context.Context, w *world, perSecond int, t *tally) error {
+	return w.forward(ctx, perSecond, t)
+}
+
+// invalid does the same with signatures that are wrong.
+func invalid(ctx context.Context, w *world, perSecond int, t *tally) error {
+	return w.forward(ctx, perSecond, t)
+}
+
+// stock is what a flood signs before it begins, so that signing is not measured.
+type stock struct {
+	mu   sync.Mutex
+	reqs [][]byte
+	next int
+}
+
+func (s *stock) take() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.reqs[s.next%len(s.reqs)]
+	s.next++
+	return r
+}
+
+// forward is a host of our network with the observer's key. What no queue takes
+// is not sent: the flood offers perSecond transactions to each validator.
+func (w *world) forward(ctx context.Context, perSecond int, t *tally) error {
+	s := ctx.Value(stockKey{}).(*stock)
+	cfg, err := w.hostConfig()
+	if err != nil {
+		return err
+	}
+	store, err := keys.Open(cfg.Identity.KeysDir)
+	if err != nil {
+		return err
+	}
+	password, err := w.password()
+	if err != nil {
+		return err
+	}
+	key, err := store.Host(cfg.Identity.HostKey, []byte(password))
+	if err != nil {
+		return err
+	}
+	h, err := network.Open(ctx, network.Config{HostKey: key, Limits: network.DefaultLimits(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	var peers []network.Peer
+	for _, x := range w.validators() {
+		peers = append(peers, network.Peer{ID: network.PeerID(x.Card.NodeID), Addrs: []string{x.P2P}, Dial: true})
+	}
+	h.SetPeers(peers)
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for began, sent := time.Now(), 0; ; {
+		select {
+		case err := <-done:
+			return err
+		case <-pace.C:
+		}
+		for due := int(time.Since(began).Seconds() * float64(perSecond)); sent < due; sent++ {
+			r := s.take()
+			t.offered.Add(1)
+			for _, p := range peers {
+				if h.Send(p.ID, network.ClassTx, r) != nil {
+					t.refused.Add(1)
+				} else {
+					t.passed.Add(1)
+				}
+			}
+		}
+	}
+}
+
+type stockKey struct{}
+
+// client is a client of the greedy member's own, honest node that calls without
+// heed of what the node answers.
+func client(ctx context.Context, w *world, perSecond int, t *tally) error {
+	s := ctx.Value(stockKey{}).(*stock)
+	call, err := w.rawClient(w.net.First(greedy), greedy)
+	if err != nil {
+		return err
+	}
+	pace := rate.NewLimiter(rate.Limit(perSecond), perSecond/100+1)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for pace.Wait(ctx) == nil {
+				body, err := json.Marshal(map[string]any{"transaction": s.take()})
+				if err != nil {
+					t.refused.Add(1)
+					return
+				}
+				t.offered.Add(1)
+				resp, err := call.post(ctx, "Submit", "application/json", body)
+				if err != nil {
+					t.refused.Add(1)
+					continue
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode == http.StatusOK {
+					t.passed.Add(1)
+				} else {
+					t.refused.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// slow holds what it can of the lenders' nodes and reads nothing: event streams
+// with a token of the greedy member, answers that fill the windows, requests
+// that never end.
+func slow(ctx context.Context, w *world, perSecond int, t *tally) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, l := range lenders {
+		x := w.net.First(l)
+		call, err := w.rawClient(x, greedy)
+		if err != nil {
+			return err
+		}
+		for range 200 {
+			wg.Go(func() { call.events(ctx, t) })
+		}
+		for i := range 200 {
+			wg.Go(func() { w.unread(ctx, x, call.bearer, i%2 == 0, t) })
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// unread opens connections to a node's API one after the other: an asking one
+// pipelines requests for blocks and reads no answer, the other never ends its
+// headers.
+func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks bool, t *tally) {
+	for ctx.Err() == nil {
+		t.offered.Add(1)
+		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(x, "http/1.1")}
+		c, err := d.DialContext(ctx, "tcp", x.API)
+		if err != nil {
+			t.refused.Add(1)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		t.passed.Add(1)
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		var b bytes.Buffer
+		for i := range 200 {
+			if !asks {
+				fmt.Fprintf(&b, "POST /assent.v1.LedgerService/Submit HTTP/1.1\r\nHost: node\r\nX-Filler: %d\r\n", i)
+				break
+			}
+			body := `{"height":"5"}`
+			fmt.Fprintf(&b, "POST /assent.v1.LedgerService/GetBlock HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", bearer, len(body), body)
+		}
+		_, err = c.Write(b.Bytes())
+		for err == nil && ctx.Err() == nil {
+			select {
+			case <-time.After(time.Second):
+				if asks {
+					continue // silent: what was asked for waits at the node
+				}
+				_, err = fmt.Fprintf(c, "X-More: slowly\r\n")
+			case <-ctx.Done():
+			}
+		}
+		stop()
+		c.Close()
+	}
+}
+
+// raw calls a node without the SDK's manners.
+type raw struct {
+	http   *http.Client
+	url    string
+	bearer string
+}
+
+func (w *world) rawClient(x *testnet.Node, member string) (*raw, error) {
+	now := time.Now()
+	bearer, err := token.Sign(w.keys[member], token.Claims{
+		Org: member, Audience: token.Audience(w.net.Genesis().Hash(), x.Card.NodeID), IssuedAt: now, Expires: now.Add(4 * time.Minute),
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(x, "h2"), ForceAttemptHTTP2: true}}
+	return &raw{h, "https://" + x.API + "/assent.v1.LedgerService/", bearer}, nil
+}
+
+func (c *raw) post(ctx context.Context, method, kind string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+method, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", kind)
+	req.Header.Set("Authorization", "Bearer "+c.bearer)
+	return c.http.Do(req)
+}
+
+// events opens a stream of all events from the beginning and reads one byte of
+// it. A stream of the protocol begins with a flag and four bytes of length.
+func (c *raw) events(ctx context.Context, t *tally) {
+	msg := []byte(`{"from":{"height":"1"}}`)
+	t.offered.Add(1)
+	resp, err := c.post(ctx, "Events", "application/connect+json", append([]byte{0, 0, 0, 0, byte(len(msg))}, msg...))
+	if err != nil {
+		t.refused.Add(1)
+		return
+	}
+	defer resp.Body.Close()
+	var one [1]byte
+	if _, err := io.ReadFull(resp.Body, one[:]); err != nil || one[0] != 0 { // another flag: it ends with an error
+		t.refused.Add(1)
+		return
+	}
+	t.passed.Add(1)
+	<-ctx.Done()
+}
+
+// pinned accepts the node's own TLS key and no other.
+func pinned(x *testnet.Node, protocol string) *tls.Config {
+	return &tls.Config{
+		InsecureSkipVerify: true, // the key is compared below
+		NextProtos:         []string{protocol},
+		VerifyConnection: func(s tls.ConnectionState) error {
+			spki, err := x509.MarshalPKIXPublicKey(s.PeerCertificates[0].PublicKey)
+			if err != nil {
+				return err
+			}
+			if sha256.Sum256(spki) != [32]byte(x.Card.SPKI) {
+				return errors.New("another TLS key than the node's card names")
+			}
+			return nil
+		},
+	}
+}
