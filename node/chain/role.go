@@ -159,6 +159,7 @@ func (c *Chain) order(ctx context.Context, r *role) error {
 		return fmt.Errorf("start ordering: %w", err)
 	}
 	c.engine.Store(&engineBox{engine})
+	defer c.shares.empty() // the engine's pool ends with it
 	defer c.engine.Store(nil)
 	c.log.Info("this node orders", "validator", now.self, "height", now.since, "configSeq", c.Config().Seq)
 	sealCtx, stopSeals := context.WithCancel(ctx)

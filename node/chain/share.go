@@ -316,6 +316,15 @@ func (s *shares) dropAll(txs []*ledger.Transaction) {
 	}
 }
 
+// empty drops everything.
+func (s *shares) empty() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.held {
+		s.dropLocked(id)
+	}
+}
+
 // expired names what no block after time ms may hold.
 func (s *shares) expired(ms uint64) []consensus.RequestInfo {
 	s.mu.Lock()
