@@ -224,7 +224,7 @@ func TestAnUpdateThatMayNotBeIsRefusedAndChangesNothing(t *testing.T) {
 		if err := p.node.chain.SubmitUpdate(t.Context(), x.u); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: %v, want %q", name, err, x.want)
 		}
-		if err := p.node.chain.Accept(t.Context(), x.u.Encode()); err == nil {
+		if err := p.node.chain.Accept(t.Context(), 1, x.u.Encode()); err == nil {
 			t.Errorf("%s, from another node: accepted", name)
 		}
 	}

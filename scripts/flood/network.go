@@ -117,7 +117,7 @@ func (w *world) publish(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if _, _, err := officer.Templates().Approve(ctx, sdk.TemplateSpec{
+	if err := w.net.ApproveTemplate(ctx, bank, sdk.TemplateSpec{
 		TemplateID: late, Version: 1, ProductID: product, Kind: record.Bucket, Columns: []string{"late"},
 		Source: `late > 1 ? "LATE" : "ON_TIME"`, Outputs: []string{"LATE", "ON_TIME", "NO_RECORD"}, CostLimit: 1000, AnswerTTL: 60_000,
 	}); err != nil {
