@@ -424,6 +424,10 @@ func TestClosedListsAreSetsAndReach(t *testing.T) {
 	MemberRoles()[0], ClientRoles()[0], Methods()[0], ColumnTypes()[0] = "X", "X", "X", "X"
 	RevocationReasons()[0], ReceiptOutcomes()[0], RevokeReasons()[0], SuspensionReasons()[0] = "X", "X", "X", "X"
 	ProposalStatuses()[0] = "X"
+	DisputeKinds()[0], DisputeReasons()[0], AnswerClaims()[0], Findings()[0] = "X", "X", "X", "X"
+	if disputeKinds[0] == "X" || disputeReasons[0] == "X" || answerClaims[0] == "X" || findings[0] == "X" {
+		t.Error("a closed list of disputes can be changed from outside")
+	}
 	if codes[0] != OK || decisionCodes[0] != CodePermit || purposes[0] == "X" || statuses[0] == "X" || memberRoles[0] == "X" ||
 		clientRoles[0] == "X" || methods[0] == "X" || columnTypes[0] == "X" || RevocationReasons()[0] == "X" || receiptOutcomes[0] == "X" || keyReasons[0] == "X" || suspensionReasons[0] == "X" || proposalStatuses[0] == "X" {
 		t.Error("a closed list can be changed from outside")
