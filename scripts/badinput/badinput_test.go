@@ -27,6 +27,7 @@ func TestBadInput(t *testing.T) {
 		{"requests", testRequests},
 		{"delivery", testDelivery},
 		{"ports", testPorts},
+		{"membership", testMembership},
 		{"vaults", testVaults},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, w) })

@@ -82,12 +82,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.chain = w.net.Genesis().Hash()
-	password, err := os.ReadFile(w.net.PasswordPath())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, x := range w.net.Nodes {
 		w.nodes[x.Member] = newRaw(x)
+		password, err := os.ReadFile(w.net.PasswordPath(x.Member))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, role := range append([]sdk.ClientRole{"admin"}, testnet.Roles...) {
 			key, err := sdk.ReadKeyFile(w.net.KeyPath(x.Member, role), strings.TrimSpace(string(password)))
 			if err != nil {

@@ -72,7 +72,7 @@ func (w *world) forward(ctx context.Context, perSecond int, t *tally) error {
 	if err != nil {
 		return err
 	}
-	password, err := w.password()
+	password, err := w.password(w.observer.Member)
 	if err != nil {
 		return err
 	}

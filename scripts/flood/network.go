@@ -80,11 +80,11 @@ func (w *world) start(ctx context.Context) error {
 	if err := w.net.Enrol(ctx); err != nil {
 		return err
 	}
-	password, err := w.password()
-	if err != nil {
-		return err
-	}
 	for _, m := range append([]string{greedy}, lenders...) {
+		password, err := w.password(m)
+		if err != nil {
+			return err
+		}
 		if w.keys[m], err = sdk.ReadKeyFile(w.net.KeyPath(m, "integration"), password); err != nil {
 			return err
 		}
@@ -95,8 +95,8 @@ func (w *world) start(ctx context.Context) error {
 	return w.publish(ctx)
 }
 
-func (w *world) password() (string, error) {
-	b, err := os.ReadFile(w.net.PasswordPath())
+func (w *world) password(member string) (string, error) {
+	b, err := os.ReadFile(w.net.PasswordPath(member))
 	return strings.TrimSpace(string(b)), err
 }
 

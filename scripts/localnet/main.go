@@ -7,7 +7,9 @@
 //	go run ./scripts/localnet start NODE             start it again
 //	go run ./scripts/localnet down                   stop it; the data stay
 //
-// The network lives in .assent/localnet (--dir). A manifest is JSON:
+// The network lives in .assent/localnet (--dir), a directory per member that stands
+// for its machines; up founds it by the steps of the README's *Founding a network*,
+// with the same commands. A manifest is JSON:
 //
 //	{"network":"local","members":[{"id":"bank","name":"Bank","roles":["DATA_PROVIDER"],"validators":4,"observers":1}]}
 package main
@@ -76,7 +78,7 @@ func (a *app) up() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(os.Stderr, "making keys and genesis …")
+			fmt.Fprintln(os.Stderr, "founding: keys and cards of every node, genesis, ledgers …")
 			if n, err = testnet.Create(cmd.Context(), a.dir, program, m); err != nil {
 				return err
 			}
@@ -199,13 +201,13 @@ func (a *app) printAddresses(n *testnet.Net) error {
 	if a.json {
 		return json.NewEncoder(a.out).Encode(n)
 	}
-	fmt.Fprintf(a.out, "Network %s, chain id %s\ngenesis   %s\npassword  %s\n\n", n.Manifest.Network, n.ChainID, n.GenesisPath(), n.PasswordPath())
+	fmt.Fprintf(a.out, "Network %s, chain id %s\ngenesis   %s, the one file that all members have\n\n", n.Manifest.Network, n.ChainID, n.GenesisPath())
 	for _, x := range n.Nodes {
 		fmt.Fprintf(a.out, "%-26s %s\n", x.Name, x.Endpoint())
 	}
 	fmt.Fprintln(a.out, "\nkeys of each member's people (admin, officer, integration, operator, auditor):")
 	for _, m := range n.Manifest.Members {
-		fmt.Fprintf(a.out, "  %-16s %s\n", m.ID, n.KeyPath(m.ID, sdk.ClientRole("<role>")))
+		fmt.Fprintf(a.out, "  %-16s %s, password in %s\n", m.ID, n.KeyPath(m.ID, sdk.ClientRole("<role>")), n.PasswordPath(m.ID))
 	}
 	return nil
 }

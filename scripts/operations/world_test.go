@@ -44,7 +44,6 @@ type world struct {
 	net       *testnet.Net
 	dir       string
 	vault     config.Vault
-	password  string
 	keys      map[string]ledger.Signer
 	lend      *sdk.Client
 	officer   *sdk.Client
@@ -85,12 +84,9 @@ func newWorld(t *testing.T) *world {
 	if err := w.net.Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(w.net.PasswordPath())
-	if err != nil {
-		t.Fatal(err)
+	for _, x := range m.Members {
+		w.secrets = append(w.secrets, w.password(t, x.ID))
 	}
-	w.password = strings.TrimSpace(string(b))
-	w.secrets = append(w.secrets, w.password)
 	w.lend, w.officer = w.client(t, lender, "integration"), w.client(t, bank, "officer")
 	w.query(t, w.publish(t))
 	return w
@@ -104,6 +100,15 @@ func (w *world) client(t *testing.T, member string, role sdk.ClientRole) *sdk.Cl
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+func (w *world) password(t *testing.T, member string) string {
+	t.Helper()
+	b, err := os.ReadFile(w.net.PasswordPath(member))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func (w *world) makeVault(t *testing.T) {
@@ -219,7 +224,7 @@ func (w *world) signer(t *testing.T, member string, role sdk.ClientRole) ledger.
 	t.Helper()
 	name := member + "/" + string(role)
 	if w.keys[name] == nil {
-		s, err := sdk.ReadKeyFile(w.net.KeyPath(member, role), w.password)
+		s, err := sdk.ReadKeyFile(w.net.KeyPath(member, role), w.password(t, member))
 		if err != nil {
 			t.Fatal(err)
 		}

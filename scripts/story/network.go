@@ -179,7 +179,7 @@ func (t *teller) leaveRunning(ctx context.Context) error {
 	}
 	t.chapter("The network runs on. Stop it with: go run ./scripts/localnet down --dir %s", t.net.Dir)
 	t.say("genesis  %s", t.net.GenesisPath())
-	t.say("keys     %s (password in %s)", t.net.KeyPath("<member>", "<role>"), t.net.PasswordPath())
+	t.say("keys     %s (password in %s)", t.net.KeyPath("<member>", "<role>"), t.net.PasswordPath("<member>"))
 	for _, x := range t.net.Nodes {
 		t.say("%-26s %s", x.Name, x.Endpoint())
 	}

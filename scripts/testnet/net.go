@@ -2,8 +2,6 @@ package testnet
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
@@ -63,9 +63,8 @@ type Net struct {
 }
 
 const (
-	stateFile    = "network.json"
-	genesisFile  = "genesis.json"
-	passwordFile = "password"
+	stateFile   = "network.json"
+	genesisFile = "genesis.json"
 )
 
 // Roles are the client keys that every member of a test network has, beside its
@@ -116,8 +115,8 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return out, nil
 }
 
-// Create makes keys, genesis and data directories of a new network in dir, which
-// must be empty or absent.
+// Create founds a new network in dir, which must be empty or absent, by the steps
+// that found.go lists.
 func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -133,27 +132,25 @@ func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) 
 		return nil, fmt.Errorf("create network: %w", err)
 	}
 	n := &Net{Dir: dir, Program: program, Manifest: m}
-	var secret [16]byte
-	rand.Read(secret[:])
-	if err := os.WriteFile(n.PasswordPath(), []byte(hex.EncodeToString(secret[:])+"\n"), 0o600); err != nil {
+	made := make([][]*Node, len(m.Members))
+	g, gctx := errgroup.WithContext(ctx)
+	for i := range m.Members {
+		g.Go(func() (err error) {
+			if made[i], err = n.makeMember(gctx, &m.Members[i]); err != nil {
+				return fmt.Errorf("create network: member %s: %w", m.Members[i].ID, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	n.Nodes = slices.Concat(made...)
+	if err := n.makeGenesis(ctx); err != nil {
 		return nil, fmt.Errorf("create network: %w", err)
 	}
-	for _, member := range m.Members {
-		if err := n.makeMember(&member, []byte(hex.EncodeToString(secret[:]))); err != nil {
-			return nil, fmt.Errorf("create network: member %s: %w", member.ID, err)
-		}
-	}
-	if err := n.makeGenesis(); err != nil {
+	if err := n.makeLedgers(ctx); err != nil {
 		return nil, fmt.Errorf("create network: %w", err)
-	}
-	for _, x := range n.Nodes {
-		cfg, err := config.Load(config.Sources{File: filepath.Join(x.Home, node.ConfigFile)})
-		if err != nil {
-			return nil, fmt.Errorf("create network: node %s: %w", x.Name, err)
-		}
-		if err := node.CreateLedger(ctx, cfg); err != nil {
-			return nil, fmt.Errorf("create network: node %s: %w", x.Name, err)
-		}
 	}
 	return n, n.save()
 }
@@ -183,111 +180,8 @@ func (n *Net) save() error {
 	return os.WriteFile(filepath.Join(n.Dir, stateFile), append(b, '\n'), 0o600)
 }
 
-// PasswordPath is the file with the password of every key of the network.
-func (n *Net) PasswordPath() string { return filepath.Join(n.Dir, passwordFile) }
-
-// GenesisPath is the network's genesis file.
-func (n *Net) GenesisPath() string { return filepath.Join(n.Dir, genesisFile) }
-
-// KeyPath is the key file of one of a member's people.
-func (n *Net) KeyPath(member string, role sdk.ClientRole) string {
-	return filepath.Join(n.Dir, "people", member, string(role)+".json")
-}
-
 // Genesis returns the config that founded the network.
 func (n *Net) Genesis() *ledger.Config { return n.genesis }
-
-// makeMember makes a member's nodes and the keys of its people.
-func (n *Net) makeMember(m *ManifestMember, password []byte) error {
-	if err := os.MkdirAll(filepath.Join(n.Dir, "people", m.ID), 0o700); err != nil {
-		return err
-	}
-	for _, role := range append([]sdk.ClientRole{"admin"}, Roles...) {
-		if _, err := sdk.NewKeyFile(n.KeyPath(m.ID, role), string(password)); err != nil {
-			return err
-		}
-	}
-	for i := range m.Validators + m.Observers {
-		kind, number := "validator", i+1
-		if i >= m.Validators {
-			kind, number = "observer", i-m.Validators+1
-		}
-		x, err := n.makeNode(m, kind, number, password)
-		if err != nil {
-			return err
-		}
-		n.Nodes = append(n.Nodes, x)
-	}
-	return nil
-}
-
-func (n *Net) makeNode(m *ManifestMember, kind string, number int, password []byte) (*Node, error) {
-	p2p, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	api, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	x := &Node{Name: fmt.Sprintf("%s-%s-%d", m.ID, kind, number), Member: m.ID, API: fmt.Sprintf("127.0.0.1:%d", api), P2P: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", p2p)}
-	x.Home = filepath.Join(n.Dir, x.Name)
-	cfg := config.Default()
-	cfg.DataDir, cfg.Genesis = "data", n.GenesisPath()
-	cfg.Identity.Member, cfg.Identity.Node = m.ID, kind
-	cfg.Identity.Password = "file:" + n.PasswordPath()
-	cfg.Network.Listen = []string{x.P2P}
-	cfg.API.Listen, cfg.API.Names = x.API, []string{"127.0.0.1", "localhost"}
-	cfg.Metrics.Listen = config.Off
-	if r := n.Manifest.ClientRate; r > 0 {
-		cfg.Limits.ClientRate, cfg.Limits.ClientBurst = r, int(2*r)
-	}
-	if n.Manifest.Profiles {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		x.Ops = fmt.Sprintf("127.0.0.1:%d", port)
-		cfg.Metrics.Listen = x.Ops
-	}
-	if number == 1 && kind == "validator" && len(m.Vaults) > 0 {
-		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}
-	}
-	card, err := node.Init(x.Home, cfg, password)
-	if err != nil {
-		return nil, err
-	}
-	x.Card = *card
-	// The first node of a member is the one that sends and takes sealed parts and
-	// answers for it.
-	x.Card.Answers = number == 1 && kind == "validator"
-	return x, nil
-}
-
-func (n *Net) makeGenesis() error {
-	var members []node.GenesisMember
-	for _, m := range n.Manifest.Members {
-		admin, err := n.signer(m.ID, "admin")
-		if err != nil {
-			return err
-		}
-		members = append(members, node.GenesisMember{ID: m.ID, Name: m.Name, Roles: m.Roles, Admins: []ledger.Address{admin.Address()}})
-	}
-	var cards []node.Card
-	for _, x := range n.Nodes {
-		cards = append(cards, x.Card)
-	}
-	g, err := node.Genesis(n.Manifest.Network, uint64(time.Now().UnixMilli()), members, cards)
-	if err != nil {
-		return err
-	}
-	b, err := config.FormatGenesis(g)
-	if err != nil {
-		return err
-	}
-	n.genesis, n.ChainID = g, g.Hash().Hex()
-	return os.WriteFile(n.GenesisPath(), b, 0o644)
-}
 
 // freePort returns a TCP port of loopback that is free now.
 func freePort() (int, error) {
@@ -307,7 +201,7 @@ func (n *Net) signer(member string, role sdk.ClientRole) (sdk.Signer, error) {
 	if s, ok := n.signers[name]; ok {
 		return s, nil
 	}
-	password, err := os.ReadFile(n.PasswordPath())
+	password, err := os.ReadFile(n.PasswordPath(member))
 	if err != nil {
 		return nil, err
 	}
