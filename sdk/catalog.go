@@ -261,3 +261,25 @@ func (c *Client) Unbind(ctx context.Context, subject string) error {
 	})
 	return err
 }
+
+// Suspend takes a product out of use until it is reinstated: requests that name it
+// are denied. Roles: admin, officer of an AUDITOR.
+func (m Products) Suspend(ctx context.Context, id ProductID, why SuspensionReason) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "SuspendProduct", string(id), string(why))
+}
+
+// Reinstate ends a product's suspension. Roles: as Suspend.
+func (m Products) Reinstate(ctx context.Context, id ProductID) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "ReinstateProduct", string(id))
+}
+
+// Suspend takes a template out of use until it is reinstated. Roles: admin,
+// officer of an AUDITOR.
+func (m Templates) Suspend(ctx context.Context, id TemplateID, why SuspensionReason) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "SuspendTemplate", string(id), string(why))
+}
+
+// Reinstate ends a template's suspension. Roles: as Suspend.
+func (m Templates) Reinstate(ctx context.Context, id TemplateID) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractCatalog, "ReinstateTemplate", string(id))
+}

@@ -33,9 +33,11 @@ func (c *Client) Queries() Queries { return Queries{c} }
 // a crash of its client. It is a secret until the answer is opened.
 type Ticket struct {
 	Query       QueryRequest `json:"query"`
-	Transaction []byte       `json:"transaction"` // signed bytes
-	AnswerKey   []byte       `json:"answerKey"`   // X25519 private key
-	Height      uint64       `json:"height"`      // of the block with the decision; 0: not known yet
+	Transaction []byte       `json:"transaction"`     // signed bytes
+	AnswerKey   []byte       `json:"answerKey"`       // X25519 private key
+	Height      uint64       `json:"height"`          // of the block with the decision; 0: not known yet
+	Batch       bool         `json:"batch,omitempty"` // Transaction asks several questions, and Query is
+	Item        int          `json:"item,omitempty"`  // … the one at this place, from 0
 
 	made *Transaction // by Prepare: what Transaction holds, signed here
 }
@@ -53,11 +55,15 @@ func (t *Ticket) transaction() (*Transaction, error) {
 	return tx, nil
 }
 
-// RequestID returns the name of the access request: the transaction's id.
+// RequestID returns the name of the access request: the transaction's id, or what
+// is made of it and the place in a batch.
 func (t *Ticket) RequestID() (RequestID, error) {
 	tx, err := t.transaction()
 	if err != nil {
 		return "", err
+	}
+	if t.Batch {
+		return record.BatchRequestID(tx.ID(), t.Item), nil
 	}
 	return record.NewRequestID(tx.ID()), nil
 }
@@ -126,21 +132,7 @@ func (c *Client) Query(ctx context.Context, q QueryRequest) (*QueryResult, error
 	if !d.Permit {
 		return r, nil
 	}
-	proofs := steps.prove(ctx, t, d.RequestID) // while the answer is on its way
-	defer proofs.stop()
-	sealed, err := steps.Await(ctx, t, d)
-	if err != nil {
-		return r, err
-	}
-	if r.Answer, err = steps.Open(t, sealed); err != nil {
-		return r, err
-	}
-	r.Timing.Opened = time.Since(begin)
-	if r.Verified, err = steps.verify(proofs, r.Answer); err != nil {
-		return r, err
-	}
-	r.Timing.Verified = time.Since(begin)
-	return r, nil
+	return r, steps.finish(ctx, begin, t, r)
 }
 
 // Prepare makes a fresh answer key and signs the request. Nothing is sent.
@@ -174,6 +166,9 @@ func (m Queries) Prepare(q QueryRequest) (*Ticket, error) {
 // Request puts the query on the ledger and returns the decision. Calling it
 // again with the same ticket asks once.
 func (m Queries) Request(ctx context.Context, t *Ticket) (*Decision, error) {
+	if t.Batch {
+		return nil, &ConfigError{What: "request: the ticket belongs to a batch", Remedy: "Ask with RequestBatch, which brings the decisions on all its tickets."}
+	}
 	tx, err := t.transaction()
 	if err != nil {
 		return nil, err

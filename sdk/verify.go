@@ -51,11 +51,11 @@ func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID) *proving {
 	p := &proving{group: g}
 	p.stop = func() { cancel(); _ = g.Wait() } // its error is the cancellation, or was returned by verify
 	g.Go(func() (err error) {
-		txID, err := record.ParseHash(string(id))
+		tx, err := t.transaction()
 		if err != nil {
 			return err
 		}
-		if p.verified.RequestProof, err = m.proveRequest(ctx, t, txID, &p.verified.Request); err != nil {
+		if p.verified.RequestProof, err = m.proveRequest(ctx, t, tx.ID(), id, &p.verified.Request); err != nil {
 			return err
 		}
 		p.template, err = m.c.template(ctx, p.verified.Request.TemplateID, p.verified.Request.CodeHash)
@@ -89,8 +89,7 @@ func (m Queries) verify(p *proving, a *Answer) (*VerifiedAnswer, error) {
 }
 
 // proveRequest proves the PERMIT and that it is for what was asked.
-func (m Queries) proveRequest(ctx context.Context, t *Ticket, txID Hash, out *AccessRequest) (*ProvenReceipt, error) {
-	id := record.NewRequestID(txID)
+func (m Queries) proveRequest(ctx context.Context, t *Ticket, txID Hash, id RequestID, out *AccessRequest) (*ProvenReceipt, error) {
 	p, err := m.c.Proofs().Receipt(ctx, txID, record.RequestKey(id))
 	if err != nil {
 		return nil, err
@@ -173,6 +172,11 @@ func (m Queries) Receipt(ctx context.Context, id RequestID) (*VerifiedAnswer, er
 	txID, err := record.ParseHash(string(id))
 	if err != nil {
 		return nil, &ConfigError{What: "request id", Cause: err, Remedy: "Give the 0x-hex id of the access request."}
+	}
+	// A request of a batch lies in the batch's transaction, which the node is asked
+	// for; that this transaction wrote the request is proven below.
+	if said, err := read[record.Request](ctx, m.c, record.ContractAccess, "GetRequest", string(id)); err == nil && said.BatchID != (Hash{}) {
+		txID = said.BatchID
 	}
 	v := &VerifiedAnswer{}
 	if v.RequestProof, err = m.c.Proofs().Receipt(ctx, txID, record.RequestKey(id)); err != nil {
