@@ -38,6 +38,7 @@ type ConsentDraft struct {
 	DataClasses []DataClass    // empty: those of the columns that the templates read
 	Kinds       []TemplateKind // empty: those of the templates
 	Automated   bool           // the answer feeds a decision made without a person
+	Written     bool           // consentType WRITTEN: on paper, countersigned by the provider's officer
 
 	ValidFrom time.Time // zero: now
 	Expires   time.Time
@@ -70,6 +71,9 @@ func (m Consents) Draft(ctx context.Context, d ConsentDraft) (*ConsentTerms, err
 		ValidFrom: d.ValidFrom.UnixMilli(), ExpirationDateTime: d.Expires.UnixMilli(),
 		AccessLimits: AccessLimits{MaxUses: d.MaxUses, FrequencyPerDay: cmp.Or(d.PerDay, d.MaxUses)},
 		NoticeHash:   d.NoticeHash, ImpactAssessmentHash: d.ImpactAssessment,
+	}
+	if d.Written {
+		t.ConsentType = record.Written
 	}
 	if d.Supersedes != "" {
 		old, err := m.Get(ctx, d.Supersedes)

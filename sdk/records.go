@@ -85,6 +85,7 @@ const (
 	SuiteX25519    = record.SuiteX25519
 	MethodWallet   = record.Wallet
 	MethodProvider = record.ProviderAuthenticated
+	MethodWritten  = record.WrittenEvidence
 )
 
 // JSON returns the canonical JSON of a record.

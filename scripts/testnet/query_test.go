@@ -77,7 +77,7 @@ func publishProduct(t *testing.T, n *Net, officer *sdk.Client) sdk.Hash {
 	}
 	class := record.Class{Kind: record.ClassAnswerOnly, BitsPerEpoch: 100, BitsPerYear: 1000}
 	if _, err := officer.Products().Publish(ctx, sdk.ProductSpec{
-		ProductID: product, Title: "Card", Version: 1, Methods: []sdk.Method{record.ProviderAuthenticated}, Purposes: []sdk.Purpose{record.CreditChecking},
+		ProductID: product, Title: "Card", Version: 1, Methods: []sdk.Method{record.ProviderAuthenticated, record.WrittenEvidence}, Purposes: []sdk.Purpose{record.CreditChecking},
 		Columns: []sdk.Column{{Name: "late", Type: record.TypeInt, DataClass: record.C2, Class: class}},
 	}); err != nil {
 		t.Fatal(err)
