@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,18 +46,84 @@ func (n *Node) openVaults(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("product %s: %w", v.Product, err)
 		}
-		n.vaults[record.ProductID(v.Product)] = c
+		n.vaults[record.ProductID(v.Product)] = &watchedVault{Vault: c, product: v.Product, log: n.log, state: VaultOK}
 	}
 	var refused []error
 	for _, r := range n.CheckVaults(ctx) {
-		switch {
-		case errors.Is(r.Err, vault.ErrAccount):
+		if errors.Is(r.Err, vault.ErrAccount) {
 			refused = append(refused, fmt.Errorf("product %s: %w", r.Product, r.Err))
-		case r.Err != nil:
-			n.log.Error("a vault cannot be read: its product is not answered until it can", "product", r.Product, "state", r.State, "err", r.Err)
 		}
 	}
 	return errors.Join(refused...)
+}
+
+// watchedVault logs when a vault's state, or the reason for it, changes: each
+// trouble once, and its end. It remembers the newest.
+type watchedVault struct {
+	*sqlvault.Vault
+	product string
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	state VaultState
+	why   string
+}
+
+// Lookup implements vault.Connector.
+func (w *watchedVault) Lookup(ctx context.Context, subject vault.Subject, columns []string) (vault.Row, error) {
+	row, err := w.Vault.Lookup(ctx, subject, columns)
+	var schema *vault.SchemaError
+	switch {
+	case err == nil, errors.Is(err, vault.ErrUnknownSubject):
+		w.note(nil)
+	case ctx.Err() != nil, errors.Is(err, vault.ErrAmbiguous), errors.As(err, &schema) && schema.InRow:
+		// The caller's own end, or one subject's row: nothing about the vault.
+	default:
+		w.note(err)
+	}
+	return row, err
+}
+
+// Check implements vault.Connector.
+func (w *watchedVault) Check(ctx context.Context) error {
+	err := w.Vault.Check(ctx)
+	if ctx.Err() == nil {
+		w.note(err)
+	}
+	return err
+}
+
+func (w *watchedVault) note(err error) {
+	state, why := stateOfVault(err), ""
+	if err != nil {
+		why = err.Error()
+	}
+	w.mu.Lock()
+	before := w.state
+	changed := state != before || why != w.why
+	w.state, w.why = state, why
+	w.mu.Unlock()
+	switch {
+	case !changed:
+	case err == nil:
+		w.log.Info("a vault can be read again", "product", w.product, "before", string(before))
+	default:
+		w.log.Error("a vault cannot be read: its product is not answered until it can", "product", w.product, "state", string(state), "err", err)
+	}
+}
+
+// VaultStates says how each product's vault was when it was last used or looked
+// at, without asking a database.
+func (n *Node) VaultStates() map[string]VaultState {
+	out := make(map[string]VaultState, len(n.vaults))
+	for _, c := range n.vaults {
+		if w, ok := c.(*watchedVault); ok {
+			w.mu.Lock()
+			out[w.product] = w.state
+			w.mu.Unlock()
+		}
+	}
+	return out
 }
 
 // OpenVault opens a configured vault. It does not ask a server whether it is

@@ -65,6 +65,17 @@ func TestVaultReports(t *testing.T) {
 			t.Errorf("types %v", r.Types)
 		}
 	}
+	if got := n.VaultStates(); got["p.good"] != VaultOK || got["p.down"] != VaultUnavailable || got["p.drifted"] != VaultSchema {
+		t.Errorf("states %v", got)
+	}
+	if got := strings.Count(log.String(), `"product":"p.down"`); got != 1 { // looked at twice
+		t.Errorf("one trouble is logged %d times", got)
+	}
+	exec("ALTER TABLE customers ALTER COLUMN name TYPE integer USING NULL")
+	n.CheckVaults(t.Context())
+	if !strings.Contains(log.String(), "a vault can be read again") || n.VaultStates()["p.drifted"] != VaultOK {
+		t.Errorf("mended: %v\n%s", n.VaultStates(), log.String())
+	}
 	for _, words := range []string{"p.down", "p.drifted", "mapped as int but is TEXT"} {
 		if !strings.Contains(log.String(), words) {
 			t.Errorf("the log does not say %q:\n%s", words, log.String())
