@@ -371,6 +371,53 @@ func TestPostgresSlowQueryIsStoppedAtTheServer(t *testing.T) {
 	p.idle()
 }
 
+// TestOneLookupTriesWhileTheDatabaseIsStuck: the others do not wait with it.
+func TestOneLookupTriesWhileTheDatabaseIsStuck(t *testing.T) {
+	p := postgres(t)
+	p.table("x int", "'a', 1")
+	cfg := p.config(oneColumn("", vault.Int, 0))
+	cfg.Timeout = 50 * time.Millisecond
+	db, err := sql.Open("pgx", p.server.AdminURL(pgtest.Database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec("LOCK TABLE " + p.name + ".customers"); err != nil {
+		t.Fatal(err)
+	}
+	v := p.open(cfg)
+	lookup := func() error { _, err := v.Lookup(t.Context(), "a", []string{"x"}); return err }
+	for range maxFailures {
+		if err := lookup(); !errors.Is(err, vault.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	v.cfg.Timeout = time.Minute // nobody is looking up
+	v.trial <- struct{}{}       // the one that tries
+	for range 20 {
+		if err := lookup(); err != *v.failed.Load() {
+			t.Fatalf("beside the trial: %v, want the last failure", err)
+		}
+	}
+	<-v.trial
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for err := lookup(); err != nil; err = lookup() { // the server's limit is still 50 ms, which a loaded machine may need
+		if !errors.Is(err, vault.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if n := v.failures.Load(); n != 0 {
+		t.Errorf("%d failures are still counted", n)
+	}
+}
+
 // idle waits until the account runs nothing any more.
 func (p pg) idle() {
 	p.t.Helper()

@@ -257,30 +257,3 @@ func TestStatementsKeptAreBounded(t *testing.T) {
 		t.Errorf("%d statements kept", len(v.statements))
 	}
 }
-
-func BenchmarkLookup(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "vault.db")
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(`CREATE TABLE customers (id TEXT PRIMARY KEY, a INTEGER, b INTEGER, c TEXT, d INTEGER, e INTEGER) WITHOUT ROWID;
-		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 30000) INSERT INTO customers SELECT i, i, i, 'x', i, i FROM n`); err != nil {
-		b.Fatal(err)
-	}
-	m := Mapping{Table: "customers", Key: "id"}
-	for _, n := range []string{"a", "b", "d", "e"} {
-		m.Columns = append(m.Columns, ColumnMapping{Name: n, Type: vault.Int})
-	}
-	v, err := OpenSQLite(SQLiteConfig{Path: path, Mapping: m})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer v.Close()
-	for i := 0; b.Loop(); i++ {
-		if _, err := v.Lookup(b.Context(), vault.Subject(fmt.Sprint(i%30000+1)), []string{"a", "b", "d", "e"}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -40,6 +40,10 @@ type Vault struct {
 	admitted  atomic.Pointer[time.Time] // when the account was last found in order
 	admitting chan struct{}             // capacity 1: held by whoever asks
 
+	failures atomic.Int32          // lookups in a row that found the database unavailable
+	failed   atomic.Pointer[error] // the newest of them
+	trial    chan struct{}         // capacity 1: held by the one lookup that may try then
+
 	mu         sync.Mutex // guards what follows
 	statements map[string]*lookup
 	types      map[string]string // of each column in the database, when first read
@@ -72,7 +76,7 @@ func New(db *sql.DB, cfg Config) (*Vault, error) {
 	if cfg.AccountEvery == 0 {
 		cfg.AccountEvery = time.Minute
 	}
-	v := &Vault{cfg: cfg, db: db, byName: map[string]ColumnMapping{}, admitting: make(chan struct{}, 1),
+	v := &Vault{cfg: cfg, db: db, byName: map[string]ColumnMapping{}, admitting: make(chan struct{}, 1), trial: make(chan struct{}, 1),
 		statements: map[string]*lookup{}, types: map[string]string{}}
 	for _, c := range cfg.Mapping.Columns {
 		v.byName[c.Name] = c
@@ -93,8 +97,36 @@ func (v *Vault) Describe() []vault.Column {
 // it costs the same. No canonical identifier holds a control character.
 const nobody = "\x01"
 
-// Lookup implements vault.Connector.
+// maxFailures is after how many failures in a row one lookup at a time tries.
+const maxFailures = 3
+
+// Lookup implements vault.Connector. While the database is down or too slow, one
+// lookup at a time finds out whether it is back, and the others fail at once:
+// otherwise each would hold its caller for the whole time limit, and with it the
+// products whose databases are well.
 func (v *Vault) Lookup(ctx context.Context, subject vault.Subject, columns []string) (vault.Row, error) {
+	if v.failures.Load() >= maxFailures {
+		select {
+		case v.trial <- struct{}{}:
+			defer func() { <-v.trial }()
+		default:
+			if err := v.failed.Load(); err != nil {
+				return nil, *err
+			}
+		}
+	}
+	row, err := v.lookup(ctx, subject, columns)
+	switch {
+	case !errors.Is(err, vault.ErrUnavailable):
+		v.failures.Store(0)
+	case ctx.Err() == nil: // the database's time was up, not the caller's
+		v.failed.Store(&err)
+		v.failures.Add(1)
+	}
+	return row, err
+}
+
+func (v *Vault) lookup(ctx context.Context, subject vault.Subject, columns []string) (vault.Row, error) {
 	limited, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
 	if _, err := vault.ParseSubject(string(subject)); err != nil {
