@@ -41,7 +41,7 @@ type Config struct {
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
 	ProofBytes  int    // memory for that; default 4 MiB. The last certified height is always kept
 
-	RowCacheBytes  int // rows read by the executor; default 20 MiB
+	RowCacheBytes  int // rows read by the executor; default 12 MiB
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
 	BlockCache     int // of the database, shared by all readers: a sixteenth of its size, at least 4 MiB, at most this; default 64 MiB
 }
@@ -60,7 +60,7 @@ func (c *Config) fill() error {
 		value int
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
-		{"ProofBytes", &c.ProofBytes, 4 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
+		{"ProofBytes", &c.ProofBytes, 4 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
 		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 64 << 20},
 	} {
 		if *d.v < 0 {
@@ -161,7 +161,7 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 
 func options(cache *blockCache) *opt.Options {
 	return &opt.Options{
-		WriteBuffer:            4 << 20,
+		WriteBuffer:            2 << 20,
 		BlockSize:              16 << 10,
 		BlockCacher:            cache,
 		BlockCacheCapacity:     blockCacheLeast,
