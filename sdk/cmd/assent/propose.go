@@ -29,12 +29,14 @@ func (p *proposing) flags(c *cobra.Command) {
 	f.StringVar(&p.out, "out", "", "write the config to this file too, for an admin key that signs elsewhere (assent member sign)")
 }
 
+// edit is a change of the config in force, from the arguments of a command.
+type edit func(e *sdk.ConfigEditor, args []string) error
+
 func (a *app) proposeCmd() *cobra.Command {
 	p := &proposing{}
-	// change makes a command that edits the config in force and proposes it.
-	change := func(use, short string, edit func(e *sdk.ConfigEditor, args []string) error) *cobra.Command {
+	change := func(use, short string, do edit) *cobra.Command {
 		return leaf(use, short, func(c *cobra.Command, args []string) error {
-			return a.propose(c, p, func(e *sdk.ConfigEditor) error { return edit(e, args) })
+			return a.propose(c, p, func(e *sdk.ConfigEditor) error { return do(e, args) })
 		})
 	}
 	g := group("propose", "Propose a change of members, validators, keys or limits (admin)",
@@ -45,18 +47,7 @@ func (a *app) proposeCmd() *cobra.Command {
 		}),
 		change("add-admin ORG ADDRESS", "Add an admin key of a member", adminEdit((*sdk.ConfigEditor).AddAdmin)),
 		change("remove-admin ORG ADDRESS", "Remove an admin key of a member", adminEdit((*sdk.ConfigEditor).RemoveAdmin)),
-		change("replace-admin ORG OLD NEW", "Replace an admin key of a member; the old one may be lost", func(e *sdk.ConfigEditor, args []string) error {
-			old, err := parseAddress(args[1])
-			if err != nil {
-				return usageError{err}
-			}
-			key, err := parseAddress(args[2])
-			if err != nil {
-				return usageError{err}
-			}
-			e.ReplaceAdmin(sdk.OrgID(args[0]), old, key)
-			return nil
-		}),
+		change("replace-admin ORG OLD NEW", "Replace an admin key of a member; the old one may be lost", replaceAdmin),
 		change("add-validator CARD", "Add a validator by its card (assentd card)", func(e *sdk.ConfigEditor, args []string) error {
 			card, err := a.card(args[0])
 			if err == nil {
@@ -70,30 +61,8 @@ func (a *app) proposeCmd() *cobra.Command {
 			e.RemoveValidator(id)
 			return err
 		}),
-		change("rotate-vote-key ID ADDRESS", "Give a validator another vote key, and with it another number", func(e *sdk.ConfigEditor, args []string) error {
-			id, err := validatorID(args[0])
-			if err != nil {
-				return err
-			}
-			key, err := parseAddress(args[1])
-			if err != nil {
-				return usageError{err}
-			}
-			e.RotateVoteKey(id, key)
-			return nil
-		}),
-		change("rotate-host-key ID KEY", "Give a validator another host key, 0x-hex of 33 bytes", func(e *sdk.ConfigEditor, args []string) error {
-			id, err := validatorID(args[0])
-			if err != nil {
-				return err
-			}
-			var card sdk.NodeCard
-			if err := card.HostKey.UnmarshalText([]byte(args[1])); err != nil {
-				return usageError{err}
-			}
-			e.RotateHostKey(id, card.HostKey)
-			return nil
-		}),
+		change("rotate-vote-key ID ADDRESS", "Give a validator another vote key, and with it another number", rotateVoteKey),
+		change("rotate-host-key ID KEY", "Give a validator another host key, 0x-hex of 33 bytes", rotateHostKey),
 		a.setAddrsCmd(p), a.setLimitsCmd(p),
 		change("set-protocol VERSION", "Raise the protocol version", func(e *sdk.ConfigEditor, args []string) error {
 			v, err := strconv.ParseUint(args[0], 10, 32)
@@ -108,7 +77,46 @@ func (a *app) proposeCmd() *cobra.Command {
 	return g
 }
 
-func adminEdit(f func(*sdk.ConfigEditor, sdk.OrgID, sdk.Address) *sdk.ConfigEditor) func(*sdk.ConfigEditor, []string) error {
+func replaceAdmin(e *sdk.ConfigEditor, args []string) error {
+	old, err := parseAddress(args[1])
+	if err != nil {
+		return usageError{err}
+	}
+	key, err := parseAddress(args[2])
+	if err != nil {
+		return usageError{err}
+	}
+	e.ReplaceAdmin(sdk.OrgID(args[0]), old, key)
+	return nil
+}
+
+func rotateVoteKey(e *sdk.ConfigEditor, args []string) error {
+	id, err := validatorID(args[0])
+	if err != nil {
+		return err
+	}
+	key, err := parseAddress(args[1])
+	if err != nil {
+		return usageError{err}
+	}
+	e.RotateVoteKey(id, key)
+	return nil
+}
+
+func rotateHostKey(e *sdk.ConfigEditor, args []string) error {
+	id, err := validatorID(args[0])
+	if err != nil {
+		return err
+	}
+	var card sdk.NodeCard
+	if err := card.HostKey.UnmarshalText([]byte(args[1])); err != nil {
+		return usageError{err}
+	}
+	e.RotateHostKey(id, card.HostKey)
+	return nil
+}
+
+func adminEdit(f func(*sdk.ConfigEditor, sdk.OrgID, sdk.Address) *sdk.ConfigEditor) edit {
 	return func(e *sdk.ConfigEditor, args []string) error {
 		key, err := parseAddress(args[1])
 		if err != nil {
