@@ -147,8 +147,9 @@ type stream struct {
 }
 
 type parcel struct {
-	msg []byte
-	due time.Time // not before; zero: at once
+	msg   []byte
+	due   time.Time // not before; zero: at once
+	again int       // after how many later messages it arrives once more; 0: never
 }
 
 func newStream(l *link) *stream {
@@ -277,10 +278,7 @@ func (e *egress) pass() bool {
 	if n.loses(from, to, e.class, msgs[0]) {
 		return e.queue.Done(1, epoch)
 	}
-	p := parcel{msg: msgs[0]}
-	if d := n.delay(from, to); d > 0 {
-		p.due = time.Now().Add(d)
-	}
+	p := parcel{msg: msgs[0], due: n.arrival(from, to, len(msgs[0])), again: n.repeats(from, to, e.class, msgs[0])}
 	timer := time.NewTimer(e.remote.host.limits.WriteTimeout)
 	defer timer.Stop()
 	select {
@@ -319,6 +317,7 @@ type ingress struct {
 	remote              *remote
 	class               network.Class
 	streams             chan *stream
+	repeats             []parcel // of the present stream; owned by run
 	received, throttled atomic.Uint64
 	resets              atomic.Uint64
 	shunned             atomic.Int64 // Unix ns until which nothing is heard
@@ -329,11 +328,30 @@ func (in *ingress) run() {
 	for {
 		select {
 		case s = <-in.streams:
+			in.repeats = nil
 		case p := <-s.ch:
 			in.deliver(p, s)
+			in.repeat(p, s)
 		case <-in.remote.ctx.Done():
 			return
 		}
+	}
+}
+
+// repeat delivers once more what was to come after last, and keeps last itself if
+// it is to come again.
+func (in *ingress) repeat(last parcel, s *stream) {
+	waiting := in.repeats
+	in.repeats = nil
+	for _, p := range waiting {
+		if p.again--; p.again > 0 {
+			in.repeats = append(in.repeats, p)
+		} else {
+			in.deliver(parcel{msg: p.msg}, s)
+		}
+	}
+	if last.again > 0 {
+		in.repeats = append(in.repeats, last)
 	}
 }
 

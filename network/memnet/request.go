@@ -92,16 +92,17 @@ func (r *remote) call(l *link, p network.Protocol, req []byte, replies chan<- re
 		return false
 	}
 	n := r.host.net
+	lost, due := n.losesTrip(r.host.id, r.id, p), n.arrival(r.host.id, r.id, len(req))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return other.spawnLocked(func() {
 		ctx, cancel := context.WithTimeout(back.ctx, other.limits.RequestTimeout)
 		defer cancel()
-		if !travel(ctx, n.delay(r.host.id, r.id)) {
+		if lost || !travel(ctx, due) {
 			return
 		}
 		rep, ok := other.servers[p].answer(ctx, back, p, req)
-		if ok && travel(ctx, n.delay(r.id, r.host.id)) {
+		if ok && !n.losesTrip(r.id, r.host.id, p) && travel(ctx, n.arrival(r.id, r.host.id, len(rep.body))) {
 			replies <- rep
 		}
 	})
@@ -131,11 +132,11 @@ func (sv *server) answer(ctx context.Context, from *remote, p network.Protocol, 
 	}
 }
 
-func travel(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
+func travel(ctx context.Context, due time.Time) bool {
+	if due.IsZero() {
 		return ctx.Err() == nil
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
