@@ -59,6 +59,12 @@ func (db *DB) moment(at ledger.Height) (*moment, error) {
 	if !ok {
 		return nil, ErrProofTooOld
 	}
+	if r.Roots.State == v.roots.State {
+		// Nothing was written since, as by a seal: the newest state is that one.
+		// On an idle network it is the only one that a restarted node has, and no
+		// later root will be certified before somebody writes.
+		at = v.height
+	}
 	m := &moment{height: at, root: r.Roots.State}
 	if at+1 >= v.layer.from {
 		m.snap = v.snap

@@ -205,3 +205,37 @@ func readOnce(db *DB, key string) error {
 	_, err = db.Stats()
 	return err
 }
+
+// A network at rest ends with a seal, which certifies the state before it and
+// writes nothing. A node that is restarted then must go on proving that state.
+func TestARestartedNodeProvesWhatASealCertified(t *testing.T) {
+	cfg, d := testConfig(), newDisk()
+	db := mustCreate(t, cfg, d)
+	s := script{seed: 33, keys: 20}
+	const last = 5
+	var want Roots
+	for h := range ledger.Height(last + 1) {
+		want = s.run(t, db, h)
+	}
+	b, err := db.Begin(last+1, s.time(last+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	mustFlush(t, db)
+	mustClose(t, db)
+	db = mustOpen(t, cfg, d)
+	defer mustClose(t, db)
+	p, err := db.ProveState(last, "a/k1")
+	if err != nil {
+		t.Fatalf("the state that the seal certifies: %v", err)
+	}
+	if err := p.Verify(want.State); err != nil {
+		t.Error(err)
+	}
+}
