@@ -43,7 +43,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 			ClientRate: l.ClientRate, ClientBurst: l.ClientBurst, AnonymousRate: l.AnonymousRate,
 			ClientStreams: l.ClientStreams, Connections: l.Connections, RequestTimeout: l.RequestTimeout,
 		},
-		Logger: n.log, Observe: n.countCall,
+		Bind: n.opts.Listen, Clock: n.opts.Clock, Logger: n.log, Observe: n.countCall,
 	}
 	if n.answerer != nil {
 		cfg.Provider = b

@@ -20,6 +20,7 @@ type follower struct {
 	db     *state.DB
 	next   uint64 // position in the receipt log; owned by run
 	handle func(ctx context.Context, o *state.Outcome, executedAt time.Time) error
+	now    func() time.Time
 
 	mu      sync.Mutex
 	pending []executed
@@ -35,8 +36,8 @@ type executed struct {
 // maxPending bounds the blocks that wait in memory.
 const maxPending = 256
 
-func newFollower(db *state.DB, next uint64, handle func(context.Context, *state.Outcome, time.Time) error) *follower {
-	return &follower{db: db, next: next, handle: handle, missed: true, wake: make(chan struct{}, 1)}
+func newFollower(db *state.DB, next uint64, handle func(context.Context, *state.Outcome, time.Time) error, now func() time.Time) *follower {
+	return &follower{db: db, next: next, handle: handle, now: now, missed: true, wake: make(chan struct{}, 1)}
 }
 
 // add takes a block that was just executed. It never blocks: the executor calls
@@ -110,7 +111,7 @@ func (f *follower) upTo(ctx context.Context, position uint64) error {
 		if err != nil {
 			return fmt.Errorf("follow the ledger at position %d: %w", f.next, err)
 		}
-		if err := f.handle(ctx, o, time.Now()); err != nil {
+		if err := f.handle(ctx, o, f.now()); err != nil {
 			return err
 		}
 		f.next++

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
 	"github.com/assent-network/assent/chaincode"
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/consensus"
@@ -42,6 +44,11 @@ type Options struct {
 	// Network opens the network; default network.Open. Tests of several nodes in
 	// one process give memnet's.
 	Network func(context.Context, network.Config) (Host, error)
+	// The rest is what a simulation replaces: how the API's address is bound, the
+	// node's clock, and the files below blocks and state. nil: the machine's own.
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
+	Clock  func() time.Time
+	Files  func(dir string, s storage.Storage) storage.Storage
 }
 
 // Host moves bytes between nodes; *network.Host is one, and says what each
@@ -65,6 +72,7 @@ func openHost(ctx context.Context, cfg network.Config) (Host, error) { return ne
 // Node is one member's node. Open makes it, Run runs it.
 type Node struct {
 	cfg     config.Config
+	opts    Options
 	version string
 	log     *slog.Logger
 	chainID ledger.Hash
@@ -103,12 +111,16 @@ type Node struct {
 	closers []func() error // of what is open, in the order of opening
 }
 
-func (n *Node) now() time.Time { return time.Now() }
+// now is the node's clock: what it holds against times that the ledger names.
+func (n *Node) now() time.Time { return n.opts.Clock() }
 
 // Open opens everything a node has and binds its sockets. It starts nothing. An
 // error has closed what was open.
 func Open(ctx context.Context, opts Options) (n *Node, err error) {
-	n = &Node{cfg: opts.Config, version: opts.Version, log: opts.Logger, member: opts.Config.Identity.Member}
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	n = &Node{cfg: opts.Config, opts: opts, version: opts.Version, log: opts.Logger, member: opts.Config.Identity.Member}
 	if n.log == nil {
 		n.log = slog.Default()
 	}
@@ -155,16 +167,17 @@ func (n *Node) Close() error {
 func (n *Node) closeLater(f func() error) { n.closers = append(n.closers, f) }
 
 func (n *Node) openLedger(ctx context.Context) error {
+	blocks, states := filepath.Join(n.cfg.DataDir, blocksDir), filepath.Join(n.cfg.DataDir, stateDir)
 	genesis, err := config.ReadGenesis(n.cfg.Genesis)
 	if err != nil {
 		return err
 	}
 	n.genesis, n.chainID = genesis, genesis.Hash()
-	if n.store, err = store.Open(filepath.Join(n.cfg.DataDir, blocksDir), n.chainID); err != nil {
+	if n.store, err = store.OpenFiles(blocks, n.chainID, n.files(blocks)); err != nil {
 		return err
 	}
 	n.closeLater(n.store.Close)
-	if n.state, err = n.openState(ctx, state.Config{Dir: filepath.Join(n.cfg.DataDir, stateDir), ChainID: n.chainID}); err != nil {
+	if n.state, err = n.openState(ctx, state.Config{Dir: states, ChainID: n.chainID, Files: n.files(states)}); err != nil {
 		return err
 	}
 	n.closeLater(n.state.Close)
@@ -174,6 +187,14 @@ func (n *Node) openLedger(ctx context.Context) error {
 	}
 	n.executor, err = executor.New(executor.Config{DB: n.state, Genesis: genesis, Contracts: contracts, Logger: n.log})
 	return err
+}
+
+// files is what Options put around the files in dir, if anything.
+func (n *Node) files(dir string) func(storage.Storage) storage.Storage {
+	if n.opts.Files == nil {
+		return nil
+	}
+	return func(s storage.Storage) storage.Storage { return n.opts.Files(dir, s) }
 }
 
 // openState opens the state. One that is gone is begun anew and filled by
@@ -209,7 +230,7 @@ func (n *Node) openPrivate(ctx context.Context) error {
 		return err
 	}
 	n.outbox, err = outbox.Open(ctx, outbox.Config{
-		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, Over: n.countEnding, RetryMax: 5 * time.Second, Logger: n.log,
+		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, Over: n.countEnding, RetryMax: 5 * time.Second, Clock: n.now, Logger: n.log,
 	})
 	return err
 }
@@ -260,10 +281,10 @@ func (n *Node) openChain(context.Context) error {
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
-		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Logger: n.log,
+		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Clock: n.now, Logger: n.log,
 		PoolUnits: n.cfg.Limits.PoolRequests, Registered: n.registered,
 		OnExecuted: func(r *executor.Result) {
-			n.follower.add(r, time.Now())
+			n.follower.add(r, n.now())
 			n.countBlock(r)
 		},
 	}
@@ -355,7 +376,7 @@ func (n *Node) openAnswering(ctx context.Context) error {
 		}
 		n.answerer, err = query.Open(ctx, query.Config{
 			Store: n.private, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
-			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Logger: n.log,
+			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Clock: n.now, Logger: n.log,
 		})
 		if err != nil {
 			return err
@@ -369,7 +390,7 @@ func (n *Node) openAnswering(ctx context.Context) error {
 			return err
 		}
 	}
-	n.follower = newFollower(n.state, next, n.executed)
+	n.follower = newFollower(n.state, next, n.executed, n.now)
 	return nil
 }
 

@@ -49,9 +49,10 @@ type Config struct {
 	Network      Network
 
 	Limits  Limits
-	Logger  *slog.Logger                                           // nil: none
-	Observe func(method string, code api.Code, took time.Duration) // nil: nothing is counted; called once a call
-	Clock   func() time.Time                                       // nil: time.Now
+	Bind    func(ctx context.Context, addr string) (net.Listener, error) // nil: a TCP socket
+	Logger  *slog.Logger                                                 // nil: none
+	Observe func(method string, code api.Code, took time.Duration)       // nil: nothing is counted; called once a call
+	Clock   func() time.Time                                             // nil: time.Now
 }
 
 // Limits bound what clients cost. Zero means the default.
@@ -144,7 +145,13 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s.strangers = newMeters[netip.Prefix](cfg.Limits.AnonymousRate, int(10*cfg.Limits.AnonymousRate)+1, 1<<14)
 	s.http = s.newHTTP()
 
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	bind := cfg.Bind
+	if bind == nil {
+		bind = func(ctx context.Context, addr string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		}
+	}
+	l, err := bind(ctx, cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen for the API on %s: the port is in use: stop the program that has it (another node?), or set api.listen to a free one", cfg.Listen)
 	}

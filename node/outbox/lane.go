@@ -55,7 +55,7 @@ func (o *Outbox) addLocked(it Item) {
 		leader.followers = append(leader.followers, e)
 		return
 	}
-	o.scheduleLocked(e, time.Now())
+	o.scheduleLocked(e, o.cfg.Clock())
 }
 
 // scheduleLocked puts e into its lane for the first moment not before at that its
@@ -106,7 +106,7 @@ func (o *Outbox) removeLocked(e *entry) {
 // releaseFollowersLocked lets go what was held back behind e.
 func (o *Outbox) releaseFollowersLocked(e *entry) {
 	for _, f := range e.followers {
-		o.scheduleLocked(f, time.Now())
+		o.scheduleLocked(f, o.cfg.Clock())
 	}
 	e.followers = nil
 }
@@ -123,7 +123,7 @@ func (o *Outbox) rescheduleLocked(e *entry, pause time.Duration) {
 	if e.hurried {
 		e.hurried, e.backoff, pause = false, 0, 0
 	}
-	o.scheduleLocked(e, time.Now().Add(pause))
+	o.scheduleLocked(e, o.cfg.Clock().Add(pause))
 }
 
 // hurryLocked makes a scheduled entry due now; one in flight is tried again at
@@ -133,7 +133,7 @@ func (o *Outbox) hurryLocked(e *entry) {
 		e.hurried = true // or held back behind another: then it changes nothing
 		return
 	}
-	e.next, e.backoff = release(e.item, time.Now()), 0
+	e.next, e.backoff = release(e.item, o.cfg.Clock()), 0
 	heap.Fix(&o.lanes[e.item.Recipient].due, e.index)
 }
 

@@ -166,6 +166,7 @@ type Config struct {
 	// 200,000 and 50,000. MaxPayload bounds one payload: 64 KiB.
 	MaxItems, MaxPerRecipient, MaxPayload int
 
+	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger
 }
 
@@ -177,6 +178,9 @@ func (c *Config) check() error {
 	var errs []error
 	if c.Store == nil || c.Send == nil {
 		errs = append(errs, errors.New("outbox: Store and Send are required"))
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -24,16 +24,16 @@ func (o *Outbox) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		due, next := o.takeDue(time.Now())
+		due, next := o.takeDue(o.cfg.Clock())
 		for _, e := range due {
 			running.Go(func() { o.attempt(ctx, e) })
 		}
-		if batch := o.takeSettled(time.Now(), false); batch != nil {
+		if batch := o.takeSettled(o.cfg.Clock(), false); batch != nil {
 			running.Go(func() { o.settle(batch) })
 		}
 		timer.Stop()
 		if !next.IsZero() {
-			timer.Reset(time.Until(next))
+			timer.Reset(next.Sub(o.cfg.Clock()))
 		}
 		select {
 		case <-ctx.Done():
@@ -42,7 +42,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 	}
 	running.Wait()
-	if batch := o.takeSettled(time.Now(), true); batch != nil {
+	if batch := o.takeSettled(o.cfg.Clock(), true); batch != nil {
 		o.settle(batch)
 	}
 	return nil
@@ -76,7 +76,7 @@ func (o *Outbox) takeDue(now time.Time) (due []*entry, next time.Time) {
 // attempt tries one item once. The lane counts it as in flight until landed.
 func (o *Outbox) attempt(ctx context.Context, e *entry) {
 	it := &e.item
-	if !it.Deadline.IsZero() && !time.Now().Before(it.Deadline) {
+	if !it.Deadline.IsZero() && !o.cfg.Clock().Before(it.Deadline) {
 		o.end(ctx, e, Overdue)
 		return
 	}
@@ -223,7 +223,7 @@ func (o *Outbox) end(ctx context.Context, e *entry, why Ending) {
 
 func (o *Outbox) settleLocked(s settlement) {
 	if len(o.settled) == 0 {
-		o.settleAt = time.Now().Add(o.cfg.Linger)
+		o.settleAt = o.cfg.Clock().Add(o.cfg.Linger)
 	}
 	o.settled = append(o.settled, s)
 }

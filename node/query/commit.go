@@ -87,7 +87,7 @@ func (a *Answerer) body(p *Permit) record.AnswerBody {
 func (a *Answerer) departure(p *Permit, ans *answer.Answer) (Departure, error) {
 	d := Departure{
 		RequestID: p.Request.RequestID, ConsentID: p.Consent.ConsentID, Lender: p.Request.Consumer,
-		NotBefore: a.release(p, time.Now()), Grid: a.cfg.Grid, Deadline: deadline(p),
+		NotBefore: a.release(p, a.cfg.Clock()), Grid: a.cfg.Grid, Deadline: deadline(p),
 		Receipt: record.ReceiptSpec{RequestID: p.Request.RequestID, Outcome: ans.Outcome, EvaluatedHeight: p.Height},
 	}
 	c := answer.Context{ChainID: a.cfg.ChainID, RequestID: p.Request.RequestID, Recipient: p.Request.Consumer, KeyID: answer.KeyID(p.Request.AnswerKey)}
@@ -127,7 +127,7 @@ func (a *Answerer) release(p *Permit, now time.Time) time.Time {
 
 // commitOverdue gives a request whose deadline passed its outcome.
 func (a *Answerer) commitOverdue(ctx context.Context, p *Permit) error {
-	now := time.Now()
+	now := a.cfg.Clock()
 	d := Departure{
 		RequestID: p.Request.RequestID, ConsentID: p.Consent.ConsentID, Lender: p.Request.Consumer, NotBefore: now,
 		Receipt: record.ReceiptSpec{RequestID: p.Request.RequestID, Outcome: record.Overdue},
@@ -173,7 +173,7 @@ func (a *Answerer) finish(tx *sql.Tx, p *Permit, ans *answer.Answer, d Departure
 		}
 	}
 	if _, err := tx.Stmt(a.sql.addRequest).Exec(string(p.Request.RequestID), string(p.Consent.ConsentID), string(ans.Outcome),
-		body, int64(p.Height), time.Now().UnixMilli()); err != nil {
+		body, int64(p.Height), a.cfg.Clock().UnixMilli()); err != nil {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	if _, err := tx.Stmt(a.sql.unwait).Exec(string(p.Request.RequestID)); err != nil {

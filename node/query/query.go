@@ -107,6 +107,7 @@ type Config struct {
 	// refused. Nil: nobody counts.
 	Counted func(outcome record.ReceiptOutcome, leak bool)
 
+	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger
 }
 
@@ -123,6 +124,9 @@ func (c *Config) check() error {
 	}
 	if len(c.TagKey) != 32 {
 		errs = append(errs, fmt.Errorf("query: the tag key has %d bytes, want 32", len(c.TagKey)))
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -240,7 +244,7 @@ func (a *Answerer) work(ctx context.Context, p *Permit) (result, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	if !time.Now().Before(deadline(p)) {
+	if !a.cfg.Clock().Before(deadline(p)) {
 		return finished, a.commitOverdue(ctx, p)
 	}
 	who, missing, err := a.identify(ctx, p)

@@ -88,9 +88,9 @@ func (a *Answerer) suspend(ctx context.Context, p *Permit, needs result) error {
 		return err
 	}
 	w := &waiter{id: p.Request.RequestID, consent: p.Consent.ConsentID, needs: needs, deadline: deadline(p)}
-	w.next = w.after(a.cfg)
+	w.next = a.after(w)
 	if needs == needsPart {
-		w.next = time.Now() // once more: the part may have arrived since it was looked for
+		w.next = a.cfg.Clock() // once more: the part may have arrived since it was looked for
 	}
 	a.mu.Lock()
 	if _, ok := a.waiting.byRequest[w.id]; !ok {
@@ -102,12 +102,12 @@ func (a *Answerer) suspend(ctx context.Context, p *Permit, needs result) error {
 }
 
 // after is when to try a waiter again.
-func (w *waiter) after(cfg Config) time.Time {
+func (a *Answerer) after(w *waiter) time.Time {
 	if w.needs == needsPart {
 		return w.deadline // its arrival wakes the request
 	}
-	w.backoff = min(max(2*w.backoff, cfg.RetryMin), cfg.RetryMax)
-	next := time.Now().Add(w.backoff*3/4 + rand.N(w.backoff/2+1))
+	w.backoff = min(max(2*w.backoff, a.cfg.RetryMin), a.cfg.RetryMax)
+	next := a.cfg.Clock().Add(w.backoff*3/4 + rand.N(w.backoff/2+1))
 	if next.After(w.deadline) {
 		return w.deadline
 	}
@@ -129,7 +129,7 @@ func (a *Answerer) load(ctx context.Context) error {
 			break
 		}
 		w.deadline = time.UnixMilli(due)
-		w.next = time.Now() // the part may have been stored just before the crash
+		w.next = a.cfg.Clock() // the part may have been stored just before the crash
 		a.waiting.add(w)
 	}
 	a.mu.Unlock()
@@ -182,13 +182,13 @@ func (a *Answerer) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		due, next := a.takeDue(time.Now())
+		due, next := a.takeDue(a.cfg.Clock())
 		for _, w := range due {
 			running.Go(func() { a.resume(ctx, w) })
 		}
 		timer.Stop()
 		if !next.IsZero() {
-			timer.Reset(time.Until(next))
+			timer.Reset(next.Sub(a.cfg.Clock()))
 		}
 		select {
 		case <-ctx.Done():
@@ -234,12 +234,12 @@ func (a *Answerer) resume(ctx context.Context, w *waiter) {
 		state = needsData // a pause, then once more
 	}
 	w.needs = state
-	w.next = w.after(a.cfg)
+	w.next = a.after(w)
 	if w.hurried {
 		w.next = time.Time{}
 	}
-	if err != nil && !w.next.After(time.Now()) {
-		w.next = time.Now().Add(a.cfg.RetryMin) // past the deadline with a failing disk: do not spin
+	if err != nil && !w.next.After(a.cfg.Clock()) {
+		w.next = a.cfg.Clock().Add(a.cfg.RetryMin) // past the deadline with a failing disk: do not spin
 	}
 	heap.Push(&a.waiting.due, w)
 }

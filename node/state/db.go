@@ -44,6 +44,8 @@ type Config struct {
 	RowCacheBytes  int // rows read by the executor; default 12 MiB
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
 	BlockCache     int // of the database, shared by all readers: a sixteenth of its size, at least 4 MiB, at most this; default 64 MiB
+
+	Files func(storage.Storage) storage.Storage // wraps the database's files; nil: the file system as it is
 }
 
 func (c *Config) fill() error {
@@ -150,6 +152,9 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 	files, err := storage.OpenFile(cfg.Dir, false)
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w: is another process using it?", cfg.Dir, err)
+	}
+	if cfg.Files != nil {
+		files = cfg.Files(files)
 	}
 	db, err := f(cfg, files)
 	if err != nil {

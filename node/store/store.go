@@ -122,7 +122,10 @@ func writeGenesis(files storage.Storage, o *opt.Options, genesis *ledger.Config)
 }
 
 // Open opens the ledger of the network chain that Create made in dir.
-func Open(dir string, chain ledger.Hash) (*Store, error) {
+func Open(dir string, chain ledger.Hash) (*Store, error) { return OpenFiles(dir, chain, nil) }
+
+// OpenFiles is Open on files that wrap, unless it is nil, puts something around.
+func OpenFiles(dir string, chain ledger.Hash, wrap func(storage.Storage) storage.Storage) (*Store, error) {
 	switch _, err := os.Stat(filepath.Join(dir, "CURRENT")); {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("open block store %s: %w", dir, ErrMissing)
@@ -132,6 +135,9 @@ func Open(dir string, chain ledger.Hash) (*Store, error) {
 	files, err := openFiles(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open block store: %w", err)
+	}
+	if wrap != nil {
+		files = wrap(files)
 	}
 	o := options()
 	o.ErrorIfMissing = true
