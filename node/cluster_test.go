@@ -66,19 +66,39 @@ type cluster struct {
 	customers []customer
 	cuts      [][2]*peer
 	level     slog.Level // of what the nodes log
+	// Of a simulation:
+	sockets *sockets         // nil: those of the machine
+	outfit  func(int, *peer) // called for every node that is made; nil: nothing
 }
 
 // newCluster makes the files of a cluster, starts its nodes and registers
 // everybody. At the end of the test every node is checked: see finish.
 func newCluster(t *testing.T, seats []seat, level ...slog.Level) *cluster {
 	t.Helper()
-	c := &cluster{level: append(level, logLevel())[0], t: t, dir: t.TempDir(), wires: memnet.New(memnet.Faults{}), people: make(map[string]ledger.Signer), customers: someCustomers()}
+	c := emptyCluster(t, t.TempDir(), level...)
+	c.found(seats)
+	return c
+}
+
+func emptyCluster(t *testing.T, dir string, level ...slog.Level) *cluster {
+	return &cluster{
+		level: append(level, logLevel())[0], t: t, dir: dir, wires: memnet.New(memnet.Faults{}),
+		people: make(map[string]ledger.Signer), customers: someCustomers(),
+	}
+}
+
+func (c *cluster) found(seats []seat) {
+	t := c.t
+	t.Helper()
 	hosts := orderedHosts(t, len(seats))
 	for i, s := range seats {
 		if s.bank {
 			c.makeVault(s.member)
 		}
 		p := c.makeHome(i, s)
+		if c.outfit != nil {
+			c.outfit(i, p)
+		}
 		writeKeys(t, &p.cfg.Identity, hosts[i])
 		card, err := Init(p.home, p.cfg, password)
 		if err != nil {
@@ -99,7 +119,6 @@ func newCluster(t *testing.T, seats []seat, level ...slog.Level) *cluster {
 	c.start(c.kind("validator")...)
 	c.enrol()
 	c.start(c.kind("observer")...)
-	return c
 }
 
 // logLevel is debug with ASSENT_TEST_LOG=debug in the environment.

@@ -21,13 +21,14 @@ import (
 
 // peer is one node of a cluster, running or not.
 type peer struct {
-	c    *cluster
-	name string
-	home string
-	cfg  config.Config
-	card Card
-	log  logLines
-	left bool // the network has removed it: it need not keep up
+	c       *cluster
+	name    string
+	home    string
+	cfg     config.Config
+	card    Card
+	log     logLines
+	left    bool     // the network has removed it: it need not keep up
+	machine *machine // what a simulated node runs on, else nil
 
 	node   *Node // nil while stopped
 	cancel context.CancelFunc
@@ -65,7 +66,7 @@ func (p *peer) open() {
 	t := p.c.t
 	t.Helper()
 	logger := slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: p.c.level}))
-	n, err := Open(context.Background(), Options{
+	opts := Options{
 		Config: p.cfg, Password: keys.Fixed(password), Version: "test", Logger: logger,
 		Network: func(_ context.Context, cfg network.Config) (Host, error) {
 			h, err := p.c.wires.Open(memnet.Config{ID: p.id(), Limits: cfg.Limits, Logger: cfg.Logger})
@@ -74,7 +75,11 @@ func (p *peer) open() {
 			}
 			return &tap{Host: h, peer: p}, nil
 		},
-	})
+	}
+	if p.machine != nil {
+		p.machine.boot(p, &opts)
+	}
+	n, err := Open(context.Background(), opts)
 	if err != nil {
 		t.Fatalf("open %s: %v", p.name, err)
 	}
@@ -165,7 +170,11 @@ func (p *peer) departed() []departed {
 // dial makes a client of this node alone.
 func (p *peer) dial(ctx context.Context, opts ...sdk.Option) (*sdk.Client, error) {
 	endpoint := fmt.Sprintf("https://%s#sha256=%x", p.node.APIAddr(), p.card.SPKI[:])
-	return sdk.Dial(ctx, []string{endpoint}, append([]sdk.Option{sdk.WithGenesis(p.c.genesis.Encode())}, opts...)...)
+	opts = append([]sdk.Option{sdk.WithGenesis(p.c.genesis.Encode())}, opts...)
+	if p.c.sockets != nil {
+		opts = append(opts, sdk.WithMiddleware(p.c.sockets.transport))
+	}
+	return sdk.Dial(ctx, []string{endpoint}, opts...)
 }
 
 // as returns a client of this node in the name of one of its member's people,

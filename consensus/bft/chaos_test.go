@@ -9,6 +9,11 @@ import (
 	"github.com/assent-network/assent/consensus/consensustest"
 )
 
+// TestChaos runs in real time, or with
+//
+//	go test -tags simulation -ldflags=-checklinkname=0 ./consensus/bft -run TestChaos -chaos.runs 300
+//
+// in simulated time, where hundreds of seeds take seconds.
 var (
 	chaosSeed   = flag.Uint64("chaos.seed", 1, "first seed of TestChaos")
 	chaosRuns   = flag.Int("chaos.runs", 2, "number of seeds of TestChaos")
@@ -28,9 +33,11 @@ func TestChaos(t *testing.T) {
 	for i := range *chaosRuns {
 		seed := *chaosSeed + uint64(i)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := &witness{t: t}
-			o := consensustest.Options{Open: open, Replicas: 4, BatchMaxCount: quick().BatchMaxCount}
-			consensustest.Chaos(t, o, seed, *chaosSteps, w.watch)
+			consensustest.InSimulatedTime(t, func(t *testing.T) {
+				w := &witness{t: t}
+				o := consensustest.Options{Open: open, Replicas: 4, BatchMaxCount: quick().BatchMaxCount}
+				consensustest.Chaos(t, o, seed, *chaosSteps, w.watch)
+			})
 		})
 	}
 }
