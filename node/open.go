@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb/storage"
-
 	"github.com/assent-network/assent/chaincode"
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/consensus"
@@ -48,7 +46,7 @@ type Options struct {
 	// node's clock, and the files below blocks and state. nil: the machine's own.
 	Listen func(ctx context.Context, addr string) (net.Listener, error)
 	Clock  func() time.Time
-	Files  func(dir string, s storage.Storage) storage.Storage
+	Files  func(dir string, s store.Files) store.Files
 }
 
 // Host moves bytes between nodes; *network.Host is one, and says what each
@@ -190,11 +188,11 @@ func (n *Node) openLedger(ctx context.Context) error {
 }
 
 // files is what Options put around the files in dir, if anything.
-func (n *Node) files(dir string) func(storage.Storage) storage.Storage {
+func (n *Node) files(dir string) func(store.Files) store.Files {
 	if n.opts.Files == nil {
 		return nil
 	}
-	return func(s storage.Storage) storage.Storage { return n.opts.Files(dir, s) }
+	return func(s store.Files) store.Files { return n.opts.Files(dir, s) }
 }
 
 // openState opens the state. One that is gone is begun anew and filled by

@@ -32,6 +32,10 @@ func options() *opt.Options {
 	}
 }
 
+// Files are what a database of blocks or state lies on. For those who put
+// something around them and need not know the database for it.
+type Files = storage.Storage
+
 // dirSyncer syncs the directory after it has created a file. goleveldb does so
 // only when it changes the manifest; a journal that is synced but has no name
 // after a power failure would lose acknowledged blocks.

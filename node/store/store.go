@@ -125,7 +125,7 @@ func writeGenesis(files storage.Storage, o *opt.Options, genesis *ledger.Config)
 func Open(dir string, chain ledger.Hash) (*Store, error) { return OpenFiles(dir, chain, nil) }
 
 // OpenFiles is Open on files that wrap, unless it is nil, puts something around.
-func OpenFiles(dir string, chain ledger.Hash, wrap func(storage.Storage) storage.Storage) (*Store, error) {
+func OpenFiles(dir string, chain ledger.Hash, wrap func(Files) Files) (*Store, error) {
 	switch _, err := os.Stat(filepath.Join(dir, "CURRENT")); {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("open block store %s: %w", dir, ErrMissing)
