@@ -50,6 +50,7 @@ func (n *Node) runOps(ctx context.Context) error {
 	mux.HandleFunc("GET "+api.ReadyPath, func(w http.ResponseWriter, r *http.Request) {
 		gateway.ServeReadiness(w, n.gateway.Readiness(r.Context()))
 	})
+	mux.HandleFunc("GET "+statusPath, n.serveStatus)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -91,6 +91,9 @@ func testLogs(t *testing.T, w *world) {
 	for _, s := range w.secrets {
 		add("secret", s)
 	}
+	if k, what := n.Count(w.said); k > 0 {
+		t.Errorf("a doctor shows a %s", what)
+	}
 	debug := false
 	for _, x := range w.net.Nodes {
 		b, err := os.ReadFile(x.LogPath())

@@ -51,6 +51,8 @@ type world struct {
 	sealed    []byte
 	request   sdk.RequestID
 	secrets   []string // tokens and passwords that were used
+	said      []byte   // everything that doctors printed
+	program   string
 	wallet    ledger.Address
 	published string // the template, as its officer would have it checked
 }
@@ -65,6 +67,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.program = program
 	w.makeVault(t)
 	m := testnet.DefaultManifest()
 	m.Profiles = true // operators' addresses
@@ -256,6 +259,7 @@ func TestOperations(t *testing.T) {
 	t.Run("examples", func(t *testing.T) { testExamples(t, w) })
 	t.Run("metrics", func(t *testing.T) { testMetrics(t, w) })
 	t.Run("health", func(t *testing.T) { testHealth(t, w) })
+	t.Run("doctor", func(t *testing.T) { testDoctor(t, w) })
 	t.Run("logs", func(t *testing.T) { testLogs(t, w) })
 }
 

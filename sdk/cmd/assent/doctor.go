@@ -16,8 +16,20 @@ import (
 type check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
+	Level  string `json:"level"` // ok, warn: it works, but look; fail
 	What   string `json:"what"`
 	Remedy string `json:"remedy,omitempty"`
+}
+
+// grade fills in the level of a check that has none yet.
+func (k *check) grade() {
+	switch {
+	case k.Level != "":
+	case k.OK:
+		k.Level = "ok"
+	default:
+		k.Level = "fail"
+	}
 }
 
 const maxSkew = 5 * time.Second
@@ -26,16 +38,13 @@ func (a *app) doctorCmd() *cobra.Command {
 	return leaf("doctor", "Check the set-up: nodes, network, TLS, clock, key, freshness", func(c *cobra.Command, _ []string) error {
 		checks := a.examine(c.Context())
 		well := true
-		for _, k := range checks {
-			well = well && k.OK
+		for i := range checks {
+			checks[i].grade()
+			well = well && checks[i].OK
 		}
 		err := a.show(map[string]any{"ok": well, "checks": checks}, func(w io.Writer) {
 			for _, k := range checks {
-				mark := "ok"
-				if !k.OK {
-					mark = "BAD"
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\n", mark, k.Name, k.What)
+				fmt.Fprintf(w, "%s\t%s\t%s\n", k.Level, k.Name, k.What)
 				if k.Remedy != "" {
 					fmt.Fprintf(w, "\t\t→ %s\n", k.Remedy)
 				}
@@ -92,9 +101,9 @@ func nodeChecks(s *sdk.NodeStatus) []check {
 	if s.Err != nil {
 		return []check{bad(name, s.Err)}
 	}
-	out := []check{good(name, "of %s, height %d, %.1f ms away", s.Member, s.Height, float64(s.RoundTrip.Microseconds())/1000)}
+	out := []check{good(name, "of %s, %s, protocol %d, height %d, %.1f ms away", s.Member, s.Software, s.Protocol, s.Height, float64(s.RoundTrip.Microseconds())/1000)}
 	if !s.Ready {
-		out = append(out, check{Name: name, What: "not ready: " + s.WhyNot, Remedy: "Wait for it to catch up, or ask its operator."})
+		out = append(out, check{Name: name, Level: "warn", What: "not ready: " + s.WhyNot, Remedy: "Wait for it to catch up, or ask its operator."})
 	}
 	switch {
 	case s.Lie != nil:
@@ -104,7 +113,7 @@ func nodeChecks(s *sdk.NodeStatus) []check {
 		}
 		out = append(out, k)
 	case s.Behind > 2:
-		out = append(out, check{Name: "freshness of " + s.URL, What: fmt.Sprintf("%d blocks behind", s.Behind), Remedy: "Use another node until it has caught up."})
+		out = append(out, check{Name: "freshness of " + s.URL, Level: "warn", What: fmt.Sprintf("%d blocks behind", s.Behind), Remedy: "Use another node until it has caught up."})
 	default:
 		out = append(out, good("freshness of "+s.URL, "certified header %d shown and verified", s.Verified))
 	}
