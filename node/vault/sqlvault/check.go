@@ -13,11 +13,11 @@ import (
 
 // Check implements vault.Connector. Each step has the time of one lookup.
 func (v *Vault) Check(ctx context.Context) error {
-	if v.cfg.Dialect.Present != nil {
-		if err := v.cfg.Dialect.Present(); err != nil {
-			return fmt.Errorf("check vault: %w: %w", vault.ErrUnavailable, err)
-		}
+	release, err := v.hold()
+	if err != nil {
+		return fmt.Errorf("check vault: %w", err)
 	}
+	defer release()
 	step := func(name string, run func(context.Context) error) error {
 		limited, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 		defer cancel()

@@ -41,9 +41,10 @@ type Dialect struct {
 	Account func(ctx context.Context, db *sql.DB) error
 	// ReadOnly runs every query in a READ ONLY transaction.
 	ReadOnly bool
-	// Present is asked by Check before anything else, for engines that go on
-	// working on a file that is gone.
-	Present func() error
+	// File is the database's file, for engines that go on reading one they hold
+	// open after it was removed or replaced. It is looked at before every lookup:
+	// the vault is what stands under its name.
+	File string
 }
 
 // StoredType is the type of a column in the database.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -29,8 +28,7 @@ type SQLiteConfig struct {
 // that a mapping cannot write even by accident). A missing file is an error: a
 // typo must not create an empty vault.
 func OpenSQLite(cfg SQLiteConfig) (*Vault, error) {
-	present := func() error { return regular(cfg.Path) }
-	if err := present(); err != nil {
+	if _, err := regular(cfg.Path); err != nil {
 		return nil, fmt.Errorf("open vault: %w; load it first with vault import, or correct the path", err)
 	}
 	if cfg.Timeout == 0 {
@@ -50,24 +48,13 @@ func OpenSQLite(cfg SQLiteConfig) (*Vault, error) {
 	db.SetMaxOpenConns(cfg.Readers)
 	db.SetMaxIdleConns(cfg.Readers)
 	v, err := New(db, Config{
-		Dialect: Dialect{Name: "sqlite", Match: func(key string) string { return key + " = ?" }, Classify: classifySQLite, Present: present},
+		Dialect: Dialect{Name: "sqlite", Match: func(key string) string { return key + " = ?" }, Classify: classifySQLite, File: cfg.Path},
 		Mapping: cfg.Mapping, Timeout: cfg.Timeout})
 	if err != nil {
 		db.Close()
 		return nil, err
 	}
 	return v, nil
-}
-
-func regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file", path)
-	}
-	return nil
 }
 
 func fileURI(path string, q url.Values) string {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,9 @@ type Vault struct {
 	failed   atomic.Pointer[error] // the newest of them
 	trial    chan struct{}         // capacity 1: held by the one lookup that may try then
 
+	fileMu sync.RWMutex // held for reading by every use of the file; guards file
+	file   os.FileInfo  // that the connections were opened on; nil without Dialect.File
+
 	mu         sync.Mutex // guards what follows
 	statements map[string]*lookup
 	types      map[string]string // of each column in the database, when first read
@@ -80,6 +84,12 @@ func New(db *sql.DB, cfg Config) (*Vault, error) {
 		statements: map[string]*lookup{}, types: map[string]string{}}
 	for _, c := range cfg.Mapping.Columns {
 		v.byName[c.Name] = c
+	}
+	if cfg.Dialect.File != "" {
+		var err error
+		if v.file, err = regular(cfg.Dialect.File); err != nil {
+			return nil, fmt.Errorf("open vault: %w", err)
+		}
 	}
 	return v, nil
 }
@@ -148,6 +158,11 @@ func (v *Vault) lookup(ctx context.Context, subject vault.Subject, columns []str
 // statement was made for another schema, was dropped by somebody else, or the
 // connection broke.
 func (v *Vault) attempt(ctx context.Context, subject vault.Subject, columns []string) (row vault.Row, retry bool, err error) {
+	release, err := v.hold()
+	if err != nil {
+		return nil, false, err
+	}
+	defer release()
 	if err := v.admit(ctx, false); err != nil {
 		return nil, v.lost(err), err
 	}
@@ -342,7 +357,7 @@ func (v *Vault) failure(outer context.Context, step string, err error) error {
 	if outer.Err() != nil && errors.Is(outer.Err(), context.Canceled) {
 		return fmt.Errorf("%s: %w", step, outer.Err())
 	}
-	if errors.Is(err, vault.ErrSchema) || errors.Is(err, vault.ErrAccount) {
+	if errors.Is(err, vault.ErrSchema) || errors.Is(err, vault.ErrAccount) || errors.Is(err, vault.ErrUnavailable) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
 	if s := v.cfg.Dialect.Classify(err); s != nil {
