@@ -41,7 +41,8 @@ func (n *Node) openAPI(ctx context.Context) error {
 		Clients: b, Transactions: b, Reads: b, Proofs: b, Blocks: b, Events: b, Delivery: b, Node: b, Network: b,
 		Limits: gateway.Limits{
 			ClientRate: l.ClientRate, ClientBurst: l.ClientBurst, AnonymousRate: l.AnonymousRate,
-			ClientStreams: l.ClientStreams, Connections: l.Connections, RequestTimeout: l.RequestTimeout,
+			ClientStreams: l.ClientStreams, MemberRate: l.MemberRate, MemberCalls: l.MemberCalls, MemberBytes: l.MemberBytes,
+			EventStreams: l.EventStreams, Connections: l.Connections, PerAddress: l.PerAddress, RequestTimeout: l.RequestTimeout,
 		},
 		Bind: n.opts.Listen, Clock: n.opts.Clock, Logger: n.log, Observe: n.countCall,
 	}

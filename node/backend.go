@@ -325,7 +325,7 @@ func (b *backend) Next() gateway.Checkpoint {
 
 const (
 	maxEventBlocks   = 64     // per Read
-	maxEventOutcomes = 2_000  // per Read; the block that crosses it is finished
+	maxEventOutcomes = 500    // per Read; the block that crosses it is finished
 	maxEventsAhead   = 10_000 // heights a checkpoint may lie above the executed one
 )
 

@@ -171,11 +171,10 @@ func movesOn(err error) bool {
 	return false
 }
 
-// pause waits before the next round: longer each time, with chance in it so that
-// clients do not return in step.
+// pause waits before the next round: longer each time, at least as long as the
+// nodes advise, with chance in it so that clients do not return in step.
 func pause(ctx context.Context, attempt int, least time.Duration) error {
-	d := min(firstPause<<min(attempt, 6), maxPause)
-	d = max(d/2+rand.N(d/2+1), least)
+	d := pauseFor(attempt, least)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -184,6 +183,25 @@ func pause(ctx context.Context, attempt int, least time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// maxAdvice bounds how long a node's advice is followed.
+const maxAdvice = 10 * time.Second
+
+func pauseFor(attempt int, least time.Duration) time.Duration {
+	d := min(firstPause<<min(attempt, 6), maxPause)
+	d = d/2 + rand.N(d/2+1)
+	if least = min(least, maxAdvice); least > d {
+		d = least + rand.N(least/2+1)
+	}
+	return d
+}
+
+// pushedBack reports whether a node said that there is too much to do, for it or
+// from this client: nothing was done, and the same call will be taken later.
+func pushedBack(err error) bool {
+	c := CodeOf(err)
+	return c == "OVERLOADED" || c == "RATE_LIMITED"
 }
 
 func parseHash(s string) (Hash, error) {

@@ -153,7 +153,10 @@ func (c *Client) Invoke(ctx context.Context, contract, function string, args ...
 
 // Submit hands a signed transaction to the network and waits until it is in a
 // certified block and executed. It tries node after node with the same bytes,
-// which can take effect only once. A refusal by the contract is an *Error beside
+// which can take effect only once. While nodes say that they have too much to do
+// it waits as they advise, within Timeouts.Commit; after that the error has code
+// OVERLOADED or RATE_LIMITED, is Retryable, and the transaction was taken
+// nowhere. A refusal by the contract is an *Error beside
 // the outcome; if nobody says what became of it in time, *CommitUnknown.
 func (c *Client) Submit(ctx context.Context, t *Transaction) (*Outcome, error) {
 	where := "submit " + t.Call()
@@ -208,7 +211,8 @@ func (c *Client) submit(ctx context.Context, where string, t *Transaction) (*Out
 				return nil, c.unknownIf(sent, t, last)
 			}
 		}
-		if !sent && attempt+1 >= c.set.attempts || pause(ctx, attempt, wait) != nil {
+		// Being pushed back is not a failed attempt: the time of ctx is the budget.
+		if !sent && !pushedBack(last) && attempt+1 >= c.set.attempts || pause(ctx, attempt, wait) != nil {
 			return nil, c.unknownIf(sent, t, last)
 		}
 	}

@@ -224,7 +224,12 @@ func (d *decoder) limits(l Limits) {
 	whole("limits.clientBurst", l.ClientBurst, 1, 1_000_000)
 	rate("limits.anonymousRate", l.AnonymousRate)
 	whole("limits.clientStreams", l.ClientStreams, 1, 100_000)
+	rate("limits.memberRate", l.MemberRate)
+	whole("limits.memberCalls", l.MemberCalls, 1, 100_000)
+	whole("limits.memberBytes", l.MemberBytes, 8<<20, 4<<30)
+	whole("limits.eventStreams", l.EventStreams, 1, 10_000)
 	whole("limits.connections", l.Connections, 4, 100_000)
+	whole("limits.connectionsPerAddress", l.PerAddress, 1, 100_000)
 	rate("limits.peerTxRate", l.PeerTxRate)
 	if l.RequestTimeout < 100*time.Millisecond || l.RequestTimeout > 5*time.Minute {
 		d.complain("limits.requestTimeout", "has %s, want 100ms to 5m", l.RequestTimeout)

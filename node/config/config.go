@@ -87,12 +87,17 @@ type Column struct {
 
 // Limits bound what others may cost the node.
 type Limits struct {
-	PoolRequests   int           `conf:"poolRequests" doc:"Requests that wait to be ordered."`
+	PoolRequests   int           `conf:"poolRequests" doc:"Requests that wait to be ordered, at most; a request counts once more for each KiB. How many do depends on how fast the network is; one member gets at most half."`
 	ClientRate     float64       `conf:"clientRate" doc:"API calls per second and client key."`
 	ClientBurst    int           `conf:"clientBurst" doc:"API calls a client may make at once."`
 	AnonymousRate  float64       `conf:"anonymousRate" doc:"Calls per second and network address without a token, with a new one, or by subjects."`
 	ClientStreams  int           `conf:"clientStreams" doc:"Open calls and event streams per client key at once."`
+	MemberRate     float64       `conf:"memberRate" doc:"API calls per second of all client keys of one member."`
+	MemberCalls    int           `conf:"memberCalls" doc:"Open calls and event streams of one member at once; all members together may have twice as many."`
+	MemberBytes    int           `conf:"memberBytes" doc:"Bytes of requests and answers of one member on their way at once; twice as many for all."`
+	EventStreams   int           `conf:"eventStreams" doc:"Event streams per client key at once; twice as many for all keys of a member."`
 	Connections    int           `conf:"connections" doc:"API connections at once."`
+	PerAddress     int           `conf:"connectionsPerAddress" doc:"API connections from one network address at once."`
 	PeerTxRate     float64       `conf:"peerTxRate" doc:"Transactions per second taken from one other node."`
 	RequestTimeout time.Duration `conf:"requestTimeout" doc:"Longest time of one API call that does not wait for anything."`
 }
@@ -132,7 +137,12 @@ func Default() Config {
 			ClientBurst:    10_000,
 			AnonymousRate:  50,
 			ClientStreams:  4_096,
+			MemberRate:     10_000,
+			MemberCalls:    4_096,
+			MemberBytes:    128 << 20,
+			EventStreams:   64,
 			Connections:    1_024,
+			PerAddress:     256,
 			PeerTxRate:     5_000,
 			RequestTimeout: 10 * time.Second,
 		},

@@ -36,12 +36,22 @@ func (s *Server) authorise(c *call, remote string, header http.Header) error {
 	if !ok { // a service was mounted without its rules: refuse rather than guess
 		return api.Refuse(assentv1.Code_CODE_UNKNOWN_METHOD, "%s has no rule", c.method)
 	}
+	if err := s.fits(c); err != nil {
+		return err
+	}
 	bearer, err := bearerOf(header)
 	if err != nil {
 		return err
 	}
+	stranger := func() error {
+		err := s.strangers.of(network(remote), now).take(now)
+		if err != nil {
+			s.refused.addressRate.Add(1)
+		}
+		return err
+	}
 	if bearer == "" {
-		if err := s.strangers.of(network(remote), now).take(now); err != nil {
+		if err := stranger(); err != nil {
 			return err
 		}
 		if !r.anonymous {
@@ -49,16 +59,14 @@ func (s *Server) authorise(c *call, remote string, header http.Header) error {
 		}
 		return nil
 	}
-	claims, err := s.tokens.verify(bearer, now, func() error { // a token not seen before costs a signature check
-		return s.strangers.of(network(remote), now).take(now)
-	})
+	claims, err := s.tokens.verify(bearer, now, stranger) // a token not seen before costs a signature check
 	if err != nil {
 		return err
 	}
 	c.caller = Caller{Org: claims.Org, Address: claims.Address, Subject: claims.Subject}
 	c.known = true
 	if claims.Subject {
-		if err := s.strangers.of(network(remote), now).take(now); err != nil { // anybody can make a subject's key
+		if err := stranger(); err != nil { // anybody can make a subject's key
 			return err
 		}
 		return s.admit(c.method, r, c.caller, nil)
@@ -70,11 +78,7 @@ func (s *Server) authorise(c *call, remote string, header http.Header) error {
 	if err := s.admit(c.method, r, c.caller, client); err != nil {
 		return err
 	}
-	m := s.clients.of(c.caller.Address, now)
-	if err := m.take(now); err != nil {
-		return err
-	}
-	return c.enter(m, s.cfg.Limits.ClientStreams)
+	return s.occupy(c, s.clients.of(c.caller.Address, now), now)
 }
 
 // client returns the active client record of a caller. It asks the ledger's

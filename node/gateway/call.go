@@ -27,7 +27,12 @@ type call struct {
 	body   bool // the message was read and the handler ran
 	http   *http.ResponseController
 	http1  bool
-	meter  *meter // entered; left when the call ends
+	length int64 // of the message as announced; -1: not
+	// What the call holds until it ends; see load.go.
+	meter     *meter // nil: nothing
+	member    *room  // nil: nothing
+	held      int64  // bytes
+	streaming bool
 }
 
 type callKey struct{}
@@ -49,7 +54,7 @@ func (c *call) enter(m *meter, most int) error {
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		c := &call{server: s, http: http.NewResponseController(w), http1: r.ProtoMajor < 2}
+		c := &call{server: s, http: http.NewResponseController(w), http1: r.ProtoMajor < 2, length: r.ContentLength}
 		defer func() {
 			if v := recover(); v != nil { // outside the handlers, which recover by themselves
 				c.code = assentv1.Code_CODE_INTERNAL
@@ -69,9 +74,7 @@ var noStore = []string{"no-store"}
 // finish counts and logs a call. Logs hold method, member, code and duration:
 // never an argument, a payload, a token or a subject's key.
 func (s *Server) finish(c *call, took time.Duration) {
-	if c.meter != nil {
-		c.meter.leave()
-	}
+	c.vacate()
 	if c.method == "" {
 		return // health checks and unknown paths
 	}
@@ -107,6 +110,10 @@ func (s *Server) finish(c *call, took time.Duration) {
 func (c *call) fail(err error) error {
 	e := c.server.translate(c, err)
 	c.code = e.Code
+	if e.Code == assentv1.Code_CODE_BAD_SIGNATURE && c.meter != nil {
+		c.server.refused.badTransactions.Add(1)
+		c.meter.charge(c.server.now(), badSignatureCosts)
+	}
 	return e.ToConnect()
 }
 
@@ -169,6 +176,7 @@ func (l layer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		c := callOf(ctx)
 		c.body = true
 		c.stopReading()
+		c.read(req.Any())
 		ctx, cancel := context.WithTimeout(ctx, l.server.cfg.Limits.RequestTimeout+waitOf(req.Any()))
 		defer cancel()
 		defer func() {
@@ -177,7 +185,10 @@ func (l layer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 				resp, err = nil, c.fail(&api.Error{Code: assentv1.Code_CODE_INTERNAL, Cause: errPanic})
 			}
 		}()
-		if resp, err = next(ctx, req); err != nil {
+		if resp, err = next(ctx, req); err == nil {
+			err = c.answers(resp.Any())
+		}
+		if err != nil {
 			return nil, c.fail(err)
 		}
 		return resp, nil

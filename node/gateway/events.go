@@ -22,6 +22,9 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 	}
 	c := callOf(ctx)
 	c.stopReading()
+	if err := c.stream(); err != nil {
+		return err
+	}
 	filter, err := filterOf(req.Msg)
 	if err != nil {
 		return err

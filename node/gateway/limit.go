@@ -15,9 +15,10 @@ import (
 
 // meter is what one client has used: its calls per second and its open calls.
 type meter struct {
-	bucket *rate.Limiter
-	open   atomic.Int64
-	seen   atomic.Int64 // Unix ns of the last call
+	bucket  *rate.Limiter
+	open    atomic.Int64
+	streams atomic.Int64 // event streams among them
+	seen    atomic.Int64 // Unix ns of the last call
 }
 
 // meters keeps a meter per key, at most max of them. When full it forgets the
@@ -83,6 +84,9 @@ func (x *meter) take(now time.Time) error {
 	}
 	return nil
 }
+
+// charge takes n calls more from the rate, up to its burst.
+func (x *meter) charge(now time.Time, n int) { x.bucket.ReserveN(now, min(n, x.bucket.Burst())) }
 
 func rateLimited(after time.Duration) error {
 	return &api.Error{Code: assentv1.Code_CODE_RATE_LIMITED, RetryAfter: max(after, time.Millisecond)}

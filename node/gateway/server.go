@@ -61,7 +61,12 @@ type Limits struct {
 	ClientBurst    int           // 10,000
 	AnonymousRate  float64       // calls per second and network without a token, with a new one, or of subjects; 50, burst ten times
 	ClientStreams  int           // open calls and streams per key; 4,096
+	MemberRate     float64       // calls per second of all clients of a member; 10,000, burst twice that
+	MemberCalls    int           // open calls of all clients of a member; 4,096; the node's bound is twice that
+	MemberBytes    int           // bytes of requests and answers on their way, per member; 128 MiB; the node's bound is twice that
+	EventStreams   int           // per key; 64; twice that for all clients of a member
 	Connections    int           // 1,024
+	PerAddress     int           // connections from one network address; 256
 	Streams        int           // open calls per connection; 1,000
 	RequestTimeout time.Duration // of a call beside what it asks to wait, and of a request's arrival; 10 s
 	StreamStall    time.Duration // longest time a message of a stream may take to leave; 30 s
@@ -74,7 +79,12 @@ func (l *Limits) defaults() {
 	def(&l.ClientBurst, 10_000)
 	def(&l.AnonymousRate, 50)
 	def(&l.ClientStreams, 4_096)
+	def(&l.MemberRate, 10_000)
+	def(&l.MemberCalls, 4_096)
+	def(&l.MemberBytes, 128<<20)
+	def(&l.EventStreams, 64)
 	def(&l.Connections, 1_024)
+	def(&l.PerAddress, min(256, l.Connections))
 	def(&l.Streams, 1_000)
 	def(&l.RequestTimeout, 10*time.Second)
 	def(&l.StreamStall, 30*time.Second)
@@ -99,9 +109,11 @@ func (c *Config) check() error {
 	need(c.Clients != nil && c.Blocks != nil && c.Reads != nil && c.Node != nil, "Clients, Blocks, Reads and Node are required")
 	need(len(c.Certificate.Certificate) > 0, "a certificate is required: make one with SelfSigned")
 	need(c.NodeID != "" && c.Member != "", "NodeID and Member are required")
-	need(c.Limits.ClientRate > 0 && c.Limits.AnonymousRate > 0, "rates must be above zero")
+	need(c.Limits.ClientRate > 0 && c.Limits.AnonymousRate > 0 && c.Limits.MemberRate > 0, "rates must be above zero")
 	need(c.Limits.ClientBurst > 0 && c.Limits.ClientStreams > 0 && c.Limits.Connections > 0 && c.Limits.Streams > 0 && c.Limits.Tokens > 0,
 		"limits must be above zero")
+	need(c.Limits.MemberCalls > 0 && c.Limits.EventStreams > 0 && c.Limits.PerAddress > 0, "limits must be above zero")
+	need(c.Limits.MemberBytes >= api.MaxResponseBytes, "MemberBytes must hold the largest answer")
 	need(c.Limits.RequestTimeout > 0, "RequestTimeout must be above zero")
 	need(c.Limits.Heartbeat > 0 && c.Limits.Heartbeat <= api.Heartbeat && 2*c.Limits.Heartbeat <= c.Limits.StreamStall,
 		"a heartbeat must come at least every "+api.Heartbeat.String()+" and twice within StreamStall")
@@ -120,7 +132,11 @@ type Server struct {
 	http      *http.Server
 	tokens    *tokens
 	clients   *meters[ledger.Address]
+	members   *meters[string]
 	strangers *meters[netip.Prefix]
+	rooms     rooms // by member
+	node      room
+	refused   refusals
 	stopping  atomic.Bool
 }
 
@@ -142,6 +158,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s.chain, s.genesis, s.network = genesis.Hash(), genesis.Encode(), genesis.Network
 	s.tokens = newTokens(token.Audience(s.chain, cfg.NodeID), cfg.Limits.Tokens)
 	s.clients = newMeters[ledger.Address](cfg.Limits.ClientRate, cfg.Limits.ClientBurst, 1<<14)
+	s.members = newMeters[string](cfg.Limits.MemberRate, int(2*cfg.Limits.MemberRate)+1, 1<<10)
 	s.strangers = newMeters[netip.Prefix](cfg.Limits.AnonymousRate, int(10*cfg.Limits.AnonymousRate)+1, 1<<14)
 	s.http = s.newHTTP()
 
@@ -158,7 +175,11 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the API on %s: %w: correct api.listen", cfg.Listen, err)
 	}
-	s.listener = netutil.LimitListener(l, cfg.Limits.Connections) // further ones wait in the system's queue
+	s.listener = &addresses{
+		Listener: netutil.LimitListener(l, cfg.Limits.Connections), // further ones wait in the system's queue
+		server:   s, most: cfg.Limits.PerAddress, open: make(map[netip.Prefix]int),
+		fresh: newMeters[netip.Prefix](newConnections, newConnectionsBurst, 1<<14),
+	}
 	return s, nil
 }
 

@@ -38,7 +38,7 @@ func testHTTP(t *testing.T, w *world) {
 		"field twice":                 {request(http.MethodPost, service+submit, json, `{"wait":1,"wait":2}`), refusal{400, "invalid_argument", "", []string{"wait"}}},
 		"no transaction":              {request(http.MethodPost, service+submit, json, `{}`), refusal{400, "invalid_argument", "BAD_REQUEST", []string{"transaction is missing"}}},
 		"transaction too large":       {request(http.MethodPost, service+submit, json, `{"transaction":"`+strings.Repeat("AAAA", 87_382)+`"}`), refusal{400, "invalid_argument", "BAD_REQUEST", []string{"transaction has 262146 bytes, want 1 to 262144"}}},
-		"message too large":           {request(http.MethodPost, service+submit, json, `{"transaction":"`+strings.Repeat("A", 600_000)+`"}`), refusal{429, "resource_exhausted", "", []string{"larger than configured max"}}},
+		"message too large":           {request(http.MethodPost, service+submit, json, `{"transaction":"`+strings.Repeat("A", 600_000)+`"}`), refusal{429, "resource_exhausted", "TOO_LARGE", []string{"at most 524288 are allowed"}}},
 		"waits too long":              {request(http.MethodPost, service+submit, json, `{"transaction":"AAAA","wait":"WAIT_COMMITTED","timeoutMs":60001}`), refusal{400, "invalid_argument", "BAD_REQUEST", []string{"timeout_ms is 60001, at most 60000"}}},
 		"compressed":                  {gzip, refusal{501, "unimplemented", "", []string{"gzip"}}},
 		"content type of something":   {request(http.MethodPost, service+submit, "text/csv", "a,b"), refusal{415, "", "", []string{"BAD_REQUEST", `Send POST with a JSON object as the body and the header "Content-Type: application/json"`}}},

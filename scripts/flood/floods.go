@@ -165,10 +165,14 @@ func slow(ctx context.Context, w *world, perSecond int, t *tally) error {
 		if err != nil {
 			return err
 		}
-		for range 200 {
-			wg.Go(func() { call.events(ctx, t) })
+		for i := range 150 {
+			from := `{}`
+			if i%10 == 0 { // all there was: more than any window holds
+				from = `{"from":{"height":"1"}}`
+			}
+			wg.Go(func() { call.events(ctx, from, t) })
 		}
-		for i := range 200 {
+		for i := range 60 {
 			wg.Go(func() { w.unread(ctx, x, call.bearer, i%2 == 0, t) })
 		}
 	}
@@ -187,7 +191,7 @@ func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks
 		if err != nil {
 			t.refused.Add(1)
 			select {
-			case <-time.After(100 * time.Millisecond):
+			case <-time.After(2 * time.Second):
 			case <-ctx.Done():
 			}
 			continue
@@ -248,10 +252,9 @@ func (c *raw) post(ctx context.Context, method, kind string, body []byte) (*http
 	return c.http.Do(req)
 }
 
-// events opens a stream of all events from the beginning and reads one byte of
-// it. A stream of the protocol begins with a flag and four bytes of length.
-func (c *raw) events(ctx context.Context, t *tally) {
-	msg := []byte(`{"from":{"height":"1"}}`)
+// events opens a stream of events and reads one byte of it. A stream of the
+// protocol begins with a flag and four bytes of length.
+func (c *raw) events(ctx context.Context, msg string, t *tally) {
 	t.offered.Add(1)
 	resp, err := c.post(ctx, "Events", "application/connect+json", append([]byte{0, 0, 0, 0, byte(len(msg))}, msg...))
 	if err != nil {

@@ -124,7 +124,7 @@ func (n *Net) configure(x *Node, m *ManifestMember) error {
 		return err
 	}
 	if r := n.Manifest.ClientRate; r > 0 {
-		cfg.Limits.ClientRate, cfg.Limits.ClientBurst = r, int(2*r)
+		cfg.Limits.ClientRate, cfg.Limits.ClientBurst, cfg.Limits.MemberRate = r, int(2*r), 2*r
 	}
 	if x.Card.Answers && len(m.Vaults) > 0 {
 		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}
