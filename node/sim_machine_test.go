@@ -151,32 +151,48 @@ func (l *life) dieLocked(at moment, power bool) {
 // and private.db may go on for a moment, but nothing that follows from that
 // leaves the node. They are copied until they stood still during the copy.
 func (l *life) takeImage(from, to string) error {
-	for _, part := range []string{stateDir, blocksDir, walDir, privateFile, privateFile + "-wal"} {
-		src, dst := filepath.Join(from, part), filepath.Join(to, part)
-		if _, err := os.Stat(src); errors.Is(err, fs.ErrNotExist) {
-			continue // an observer has no log, and private.db none when it is at rest
+	for _, parts := range [][]string{{stateDir}, {blocksDir}, {walDir}, {privateFile, privateFile + "-wal"}} {
+		err := errors.New("it keeps changing")
+		for try := 0; err != nil && try < 1000; try++ {
+			err = copyStill(from, to, parts)
 		}
-		for try := 0; ; try++ {
-			before, err := listing(src)
-			if err == nil {
-				err = copyTree(src, dst)
-			}
-			if err == nil {
-				var after []string
-				if after, err = listing(src); err == nil && !slices.Equal(before, after) {
-					err = errors.New("it keeps changing")
-				}
-			}
-			if err == nil {
-				break
-			}
-			if try == 1000 {
-				return fmt.Errorf("take image of %s: %w", part, err)
-			}
-			if err := os.RemoveAll(dst); err != nil {
-				return err
-			}
+		if err != nil {
+			return fmt.Errorf("take image of %s: %w", parts[0], err)
 		}
+	}
+	return nil
+}
+
+// copyStill copies files or directories that belong together, and fails if they
+// changed meanwhile. One that is not there is left out: an observer has no log,
+// and a database at rest none of its own.
+func copyStill(from, to string, parts []string) error {
+	look := func() (found, state []string, err error) {
+		for _, part := range parts {
+			src := filepath.Join(from, part)
+			if _, err := os.Stat(src); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			lines, err := listing(src)
+			if err != nil {
+				return nil, nil, err
+			}
+			found, state = append(found, part), append(state, lines...)
+		}
+		return found, state, nil
+	}
+	found, before, err := look()
+	for _, part := range parts {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(to, part)))
+	}
+	for _, part := range found {
+		err = errors.Join(err, copyTree(filepath.Join(from, part), filepath.Join(to, part)))
+	}
+	if err != nil {
+		return err
+	}
+	if _, after, err := look(); err != nil || !slices.Equal(before, after) {
+		return errors.Join(err, errors.New("it changed during the copy"))
 	}
 	return nil
 }

@@ -27,6 +27,8 @@ type door struct {
 	knocks  chan net.Conn
 	closed  chan struct{}
 	once    sync.Once
+	shut    chan struct{} // closed by sever
+	death   sync.Once
 	mu      sync.Mutex
 	through []net.Conn // both ends of every connection
 }
@@ -38,7 +40,7 @@ func (s *sockets) listen(addr string) (*door, error) {
 	if d := s.doors[addr]; d != nil && !d.isClosed() {
 		return nil, fmt.Errorf("listen on %s: %w", addr, syscall.EADDRINUSE)
 	}
-	d := &door{addr: addr, knocks: make(chan net.Conn), closed: make(chan struct{})}
+	d := &door{addr: addr, knocks: make(chan net.Conn), closed: make(chan struct{}), shut: make(chan struct{})}
 	s.doors[addr] = d
 	return d, nil
 }
@@ -50,6 +52,11 @@ func (s *sockets) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if d == nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
 	}
+	select {
+	case <-d.shut:
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+	default:
+	}
 	near, far := net.Pipe()
 	d.mu.Lock()
 	d.through = append(d.through, near, far)
@@ -58,6 +65,8 @@ func (s *sockets) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	case d.knocks <- conn{far, addr}:
 		return conn{near, addr}, nil
 	case <-d.closed:
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+	case <-d.shut:
 		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -112,9 +121,11 @@ func (d *door) isClosed() bool {
 
 func (d *door) Addr() net.Addr { return pipeAddr(d.addr) }
 
-// sever breaks every connection at once, as the death of the process does.
+// sever breaks every connection at once and takes no other, as the death of the
+// process does. The dead node is not told: it must not begin to stop, and to tidy
+// up its files, before its image is taken.
 func (d *door) sever() {
-	d.Close()
+	d.death.Do(func() { close(d.shut) })
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.through {
