@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type peer struct {
 	cancel context.CancelFunc
 	done   chan error // what Run returned
 
+	prepares atomic.Int64 // messages sent that say: this proposal is in my log
+
 	mu       sync.Mutex // guards what follows
 	rule     *rules
 	answers  []departed
@@ -48,6 +51,8 @@ type rules struct {
 	request func(ctx context.Context, to network.PeerID, p network.Protocol, next func() ([]byte, error)) ([]byte, error)
 	// deaf drops messages that come in.
 	deaf func(from network.PeerID, c network.Class) bool
+	// lose drops single messages that come in.
+	lose func(c network.Class, msg []byte) bool
 }
 
 // departed is one attempt to hand an answer to another node.
@@ -222,12 +227,25 @@ func (h *tap) Request(ctx context.Context, to network.PeerID, p network.Protocol
 
 func (h *tap) Handle(c network.Class, handle func(network.PeerID, []byte)) {
 	h.Host.Handle(c, func(from network.PeerID, msg []byte) {
-		if r := h.peer.ruled(); r.deaf != nil && r.deaf(from, c) {
+		r := h.peer.ruled()
+		if r.deaf != nil && r.deaf(from, c) || r.lose != nil && r.lose(c, msg) {
 			return
 		}
 		handle(from, msg)
 	})
 }
+
+func (h *tap) Send(to network.PeerID, c network.Class, msg []byte) error {
+	if c == network.ClassConsensus && isPrepare(msg) {
+		h.peer.prepares.Add(1)
+	}
+	return h.Host.Send(to, c, msg)
+}
+
+// The engine's messages are told by their first byte, a protobuf field's tag.
+func isPrepare(msg []byte) bool    { return len(msg) > 0 && msg[0] == 2<<3|2 }
+func isCommit(msg []byte) bool     { return len(msg) > 0 && msg[0] == 3<<3|2 }
+func isViewChange(msg []byte) bool { return len(msg) > 0 && msg[0] == 4<<3|2 }
 
 var errRule = errors.New("the test lets nothing pass")
 

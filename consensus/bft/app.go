@@ -311,6 +311,10 @@ func (e *Engine) adopt(m consensus.Membership) bool {
 		return false
 	}
 	e.members.Store(&m)
+	select {
+	case e.adopted <- struct{}{}:
+	default:
+	}
 	if !m.Contains(e.cfg.Self) {
 		e.removeOnce.Do(func() { close(e.removed) })
 	}

@@ -26,6 +26,7 @@ func quick() Settings {
 		CatchUpTimeout:    time.Second,
 		RepeatTimeout:     50 * time.Millisecond,
 		Tick:              20 * time.Millisecond,
+		StopTimeout:       10 * time.Second,
 	}
 }
 

@@ -67,6 +67,8 @@ type Engine struct {
 	restarting atomic.Bool
 	restartCh  chan struct{} // holds one token while restarting is set
 
+	adopted chan struct{} // holds one token after a change of membership
+
 	removeOnce sync.Once
 	removed    chan struct{} // closed once a decision dropped this replica
 
@@ -133,6 +135,7 @@ func Open(cfg Config) (*Engine, error) {
 		failedCh:  make(chan struct{}),
 		removed:   make(chan struct{}),
 		restartCh: make(chan struct{}, 1),
+		adopted:   make(chan struct{}, 1),
 	}
 	e.height.Store(last.height)
 	members := cfg.Membership

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -25,10 +26,19 @@ type libLogger struct {
 	warns limiters
 	// fail stops the engine with the text of a panic.
 	fail func(error)
+	// lines counts what was logged. The request timers of the library read what a
+	// change of membership writes, with no lock between: they log right after it,
+	// the change right before, so that this counter puts the two in order.
+	lines atomic.Uint64
 }
 
-func (l *libLogger) Debugf(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
-func (l *libLogger) Infof(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
+func (l *libLogger) Debugf(format string, args ...any) { l.debug(format, args) }
+func (l *libLogger) Infof(format string, args ...any)  { l.debug(format, args) }
+func (l *libLogger) debug(format string, args []any) {
+	l.lines.Add(1)
+	l.write(slog.LevelDebug, format, args)
+}
+
 func (l *libLogger) Errorf(format string, args ...any) { l.limited(slog.LevelError, format, args) }
 func (l *libLogger) Warnf(format string, args ...any)  { l.limited(slog.LevelWarn, format, args) }
 
@@ -55,6 +65,7 @@ var everyday = []string{
 }
 
 func (l *libLogger) limited(level slog.Level, format string, args []any) {
+	l.lines.Add(1)
 	if slices.ContainsFunc(everyday, func(begin string) bool { return strings.HasPrefix(format, begin) }) {
 		l.write(slog.LevelDebug, format, args)
 		return

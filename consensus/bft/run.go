@@ -116,6 +116,12 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	e.current.Store(nil)
 	cancel() // ends a catch-up and a batch that would delay the stop
 	if err := e.stop(in); err != nil {
+		select {
+		case <-e.removed: // what is left of the library speaks to nobody any more
+			e.cfg.Logger.Warn("consensus engine of a removed replica is left behind", "reason", err)
+			return nil, false, consensus.ErrRemoved
+		default:
+		}
 		return nil, false, err
 	}
 	if cause := e.failure.Load(); cause != nil {
@@ -129,15 +135,30 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	return pooled, again && parent.Err() == nil, nil
 }
 
+// hurried is how much sooner and how many times a replica looks whether to repeat
+// itself after a change of membership.
+const hurried = 10
+
 // wait returns when the instance must stop, and whether another must follow.
 func (e *Engine) wait(ctx context.Context) (again bool) {
 	tick := time.NewTicker(e.cfg.Settings.RepeatTimeout)
 	defer tick.Stop()
-	r := &repeater{after: e.cfg.Settings.RepeatTimeout, steady: e.cfg.Settings.ForwardTimeout + e.cfg.Settings.ComplainTimeout}
+	normal := repeater{after: e.cfg.Settings.RepeatTimeout, steady: e.cfg.Settings.ForwardTimeout + e.cfg.Settings.ComplainTimeout}
+	r, hurry := normal, 0
 	for {
 		select {
 		case now := <-tick.C:
-			e.repeat(r, now)
+			e.repeat(&r, now)
+			if hurry--; hurry == 0 {
+				tick.Reset(normal.after)
+				r.after = normal.after
+			}
+		case <-e.adopted:
+			// The replicas change their membership one after the other, and what
+			// reaches one in the middle of it is lost.
+			r, hurry = normal, hurried
+			r.after = normal.after / hurried
+			tick.Reset(r.after)
 		case <-ctx.Done():
 			return false
 		case <-e.failedCh:

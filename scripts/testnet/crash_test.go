@@ -97,14 +97,15 @@ type load struct {
 
 const clientsPerNode = 2
 
-func startLoad(t *testing.T, n *Net) *load {
+// startLoad loads the nodes named, or all validators.
+func startLoad(t *testing.T, n *Net, through ...*Node) *load {
 	t.Helper()
+	if len(through) == 0 {
+		through = validators(n)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{t: t, cancel: cancel}
-	for _, x := range n.Nodes {
-		if !x.Validator() {
-			continue
-		}
+	for _, x := range through {
 		for range clientsPerNode {
 			c, err := n.DialAs(t.Context(), x, "admin")
 			if err != nil {
@@ -316,13 +317,16 @@ func resolveAll(t *testing.T, n *Net, l *load) {
 	}
 }
 
-// sameEverywhere waits until all nodes are at the same height, and compares what
-// they certify.
-func sameEverywhere(t *testing.T, n *Net) {
+// sameEverywhere waits until the nodes named, or all, are at the same height, and
+// compares what they certify.
+func sameEverywhere(t *testing.T, n *Net, nodes ...*Node) {
 	t.Helper()
+	if len(nodes) == 0 {
+		nodes = n.Nodes
+	}
 	eventually(t, 30*time.Second, func() error {
 		var first *ledger.CertifiedHeader
-		for _, x := range n.Nodes {
+		for _, x := range nodes {
 			c, err := n.DialAs(t.Context(), x, "auditor")
 			if err != nil {
 				return err
@@ -336,10 +340,10 @@ func sameEverywhere(t *testing.T, n *Net) {
 				first = h
 			}
 			if h.Header.Height != first.Header.Height {
-				return fmt.Errorf("%s is at height %d, %s at %d", n.Nodes[0].Name, first.Header.Height, x.Name, h.Header.Height)
+				return fmt.Errorf("%s is at height %d, %s at %d", nodes[0].Name, first.Header.Height, x.Name, h.Header.Height)
 			}
 			if h.Header.Hash() != first.Header.Hash() || h.Header.StateRoot != first.Header.StateRoot {
-				t.Fatalf("fork at height %d: %s and %s differ", h.Header.Height, n.Nodes[0].Name, x.Name)
+				t.Fatalf("fork at height %d: %s and %s differ", h.Header.Height, nodes[0].Name, x.Name)
 			}
 		}
 		return nil

@@ -30,6 +30,9 @@ type Node struct {
 	Ops    string    `json:"ops,omitempty"` // host:port of /debug/pprof
 	PID    int       `json:"pid,omitempty"`
 	Card   node.Card `json:"card"`
+	// Removed says that the network admits the node no longer: nothing is asked of
+	// it in its member's name.
+	Removed bool `json:"removed,omitempty"`
 
 	proc *process
 }
