@@ -126,12 +126,20 @@ const inFlight = 16
 // whole batch; what fails for one question stands in its result.
 func (c *Client) QueryBatch(ctx context.Context, questions []QueryRequest) iter.Seq2[*BatchResult, error] {
 	return func(yield func(*BatchResult, error) bool) {
-		begin, m := time.Now(), c.Queries()
-		tickets, err := m.PrepareBatch(questions)
+		tickets, err := c.Queries().PrepareBatch(questions)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
+		c.Queries().Batch(ctx, tickets)(yield)
+	}
+}
+
+// Batch is QueryBatch with the tickets of PrepareBatch, which the caller stored.
+// Calling it again with the same tickets asks once and yields everything again.
+func (m Queries) Batch(ctx context.Context, tickets []*Ticket) iter.Seq2[*BatchResult, error] {
+	return func(yield func(*BatchResult, error) bool) {
+		begin := time.Now()
 		decisions, err := m.RequestBatch(ctx, tickets)
 		if err != nil {
 			yield(nil, err)

@@ -34,7 +34,7 @@ const (
 var ErrLink = errors.New("not an assent link of this version")
 
 // Document is the content of a link: *Offer, *Endorsement, *Terms,
-// *Authorisation or *Ending.
+// *Authorisation, *Ending, *Dispute or *Erasure.
 type Document interface {
 	// Check reports the first rule that the document breaks.
 	Check() error
@@ -265,19 +265,8 @@ func Parse(link string) (Document, error) {
 	if head.Version != linkVersion {
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrLink, head.Version, linkVersion)
 	}
-	var d Document
-	switch head.Kind {
-	case kindOffer:
-		d = new(Offer)
-	case kindEndorsement:
-		d = new(Endorsement)
-	case kindTerms:
-		d = new(Terms)
-	case kindAuthorisation:
-		d = new(Authorisation)
-	case kindEnding:
-		d = new(Ending)
-	default:
+	d := documentOf(head.Kind)
+	if d == nil {
 		return nil, fmt.Errorf("%w: kind %.40q", ErrLink, head.Kind)
 	}
 	if err := json.Unmarshal(b, d); err != nil {
@@ -292,6 +281,27 @@ func Parse(link string) (Document, error) {
 		return nil, fmt.Errorf("%w: %w", ErrLink, err)
 	}
 	return d, nil
+}
+
+// documentOf makes an empty document of a kind, nil for a kind that is none.
+func documentOf(kind string) Document {
+	switch kind {
+	case kindOffer:
+		return new(Offer)
+	case kindEndorsement:
+		return new(Endorsement)
+	case kindTerms:
+		return new(Terms)
+	case kindAuthorisation:
+		return new(Authorisation)
+	case kindEnding:
+		return new(Ending)
+	case kindDispute:
+		return new(Dispute)
+	case kindErasure:
+		return new(Erasure)
+	}
+	return nil
 }
 
 // ParseAs reads a link of one kind.
@@ -320,6 +330,10 @@ func describe(d Document) string {
 		return "terms to sign"
 	case *Authorisation:
 		return "an authorisation"
+	case *Dispute:
+		return "a dispute"
+	case *Erasure:
+		return "an erasure request"
 	}
 	return "a refusal or withdrawal"
 }

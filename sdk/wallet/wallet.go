@@ -9,8 +9,9 @@
 // words first (Explain). It contacts nobody.
 //
 // In order of use: Create a wallet and have the bank bind its Address; Endorse a
-// lender's Offer; Review and Sign the Terms; Refuse or Revoke. The lender's side
-// of the same is package sdk.
+// lender's Offer; Review and Sign the Terms, which Compare holds against the
+// version signed before; Refuse or Revoke; Dispute and Erase. The lender's side of
+// the same is package sdk.
 package wallet
 
 import (
@@ -34,7 +35,7 @@ import (
 
 const (
 	fileKind    = "assent-wallet"
-	fileVersion = 1
+	fileVersion = 2 // 1 had no claims, endings and erasures; it is read and becomes 2 when written
 	maxFile     = 16 << 20
 	maxConsents = 4096
 )
@@ -65,6 +66,9 @@ type Entry struct {
 	Chain   record.Hash
 	Names   map[string]string
 	Terms   record.ConsentTerms // the offered ones until Signed
+	Reason  record.Reason       // Refused, Revoked: the one that was signed
+	Claims  []Claim             // of the disputes that were signed, oldest first
+	Erasing bool                // the erasure was asked for
 }
 
 // Wallet is an opened wallet file. It is not safe for concurrent use.
@@ -103,6 +107,9 @@ type storedConsent struct {
 	Terms     json.RawMessage   `json:"terms"`
 	Principal string            `json:"principal"`
 	Part      string            `json:"part"`
+	Reason    record.Reason     `json:"reason,omitempty"`
+	Claims    []Claim           `json:"claims,omitempty"`
+	Erasing   bool              `json:"erasing,omitempty"`
 }
 
 // scrypt is how much work it is to try a password.
@@ -153,8 +160,8 @@ func open(path, password string, work scrypt) (*Wallet, error) {
 	if err := json.Unmarshal(b, &f); err != nil || f.Kind != fileKind {
 		return nil, errors.New("not a wallet file")
 	}
-	if f.Version != fileVersion {
-		return nil, fmt.Errorf("its format is version %d, this program reads %d: use a newer program", f.Version, fileVersion)
+	if f.Version < 1 || f.Version > fileVersion {
+		return nil, fmt.Errorf("its format is version %d, this program reads 1 to %d: use a newer program", f.Version, fileVersion)
 	}
 	plain, err := keystore.DecryptDataV3(f.Crypto, password)
 	if errors.Is(err, keystore.ErrDecrypt) {
@@ -183,7 +190,9 @@ func load(plain []byte) (*Wallet, error) {
 		return nil, errors.New("its wallet key is damaged")
 	}
 	for i, sc := range s.Consents {
-		c := &consent{Entry: Entry{State: sc.State, Chain: sc.Chain, Names: sc.Names}}
+		c := &consent{Entry: Entry{
+			State: sc.State, Chain: sc.Chain, Names: sc.Names, Reason: sc.Reason, Claims: sc.Claims, Erasing: sc.Erasing,
+		}}
 		terms, err := record.Load[record.ConsentTerms](sc.Terms)
 		if err == nil {
 			c.Terms, c.Consent = *terms, terms.ConsentID
@@ -211,6 +220,7 @@ func (w *Wallet) save() error {
 		}
 		s.Consents = append(s.Consents, storedConsent{
 			c.Chain, c.Names, c.State, terms, hex.EncodeToString(crypto.FromECDSA(c.principal)), hex.EncodeToString(c.part),
+			c.Reason, c.Claims, c.Erasing,
 		})
 	}
 	plain, err := json.Marshal(s)
@@ -469,7 +479,7 @@ func (w *Wallet) end(c *consent, why record.Reason, to State) (*Ending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("end %s: %w", c.Consent, err)
 	}
-	c.State = to
+	c.State, c.Reason = to, why
 	if err := w.save(); err != nil {
 		return nil, err
 	}

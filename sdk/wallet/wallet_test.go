@@ -300,7 +300,7 @@ func TestWalletFile(t *testing.T) {
 		t.Error("an empty password was taken")
 	}
 	for name, change := range map[string]func(m map[string]any){
-		"newer format": func(m map[string]any) { m["version"] = 2 },
+		"newer format": func(m map[string]any) { m["version"] = 3 },
 		"other kind":   func(m map[string]any) { m["kind"] = "x" },
 		"no content":   func(m map[string]any) { m["crypto"] = map[string]any{} },
 	} {
@@ -419,6 +419,11 @@ func FuzzParse(f *testing.F) {
 	add(&wallet.Authorisation{Chain: chain, ConsentID: terms(t).ConsentID})
 	add(&wallet.Endorsement{Chain: chain, ConsentID: terms(t).ConsentID, PartKey: chain, PrincipalKey: record.Address{1}, Wallet: record.Address{2}})
 	add(&wallet.Ending{Chain: chain, ConsentID: terms(t).ConsentID, Reason: record.ReasonMisuse})
+	add(&wallet.Erasure{Chain: chain, ConsentID: terms(t).ConsentID})
+	add(&wallet.Dispute{
+		Chain: chain, ConsentID: terms(t).ConsentID, ClaimCommitment: chain, DisputeID: "0x000102030405060708090a0b0c0d0e0f",
+		DisputeKind: record.DisputeWrong, RequestID: record.NewRequestID(chain),
+	})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := wallet.Scheme + base64.RawURLEncoding.EncodeToString(b)
 		d, err := wallet.Parse(s)

@@ -39,6 +39,7 @@ type app struct {
 	profile *profile
 	client  *sdk.Client
 	kept    string // ticket file of a query that did not end
+	goOn    string // command that goes on with it
 }
 
 // flags are the global ones.
@@ -58,6 +59,9 @@ type flags struct {
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
+
+// notYet is what may come to its end when it is tried again.
+type notYet struct{ error }
 
 // verdict ends a command that said all it has to say with an exit code.
 type verdict int
@@ -193,13 +197,17 @@ type problem struct {
 	Exit      int    `json:"exit"`
 }
 
-func (a *app) complain(err error) {
-	p := problem{Error: err.Error(), Ticket: a.kept, Retryable: sdk.Retryable(err), Exit: exitCode(err)}
+// problemOf says of an error what is known: code, place, remedy.
+func problemOf(err error) problem {
+	p := problem{Error: err.Error(), Retryable: sdk.Retryable(err), Exit: exitCode(err)}
 	var e *sdk.Error
 	var u *sdk.CommitUnknown
 	var conf *sdk.ConfigError
 	var preflight refusedByPreflight
+	var later notYet
 	switch {
+	case errors.As(err, &later):
+		p.Retryable = true
 	case errors.As(err, &preflight):
 		p.Code, p.Where, p.Error, p.Remedy = "PREFLIGHT", "preflight", preflight.what(), preflight.remedy()
 	case errors.As(err, &e):
@@ -212,6 +220,12 @@ func (a *app) complain(err error) {
 	case errors.As(err, &conf):
 		p.Remedy = conf.Remedy
 	}
+	return p
+}
+
+func (a *app) complain(err error) {
+	p := problemOf(err)
+	p.Ticket = a.kept
 	if a.flags.json {
 		b, _ := json.Marshal(p)
 		fmt.Fprintln(a.err, string(b))
@@ -223,7 +237,7 @@ func (a *app) complain(err error) {
 		fmt.Fprintf(a.err, "assent: %v\n", err)
 	}
 	if a.kept != "" {
-		fmt.Fprintf(a.err, "  The query is kept: go on with assent query --ticket %s\n", a.kept)
+		fmt.Fprintf(a.err, "  The query is kept: go on with %s\n", a.goOn)
 	}
 }
 
@@ -236,13 +250,14 @@ func exitCode(err error) int {
 		call    *sdk.Error
 
 		preflight refusedByPreflight
+		later     notYet
 	)
 	switch {
 	case errors.As(err, &unknown):
 		return exitUnknown
 	case errors.As(err, &preflight):
 		return exitRefused
-	case errors.As(err, &lie), errors.Is(err, wallet.ErrTerms):
+	case errors.As(err, &lie), errors.Is(err, wallet.ErrTerms), errors.Is(err, sdk.ErrOpening):
 		return exitLie
 	case errors.As(err, &conf), errors.As(err, &usage), errors.Is(err, wallet.ErrLink), errors.Is(err, wallet.ErrPassword),
 		errors.Is(err, wallet.ErrExists), errors.Is(err, wallet.ErrUnknown):
@@ -252,6 +267,8 @@ func exitCode(err error) int {
 			return exitLater
 		}
 		return exitRefused
+	case errors.As(err, &later):
+		return exitLater
 	}
 	return exitFailed
 }

@@ -68,7 +68,7 @@ func (a *app) productCmd() *cobra.Command {
 		}
 		return a.done(o, "product "+args[0]+" retired")
 	})
-	return group("product", "Data products, their notices and epochs", publish, list, show, retire, a.noticeCmd(), a.epochCmd())
+	return group("product", "Data products, their notices and epochs", append(a.suspendProductCmds(), publish, list, show, retire, a.noticeCmd(), a.epochCmd())...)
 }
 
 func (a *app) noticeCmd() *cobra.Command {
@@ -247,7 +247,7 @@ func (a *app) templateCmd() *cobra.Command {
 		}
 		return a.done(o, "template "+args[0]+" retired")
 	})
-	return group("template", "Query templates", check, propose, proposal, proposals, approve, withdraw, list, show, retire)
+	return group("template", "Query templates", append(a.suspendTemplateCmds(), check, propose, proposal, proposals, approve, withdraw, list, show, retire)...)
 }
 
 func (a *app) showFindings(found []sdk.Finding) error {

@@ -16,8 +16,8 @@ import (
 
 func (a *app) consentCmd() *cobra.Command {
 	return group("consent", "Consents, from the lender's and the bank's side",
-		a.consentOfferCmd(), a.consentCreateCmd(), a.consentShowCmd(), a.consentListCmd(), a.consentAuthoriseCmd(),
-		a.consentBindCmd(), a.consentRevokeCmd(), a.consentRejectCmd(), a.consentExpireCmd(), a.consentUsesCmd())
+		append(a.lifeCmds(), a.consentOfferCmd(), a.consentCreateCmd(), a.consentShowCmd(), a.consentListCmd(), a.consentAuthoriseCmd(),
+			a.consentBindCmd(), a.consentRevokeCmd(), a.consentRejectCmd(), a.consentExpireCmd(), a.consentUsesCmd())...)
 }
 
 // draftFlags are what a lender asks for.
@@ -25,7 +25,7 @@ type draftFlags struct {
 	provider, product, notice, impact, from, until, supersedes string
 	templates, purposes, declined                              []string
 	uses, daily                                                uint64
-	automated                                                  bool
+	automated, written                                         bool
 }
 
 func (d *draftFlags) add(f *pflag.FlagSet) {
@@ -41,6 +41,7 @@ func (d *draftFlags) add(f *pflag.FlagSet) {
 	f.Uint64Var(&d.uses, "max-uses", 1, "uses in all")
 	f.Uint64Var(&d.daily, "per-day", 0, "uses per UTC day (default: all)")
 	f.BoolVar(&d.automated, "automated", false, "the answer feeds a decision made without a person")
+	f.BoolVar(&d.written, "written", false, "given on paper: evidence is brought, and another officer of the bank countersigns")
 	f.StringVar(&d.supersedes, "supersedes", "", "consent that this one replaces")
 }
 
@@ -56,7 +57,7 @@ func (d *draftFlags) draft() (sdk.ConsentDraft, error) {
 	out := sdk.ConsentDraft{
 		Provider: sdk.OrgID(d.provider), Product: sdk.ProductID(d.product), Templates: typed[sdk.TemplateID](d.templates),
 		Purposes: typed[sdk.Purpose](d.purposes), Declined: typed[sdk.Purpose](d.declined), Automated: d.automated,
-		MaxUses: d.uses, PerDay: d.daily, Supersedes: sdk.ConsentID(d.supersedes),
+		Written: d.written, MaxUses: d.uses, PerDay: d.daily, Supersedes: sdk.ConsentID(d.supersedes),
 	}
 	for _, t := range []struct {
 		text string
@@ -308,7 +309,8 @@ func evidence(hash string) (sdk.Evidence, error) {
 
 func (a *app) consentAuthoriseCmd() *cobra.Command {
 	var link, hash string
-	cmd := leaf("authorise CONSENT", "Bring the subject's yes: a wallet's link, or the bank's evidence", func(c *cobra.Command, args []string) error {
+	var written bool
+	cmd := leaf("authorise CONSENT", "Bring the subject's yes: a wallet's link, the bank's evidence, or a written document's", func(c *cobra.Command, args []string) error {
 		id, method := sdk.ConsentID(args[0]), sdk.MethodWallet
 		e, err := sdk.Evidence{}, error(nil)
 		if link != "" {
@@ -317,7 +319,9 @@ func (a *app) consentAuthoriseCmd() *cobra.Command {
 				e = yes.Evidence()
 			}
 		} else {
-			method = sdk.MethodProvider
+			if method = sdk.MethodProvider; written {
+				method = sdk.MethodWritten
+			}
 			e, err = evidence(hash)
 		}
 		if err != nil {
@@ -331,6 +335,7 @@ func (a *app) consentAuthoriseCmd() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&link, "link", "", "link that assent wallet sign printed, or a file with it")
 	cmd.Flags().StringVar(&hash, "evidence-hash", "", "salted commitment to the bank's own authentication of its customer")
+	cmd.Flags().BoolVar(&written, "written", false, "with --evidence-hash: the consent was given on paper, and the hash is of the signed document")
 	return cmd
 }
 
@@ -359,6 +364,10 @@ func consentOf(d wallet.Document) sdk.ConsentID {
 		return d.ConsentID
 	case *wallet.Ending:
 		return d.ConsentID
+	case *wallet.Dispute:
+		return d.ConsentID
+	case *wallet.Erasure:
+		return d.ConsentID
 	}
 	return ""
 }
@@ -382,9 +391,12 @@ func (a *app) consentBindCmd() *cobra.Command {
 }
 
 func (a *app) consentRevokeCmd() *cobra.Command {
-	var link, hash, why string
-	cmd := leaf("revoke CONSENT", "Bring the subject's withdrawal: a wallet's link, or the bank's evidence", func(c *cobra.Command, args []string) error {
+	var link, hash, why, by string
+	cmd := leaf("revoke CONSENT", "End a consent: bring the subject's withdrawal, or decide it as a party or an authority", func(c *cobra.Command, args []string) error {
 		id, reason := sdk.ConsentID(args[0]), sdk.Reason(why)
+		if by != "subject" {
+			return a.revokeAs(c, id, by, why, hash)
+		}
 		e, err := sdk.Evidence{}, error(nil)
 		if link != "" {
 			var end *wallet.Ending
@@ -404,9 +416,11 @@ func (a *app) consentRevokeCmd() *cobra.Command {
 		return a.changed(client.Consents().Revoke(c.Context(), id, reason, e))
 	})
 	cmd.Flags().StringVar(&link, "link", "", "link that assent wallet revoke printed, or a file with it")
-	cmd.Flags().StringVar(&hash, "evidence-hash", "", "salted commitment to the bank's own authentication of its customer")
-	cmd.Flags().StringVar(&why, "reason", "WITHDRAWN", "with --evidence-hash: WITHDRAWN, PURPOSE_ENDED, MISTAKE or MISUSE")
-	return cmd
+	cmd.Flags().StringVar(&hash, "evidence-hash", "", "salted commitment to the bank's own authentication of its customer; with --by, to the grounds")
+	cmd.Flags().StringVar(&why, "reason", "WITHDRAWN", "with --evidence-hash: "+words(sdk.RevocationReasons(sdk.BySubject))+
+		"; a party's: "+words(sdk.RevocationReasons(sdk.ByParty))+"; an authority's: "+words(sdk.RevocationReasons(sdk.ByAuthority)))
+	cmd.Flags().StringVar(&by, "by", "subject", "who decides: subject, party (officer, integration of lender or bank) or authority (officer of an AUDITOR)")
+	return example(cmd, "  assent consent revoke CONSENT --link end.link\n  assent consent revoke CONSENT --by party --reason SERVICE_ENDED --evidence-hash 0x5c1e…")
 }
 
 func (a *app) consentRejectCmd() *cobra.Command {

@@ -63,7 +63,7 @@ func setup(env *testscript.Env) error {
 	env.Values[nodeKey{}] = node
 	dir := env.WorkDir
 	for _, name := range []string{"admin-lender", "admin-bank", "integration-lender", "integration-bank", "officer-bank", "second-bank", "auditor-auditor", "stranger-lender",
-		"admin-auditor", "admin-outside", "recovered-outside"} {
+		"admin-auditor", "officer-auditor", "admin-outside", "recovered-outside"} {
 		if err := writeKey(filepath.Join(dir, name+".json"), strings.Replace(name, "-", " ", 1)); err != nil {
 			return err
 		}
@@ -102,6 +102,7 @@ func setup(env *testscript.Env) error {
 		env.Setenv(name, n.URL()+"#sha256="+n.Pin().Hex()[2:])
 	}
 	env.Setenv("OUTSIDEADMIN", strings.ToLower(fakenode.Signer("admin outside").Address().Hex()))
+	env.Setenv("AUDITOROFFICER", strings.ToLower(fakenode.Signer("officer auditor").Address().Hex()))
 	env.Setenv("RECOVERED", strings.ToLower(fakenode.Signer("recovered outside").Address().Hex()))
 	env.Setenv("NODEURL", node.URL())
 	env.Setenv("NODEPIN", node.Pin().Hex()[2:])

@@ -48,6 +48,7 @@ func (a *app) queryCmd() *cobra.Command {
 	var q sdk.QueryRequest
 	var consent, template, purpose, ticket string
 	var params []string
+	var keep bool
 	cmd := leaf("query", "Ask one question under a consent: request, open, verify", func(c *cobra.Command, _ []string) error {
 		q.Consent, q.Template, q.Purpose, q.Params = sdk.ConsentID(consent), sdk.TemplateID(template), sdk.Purpose(purpose), map[string]string{}
 		for _, p := range params {
@@ -61,7 +62,7 @@ func (a *app) queryCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.query(c.Context(), client, q, ticket)
+		return a.query(c.Context(), client, q, ticket, keep)
 	})
 	f := cmd.Flags()
 	f.StringVar(&consent, "consent", "", "consent id")
@@ -70,25 +71,29 @@ func (a *app) queryCmd() *cobra.Command {
 	f.StringArrayVar(&params, "param", nil, "name=value; repeat")
 	f.DurationVar(&q.Deadline, "deadline", 0, "the answer is wanted within this time (default: what the template allows)")
 	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way, a secret (default: one below the configuration directory, removed when done); if it exists, that query goes on and the other flags are ignored")
-	return cmd
+	f.BoolVar(&keep, "keep", false, "keep the ticket file when done, to dispute the answer later")
+	cmd.AddCommand(a.queryBatchCmd())
+	return example(cmd, "  assent query --consent 0x000102030405060708090a0b0c0d0e0f --template income-band --param months=12")
 }
 
 // query goes through the steps one by one, so that a ticket file carries them
 // over a crash.
-func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest, file string) error {
+func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest, file string, keep bool) error {
 	steps := client.Queries()
 	t, file, err := a.takeTicket(steps, q, file)
 	if err != nil {
 		return err
 	}
-	a.kept = file // until it is done, errors say where to go on
+	a.kept, a.goOn = file, "assent query --ticket "+file // until it is done, errors say where to go on
 	r, err := a.steps(ctx, steps, t)
 	if err != nil {
 		return err
 	}
 	a.kept = ""
-	if err := os.Remove(file); err != nil {
-		return err
+	if !keep {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
 	}
 	return a.showResult(r)
 }
@@ -191,15 +196,30 @@ type resultView struct {
 	} `json:"timing"`
 }
 
-func (a *app) showResult(r *sdk.QueryResult) error {
+// viewOfDecision is what is known of a query before its answer.
+func viewOfDecision(r *sdk.QueryResult) resultView {
 	d := r.Decision
 	v := resultView{RequestID: string(d.RequestID), Decision: "DENY", Code: string(d.Code), Remedy: d.Remedy, Height: d.Height}
+	if d.Permit {
+		v.Decision = "PERMIT"
+	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	v.Timing.Decided, v.Timing.Opened, v.Timing.Verified = ms(r.Timing.Decided), ms(r.Timing.Opened), ms(r.Timing.Verified)
-	if d.Permit {
-		v.Decision, v.Outcome, v.Value, v.Verified = "PERMIT", string(r.Answer.Outcome), r.Answer.Value, true
+	return v
+}
+
+// viewOfResult is what became of a query that came to its end.
+func viewOfResult(r *sdk.QueryResult) resultView {
+	v := viewOfDecision(r)
+	if r.Decision.Permit {
+		v.Outcome, v.Value, v.Verified = string(r.Answer.Outcome), r.Answer.Value, true
 		v.Receipt = r.Verified.ReceiptProof.TxID.Hex()
 	}
+	return v
+}
+
+func (a *app) showResult(r *sdk.QueryResult) error {
+	d, v := r.Decision, viewOfResult(r)
 	err := a.show(v, func(w io.Writer) {
 		if !d.Permit {
 			fmt.Fprintf(w, "DENY %s\t%s\n", v.Code, v.Remedy)
@@ -270,5 +290,6 @@ func (a *app) receiptCmd() *cobra.Command {
 		}
 		return a.done(o, "recorded as OVERDUE")
 	})
-	return group("receipt", "What became of requests and transactions", show, tx, overdue)
+	example(overdue, "  assent receipt overdue 0x5c1e…")
+	return group("receipt", "What became of requests and transactions", append(a.answerDisputeCmds(), show, tx, overdue)...)
 }

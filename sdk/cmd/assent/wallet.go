@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +16,7 @@ import (
 func (a *app) walletCmd() *cobra.Command {
 	g := group("wallet", "The subject's side: keys, consents, signatures",
 		a.walletNewCmd(), a.walletInfoCmd(), a.walletBindCmd(), a.walletEndorseCmd(), a.walletSignCmd(), a.walletRefuseCmd(),
-		a.walletListCmd(), a.walletRevokeCmd(), a.walletUsesCmd())
+		a.walletListCmd(), a.walletRevokeCmd(), a.walletUsesCmd(), a.walletDisputeCmd(), a.walletEraseCmd())
 	g.PersistentFlags().String("wallet", "", "wallet file (ASSENT_WALLET; default <config directory>/assent/wallet.json)")
 	return g
 }
@@ -193,6 +192,7 @@ func (a *app) terms(w *wallet.Wallet, arg string) (*wallet.Terms, error) {
 		}
 	}
 	a.explain(wallet.Explain(final, names))
+	a.explainVersion(w, final, names)
 	a.explain(wallet.ExplainPart(part))
 	return t, nil
 }
@@ -251,33 +251,6 @@ func (a *app) walletRevokeCmd() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&why, "reason", "WITHDRAWN", "WITHDRAWN, PURPOSE_ENDED, MISTAKE or MISUSE")
 	return cmd
-}
-
-func (a *app) walletListCmd() *cobra.Command {
-	return leaf("list", "List the consents that this wallet knows", func(c *cobra.Command, _ []string) error {
-		w, err := a.openWallet(c)
-		if err != nil {
-			return err
-		}
-		type row struct {
-			Consent string `json:"consentId"`
-			State   string `json:"state"`
-			Lender  string `json:"lender"`
-			Bank    string `json:"provider"`
-			Until   string `json:"until"`
-		}
-		rows := []row{}
-		for _, e := range w.Consents() {
-			rows = append(rows, row{string(e.Consent), string(e.State), string(e.Terms.Consumer()), string(e.Terms.Provider()),
-				time.UnixMilli(e.Terms.ExpirationDateTime).UTC().Format(time.RFC3339)})
-		}
-		return a.show(rows, func(out io.Writer) {
-			fmt.Fprintln(out, "CONSENT\tSTATE\tLENDER\tBANK\tUNTIL")
-			for _, r := range rows {
-				fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", r.Consent, r.State, r.Lender, r.Bank, r.Until)
-			}
-		})
-	})
 }
 
 func (a *app) walletUsesCmd() *cobra.Command {

@@ -298,8 +298,8 @@ func (n *Network) finish(t *tx, c *call, raw []byte, code record.Code) {
 	if c.approved != nil {
 		n.reconfigure(c.approved)
 	}
-	if c.permitted != nil {
-		n.work.Go(func() { n.provide(c.permitted, t.height) })
+	for _, r := range c.permitted {
+		n.work.Go(func() { n.provide(r, t.height) })
 	}
 }
 

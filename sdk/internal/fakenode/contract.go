@@ -25,7 +25,7 @@ type call struct {
 
 	writes    map[string][]byte
 	events    []ledger.Event
-	permitted *record.Request
+	permitted []*record.Request
 	approved  *ledger.Update // has its approvals with this call
 }
 
@@ -123,7 +123,7 @@ func writes(do func(c *call) ([]byte, error), roles ...record.ClientRole) functi
 
 func (f function) with(args int) function { f.args = args; return f }
 
-var functions = table()
+var functions = joined(table(), lifeTable())
 
 func table() map[string]function {
 	admin, officer, integration := record.RoleAdmin, record.RoleOfficer, record.RoleIntegration
@@ -355,6 +355,9 @@ func (c *call) authorise() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.args[1] == string(record.WrittenEvidence) {
+		return c.documented(v)
+	}
 	return c.enter(v, record.Authorised, record.ReasonAuthorised, record.BySubject)
 }
 
@@ -369,14 +372,24 @@ func (c *call) reject() ([]byte, error) {
 }
 
 func (c *call) revoke() ([]byte, error) {
-	why := record.Reason(c.args[2])
-	v, err := c.proven(c.args[3], record.Authorised, func(v *record.Consent) (ledger.Hash, error) {
-		return record.RevocationOf(&v.ConsentTerms, why).Digest(c.n.ChainID())
-	})
+	by, why := record.Initiator(c.args[1]), record.Reason(c.args[2])
+	if !record.HasItem(record.RevocationReasonsOf(by), why) {
+		return nil, refuse(record.CodeBadRequest, "reason: want one of %v", record.RevocationReasonsOf(by))
+	}
+	var v *record.Consent
+	var err error
+	if by == record.BySubject {
+		v, err = c.proven(c.args[3], record.Authorised, func(v *record.Consent) (ledger.Hash, error) {
+			return record.RevocationOf(&v.ConsentTerms, why).Digest(c.n.ChainID())
+		})
+	} else {
+		v, err = c.decided(by)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c.enter(v, record.Revoked, why, record.BySubject)
+	c.terminate(v, why, by)
+	return c.enter(v, record.Revoked, why, by)
 }
 
 func (c *call) expire() ([]byte, error) {
@@ -424,23 +437,10 @@ func (c *call) request() ([]byte, error) {
 	if v.Consumer() != c.org {
 		return nil, refuse(record.CodeForbidden, "caller's member is not the consent's DATA_CONSUMER party")
 	}
-	u, err := load[record.Usage](c, record.UsageKey(spec.ConsentID))
+	u := c.usage(spec.ConsentID)
+	r, err := c.asked(v, u, spec, record.NewRequestID(c.txID))
 	if err != nil {
-		u = &record.Usage{ConsentID: spec.ConsentID}
-	}
-	r := &record.Request{
-		AnswerKey: spec.AnswerKey, ClientKey: c.key, Code: c.decide(v, u, spec), ConsentID: v.ConsentID, ConsentVersion: v.Version,
-		Consumer: v.Consumer(), Decision: record.Deny, ProductID: v.ProductID, Provider: v.Provider(), Purpose: spec.Purpose,
-		RequestID: record.NewRequestID(c.txID), RequestedAt: c.now, Sequence: u.Requests + 1, TemplateID: spec.TemplateID,
-	}
-	if r.Code == record.CodePermit {
-		t, err := load[record.Template](c, record.TemplateKey(spec.TemplateID))
-		if err != nil {
-			return nil, err
-		}
-		r.Decision, r.CodeHash, r.Epoch, r.Deadline, r.Params = record.Permit, t.CodeHash, 1, c.now+t.AnswerTTL, spec.Params
-		u.Uses++
-		c.permitted = r
+		return nil, err
 	}
 	b, err := c.publish("request", record.RequestKey(r.RequestID), r)
 	if err != nil {
@@ -449,6 +449,33 @@ func (c *call) request() ([]byte, error) {
 	u.Requests, u.Head = u.Requests+1, record.NextHead(u.Head, b)
 	c.writes[record.UsageKey(u.ConsentID)] = must(u)
 	return must(&record.Decision{Code: r.Code, Deadline: r.Deadline, Decision: r.Decision, Epoch: r.Epoch, RequestID: r.RequestID}), nil
+}
+
+func (c *call) usage(id record.ConsentID) *record.Usage {
+	u, err := load[record.Usage](c, record.UsageKey(id))
+	if err != nil {
+		u = &record.Usage{ConsentID: id}
+	}
+	return u
+}
+
+// asked decides on one request and counts its use.
+func (c *call) asked(v *record.Consent, u *record.Usage, spec *record.RequestSpec, id record.RequestID) (*record.Request, error) {
+	r := &record.Request{
+		AnswerKey: spec.AnswerKey, ClientKey: c.key, Code: c.decide(v, u, spec), ConsentID: v.ConsentID, ConsentVersion: v.Version,
+		Consumer: v.Consumer(), Decision: record.Deny, ProductID: v.ProductID, Provider: v.Provider(), Purpose: spec.Purpose,
+		RequestID: id, RequestedAt: c.now, Sequence: u.Requests + 1, TemplateID: spec.TemplateID,
+	}
+	if r.Code == record.CodePermit {
+		t, err := load[record.Template](c, record.TemplateKey(spec.TemplateID))
+		if err != nil {
+			return nil, err
+		}
+		r.Decision, r.CodeHash, r.Epoch, r.Deadline, r.Params = record.Permit, t.CodeHash, 1, c.now+t.AnswerTTL, spec.Params
+		u.Uses++
+		c.permitted = append(c.permitted, r)
+	}
+	return r, nil
 }
 
 func (c *call) decide(v *record.Consent, u *record.Usage, spec *record.RequestSpec) record.Code {
