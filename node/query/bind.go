@@ -22,9 +22,10 @@ type tag [sha256.Size]byte
 type tagKind byte
 
 const (
-	subjectTag    tagKind = iota + 1 // a customer
-	unboundTag                       // an identifier claimed without a binding
-	unreadableTag                    // a consent whose part says nothing usable
+	// Numbers stand in private.db.
+	subjectTag    tagKind = 1 // a customer
+	unboundTag    tagKind = 2 // an identifier claimed without a binding
+	unreadableTag tagKind = 3 // a consent whose part says nothing usable
 )
 
 func (a *Answerer) tag(kind tagKind, text string) (t tag) {
@@ -100,7 +101,7 @@ func (a *Answerer) UnbindAll(ctx context.Context, subject vault.Subject) error {
 var ErrBound = errors.New("query: the consent is bound to another customer")
 
 // BindConsent records for which customer the bank authorised a consent itself
-// (PROVIDER_AUTHENTICATED). A consent is bound once; another customer is refused.
+// (PROVIDER_AUTHENTICATED) or countersigned it (WRITTEN). A consent is bound once; another customer is refused.
 func (a *Answerer) BindConsent(ctx context.Context, consent record.ConsentID, subject vault.Subject) error {
 	if err := consent.Check(); err != nil {
 		return err
@@ -126,20 +127,4 @@ func (a *Answerer) BindConsent(ctx context.Context, consent record.ConsentID, su
 		return fmt.Errorf("bind consent: %w", err)
 	}
 	return nil
-}
-
-// Erase forgets a consent's sealed part and binding: the provider's share in an
-// erasure. Answers already given stay accounted for under the subject's tag.
-func (a *Answerer) Erase(ctx context.Context, consent record.ConsentID) error {
-	err := a.cfg.Store.Do(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM query_parts WHERE consent_id = ?`, string(consent)); err != nil {
-			return err
-		}
-		_, err := tx.Exec(`DELETE FROM query_sessions WHERE consent_id = ?`, string(consent))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("erase consent %s: %w", consent, err)
-	}
-	return a.countParts(ctx)
 }

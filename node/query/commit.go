@@ -30,13 +30,14 @@ func (a *Answerer) commitAnswer(ctx context.Context, p *Permit, who person, f fi
 		if ans.Body.Value, err = a.settle(tx, p, who.tag, f); err != nil {
 			return err
 		}
+		frozen := who.kind
 		if ans.Body.Value == "" {
-			ans.Outcome = record.Refused
+			ans.Outcome, frozen = record.Refused, 0
 		}
 		if d, err = a.departure(p, &ans); err != nil {
 			return err
 		}
-		return a.finish(tx, p, &ans, d)
+		return a.finish(tx, p, &ans, frozen, d)
 	})
 	if err != nil {
 		return fmt.Errorf("commit answer: %w", err)
@@ -48,14 +49,19 @@ func (a *Answerer) commitAnswer(ctx context.Context, p *Permit, who person, f fi
 	return nil
 }
 
+// frozenKey is where an answer is frozen.
+func frozenKey(t tag, code record.Hash, params record.ParamValues, epoch uint64) []any {
+	digest := paramsDigest(params)
+	return []any{t[:], code[:], digest[:], int64(epoch)}
+}
+
 // settle returns the value to answer, "" to refuse. Reads and writes are the same
 // whoever the subject is.
 func (a *Answerer) settle(tx *sql.Tx, p *Permit, t tag, f finding) (string, error) {
 	if f.refused {
 		return "", nil
 	}
-	params := paramsDigest(p.Request.Params)
-	key := []any{t[:], p.Template.CodeHash[:], params[:], int64(p.Request.Epoch)}
+	key := frozenKey(t, p.Template.CodeHash, p.Request.Params, p.Request.Epoch)
 	var frozen string
 	err := tx.Stmt(a.sql.frozen).QueryRow(key...).Scan(&frozen)
 	if err == nil {
@@ -137,7 +143,7 @@ func (a *Answerer) commitOverdue(ctx context.Context, p *Permit) error {
 		if done, err = a.hasOutcome(tx, p.Request.RequestID); err != nil || done {
 			return err
 		}
-		return a.finish(tx, p, &answer.Answer{Outcome: record.Overdue}, d)
+		return a.finish(tx, p, &answer.Answer{Outcome: record.Overdue}, 0, d)
 	})
 	if err != nil {
 		return fmt.Errorf("commit overdue: %w", err)
@@ -164,7 +170,8 @@ func (a *Answerer) hasOutcome(tx *sql.Tx, id record.RequestID) (bool, error) {
 }
 
 // finish writes the request's row, its departure, and takes it off the waiting list.
-func (a *Answerer) finish(tx *sql.Tx, p *Permit, ans *answer.Answer, d Departure) error {
+// frozen is the kind of tag under which its answer is frozen, 0 if it has none.
+func (a *Answerer) finish(tx *sql.Tx, p *Permit, ans *answer.Answer, frozen tagKind, d Departure) error {
 	var body []byte
 	if ans.Outcome == record.Answered {
 		var err error
@@ -173,7 +180,7 @@ func (a *Answerer) finish(tx *sql.Tx, p *Permit, ans *answer.Answer, d Departure
 		}
 	}
 	if _, err := tx.Stmt(a.sql.addRequest).Exec(string(p.Request.RequestID), string(p.Consent.ConsentID), string(ans.Outcome),
-		body, int64(p.Height), a.cfg.Clock().UnixMilli()); err != nil {
+		body, int64(p.Height), a.cfg.Clock().UnixMilli(), int(frozen)); err != nil {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	if _, err := tx.Stmt(a.sql.unwait).Exec(string(p.Request.RequestID)); err != nil {

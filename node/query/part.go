@@ -106,7 +106,8 @@ func (a *Answerer) openPart(wire []byte) (answer.SealedPart, *record.SealedPart,
 type person struct {
 	subject vault.Subject // to look up: the claimed one, or nobody
 	tag     tag
-	bound   bool // false: the answer is NO_RECORD whatever the vault says
+	kind    tagKind // of tag
+	bound   bool    // false: the answer is NO_RECORD whatever the vault says
 }
 
 // nobody is looked up where a part names no one, so that the vault sees the same
@@ -137,15 +138,15 @@ func (a *Answerer) identify(ctx context.Context, p *Permit) (who person, missing
 	case err != nil:
 		return person{}, 0, err
 	case failed == nil && bound:
-		return person{claim.subject, customer, true}, 0, nil
+		return person{claim.subject, customer, subjectTag, true}, 0, nil
 	case failed == nil:
 		failed = errors.New("the bank has no binding of this customer to the wallet or consent")
 	}
 	a.cfg.Logger.Info("query: consent not bound to a customer; answering "+record.NoRecord, "request", string(p.Request.RequestID), "reason", failed)
 	if claim.subject == nobody {
-		return person{nobody, a.tag(unreadableTag, string(p.Consent.ConsentID)), false}, 0, nil
+		return person{nobody, a.tag(unreadableTag, string(p.Consent.ConsentID)), unreadableTag, false}, 0, nil
 	}
-	return person{claim.subject, a.tag(unboundTag, string(claim.subject)), false}, 0, nil
+	return person{claim.subject, a.tag(unboundTag, string(claim.subject)), unboundTag, false}, 0, nil
 }
 
 // selectPart picks the part that the ledger commits to, or failing that one which
@@ -188,11 +189,8 @@ func (a *Answerer) examine(p *Permit, wire []byte) (claim, error) {
 	if auth == nil {
 		return c, errors.New("the consent was never authorised")
 	}
-	if auth.Method == record.ProviderAuthenticated {
-		if auth.OrgID != a.cfg.Member {
-			return c, errors.New("another member authenticated the customer")
-		}
-		return c, nil
+	if byBank(auth) {
+		return c, a.vouched(auth)
 	}
 	if part.Endorsement == nil {
 		return c, errors.New("no wallet endorsed the principal key")
@@ -205,11 +203,28 @@ func (a *Answerer) examine(p *Permit, wire []byte) (claim, error) {
 	return c, record.Verify(digest, part.Endorsement.Signature, c.wallet)
 }
 
+// byBank reports whether it is the bank, not a wallet, that says who the subject
+// is: it authenticated its customer, or countersigned what was written.
+func byBank(auth *record.Authorisation) bool {
+	return auth.Method == record.ProviderAuthenticated || auth.Method == record.WrittenEvidence
+}
+
+// vouched is nil if this bank itself did so.
+func (a *Answerer) vouched(auth *record.Authorisation) error {
+	switch {
+	case auth.Method == record.ProviderAuthenticated && auth.OrgID != a.cfg.Member:
+		return errors.New("another member authenticated the customer")
+	case auth.Method == record.WrittenEvidence && (auth.Countersignature == nil || auth.Countersignature.OrgID != a.cfg.Member):
+		return errors.New("the written evidence is not countersigned by this bank")
+	}
+	return nil
+}
+
 // isBound reports whether this provider knows the claimed customer behind the
 // consent: by the endorsing wallet, or by its own authentication.
 func (a *Answerer) isBound(ctx context.Context, p *Permit, customer tag, wallet record.Address) (bound bool, err error) {
 	stmt, with := a.sql.wallet, any(wallet[:])
-	if auth := p.Consent.Authorisation; auth != nil && auth.Method == record.ProviderAuthenticated {
+	if auth := p.Consent.Authorisation; auth != nil && byBank(auth) {
 		stmt, with = a.sql.session, string(p.Consent.ConsentID)
 	}
 	if err := stmt.QueryRowContext(ctx, customer[:], with).Scan(&bound); err != nil {

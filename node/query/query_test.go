@@ -378,7 +378,7 @@ func TestPartsAreCheckedAndBounded(t *testing.T) {
 	if err := strict.StorePart(t.Context(), "lender", k2.sealed); !errors.Is(err, query.ErrTooManyParts) {
 		t.Errorf("beyond the sender's limit: %v", err)
 	}
-	must(t, strict.Erase(t.Context(), k.record.ConsentID))
+	must(t, strict.Erase(t.Context(), &k.record, pages()))
 	must(t, strict.StorePart(t.Context(), "lender", k2.sealed))
 	if n := w.count(`SELECT count(*) FROM query_parts WHERE consent_id = ?`, string(k.record.ConsentID)); n != 0 {
 		t.Errorf("%d parts left after erasure", n)

@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS query_requests ( -- one row per finished request: its
 	outcome TEXT NOT NULL,
 	body BLOB, -- record.AnswerBody with its salt: the opening; none when there is nothing to open
 	height INTEGER NOT NULL,
-	finished INTEGER NOT NULL
+	finished INTEGER NOT NULL,
+	frozen INTEGER NOT NULL DEFAULT 0 -- kind of tag under which its answer is frozen, 0: it is not
 ) STRICT;
 CREATE TABLE IF NOT EXISTS query_frozen ( -- what the subject's answer is for the rest of the epoch
 	tag BLOB NOT NULL,
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS query_frozen ( -- what the subject's answer is for th
 	params BLOB NOT NULL, -- digest
 	epoch INTEGER NOT NULL,
 	value TEXT NOT NULL,
+	uses INTEGER NOT NULL DEFAULT 1, -- requests that were given it and are not erased
 	PRIMARY KEY (tag, code_hash, params, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS query_account ( -- the leak account
@@ -75,8 +77,12 @@ type statements struct {
 
 func (a *Answerer) createTables(ctx context.Context) error {
 	err := a.cfg.Store.Do(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec(createTables)
-		return err
+		if _, err := tx.Exec(createTables); err != nil {
+			return err
+		}
+		// Files of before erasure counted nothing.
+		return errors.Join(addColumn(tx, "query_requests", "frozen", "INTEGER NOT NULL DEFAULT 0"),
+			addColumn(tx, "query_frozen", "uses", "INTEGER NOT NULL DEFAULT 1"))
 	})
 	if err != nil {
 		return fmt.Errorf("create query tables: %w", err)
@@ -86,9 +92,9 @@ func (a *Answerer) createTables(ctx context.Context) error {
 		sql string
 	}{
 		{&a.sql.request, `SELECT 1 FROM query_requests WHERE request_id = ?`},
-		{&a.sql.addRequest, `INSERT INTO query_requests VALUES (?,?,?,?,?,?)`},
-		{&a.sql.frozen, `SELECT value FROM query_frozen WHERE tag = ? AND code_hash = ? AND params = ? AND epoch = ?`},
-		{&a.sql.freeze, `INSERT INTO query_frozen VALUES (?,?,?,?,?)`},
+		{&a.sql.addRequest, `INSERT INTO query_requests VALUES (?,?,?,?,?,?,?)`},
+		{&a.sql.frozen, `UPDATE query_frozen SET uses = uses + 1 WHERE tag = ? AND code_hash = ? AND params = ? AND epoch = ? RETURNING value`},
+		{&a.sql.freeze, `INSERT INTO query_frozen (tag, code_hash, params, epoch, value) VALUES (?,?,?,?,?)`},
 		{&a.sql.account, `SELECT used FROM query_account WHERE tag = ? AND product = ? AND period = ?`},
 		{&a.sql.debit, `INSERT INTO query_account VALUES (?,?,?,?) ON CONFLICT (tag, product, period) DO UPDATE SET used = excluded.used`},
 		{&a.sql.unwait, `DELETE FROM query_waiting WHERE request_id = ?`},
@@ -112,6 +118,17 @@ func (a *Answerer) createTables(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// addColumn adds a column that an older file lacks.
+func addColumn(tx *sql.Tx, table, column, definition string) error {
+	var there bool
+	err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = ?)`, table, column).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	_, err = tx.Exec(fmt.Sprintf(`ALTER TABLE %s ADD COLUMN %s %s`, table, column, definition))
+	return err
 }
 
 // known reports whether a request has its outcome or waits for it.
