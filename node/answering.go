@@ -69,32 +69,6 @@ func (d departures) Committed(x query.Departure) {
 	}
 }
 
-// guard decides whether an answer may leave now. The consent must stand, on a
-// view of the ledger that is at most maxViewAge old: so no answer leaves later
-// than a revocation and that time, even across a partition.
-func (n *Node) guard(ctx context.Context, it outbox.Item) (outbox.Verdict, error) {
-	if _, err := n.view.Fresh(ctx, maxViewAge); err != nil {
-		return outbox.Wait, err
-	}
-	view := n.state.View()
-	c, err := loadRecord[record.Consent](view, record.ConsentKey(record.ConsentID(it.ConsentID)))
-	if err != nil {
-		return outbox.Wait, err
-	}
-	// The later of block time and clock: an idle network's block time stands
-	// still, and a consent must not outlive its end because of that.
-	now := max(record.Millis(view.Time()), n.now().UnixMilli())
-	if c.EffectiveStatus(now) != record.Authorised {
-		return outbox.Withhold, nil
-	}
-	return outbox.Send, nil
-}
-
-// maxViewAge is how old a provider's view of the ledger may be when an answer is
-// sent. With the second that one attempt to send may take, no answer leaves later
-// than two seconds after a revocation.
-const maxViewAge = time.Second
-
 // ended gives a request whose answer will never leave its receipt.
 func (n *Node) ended(tx *sql.Tx, it outbox.Item, why outbox.Ending) ([]outbox.Item, error) {
 	id, ok := strings.CutPrefix(it.ID, answerItem)
@@ -155,7 +129,9 @@ func (p *permits) start(ctx context.Context, permit query.Permit) error {
 	go func() {
 		defer p.running.Done()
 		defer p.slots.Release(1)
-		p.work(ctx, permit)
+		if !p.work(ctx, permit) {
+			return // the checkpoint stays below it
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.open[permit.Height]--; p.open[permit.Height] == 0 {
@@ -165,13 +141,14 @@ func (p *permits) start(ctx context.Context, permit query.Permit) error {
 	return nil
 }
 
-// work repeats until the permit is taken care of. While this node's own database
-// refuses, the checkpoint stays below the permit, and a restart finds it again.
-func (p *permits) work(ctx context.Context, permit query.Permit) {
+// work repeats until the permit is taken care of, and reports whether it is: not if
+// the node stops first. While this node's own database refuses, the checkpoint stays
+// below the permit, and a restart finds it again.
+func (p *permits) work(ctx context.Context, permit query.Permit) bool {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := p.answerer.HandlePermit(ctx, permit)
 		if err == nil || ctx.Err() != nil {
-			return
+			return err == nil
 		}
 		p.log.Warn("a permitted request cannot be worked on yet, will try again", "request", permit.Request.RequestID, "error", err)
 		timer := time.NewTimer(pause)
@@ -179,7 +156,7 @@ func (p *permits) work(ctx context.Context, permit query.Permit) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return false
 		}
 	}
 }
@@ -212,6 +189,19 @@ func (p *permits) save(ctx context.Context) error {
 	p.saved = upTo
 	p.mu.Unlock()
 	return p.answerer.SaveCheckpoint(ctx, upTo)
+}
+
+// settled reports whether every permit up to a height that was started is taken
+// care of: it has its outcome, or it waits on disk.
+func (p *permits) settled(height uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for h := range p.open {
+		if h <= height {
+			return false
+		}
+	}
+	return true
 }
 
 // permitOf gathers the ledger records that a permitted request refers to. They

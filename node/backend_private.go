@@ -42,6 +42,9 @@ func (b *backend) PutSealedPart(ctx context.Context, by gateway.Caller, p gatewa
 	if !isParty(c, p.Recipient) {
 		return api.Refuse(pb.Code_CODE_NOT_FOUND, "recipient %.64q is no party of consent %s", p.Recipient, p.ConsentID)
 	}
+	if c.Status != record.AwaitingAuthorisation && c.Status != record.Authorised {
+		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "consent %s has ended (%s): nobody needs its sealed part any more", p.ConsentID, c.Status)
+	}
 	sealed, err := answer.DecodeSealedPart(p.Sealed)
 	if err != nil {
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
@@ -53,10 +56,15 @@ func (b *backend) PutSealedPart(ctx context.Context, by gateway.Caller, p gatewa
 		return api.Refuse(pb.Code_CODE_BAD_REQUEST, "version: the consent has %d, the call says %d and the sealed part %d", c.Version, p.Version, x.Version)
 	}
 	it := outbox.Item{
-		ID: fmt.Sprintf("%s%s/%d/%s", partItem, p.ConsentID, p.Version, p.Recipient), Kind: outbox.SealedPart,
+		ID: partID(p.ConsentID, c.Version, p.Recipient), Kind: outbox.SealedPart,
 		Recipient: p.Recipient, ConsentID: p.ConsentID, Payload: p.Sealed, Deadline: time.UnixMilli(c.ExpirationDateTime),
 	}
 	return b.putPart(ctx, it)
+}
+
+// partID names a sealed part for a member in the outbox.
+func partID(consent string, version uint64, recipient string) string {
+	return fmt.Sprintf("%s%s/%d/%s", partItem, consent, version, recipient)
 }
 
 func isParty(c *record.Consent, org string) bool {

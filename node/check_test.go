@@ -84,6 +84,26 @@ func checkUse(view *state.View) (map[record.RequestID]*record.Request, error) {
 				}
 				requests[r.RequestID], raw[r.RequestID] = r, e.Payload
 				byConsent[r.ConsentID] = append(byConsent[r.ConsentID], r)
+			case "access/batch":
+				b, err := record.Load[record.Batch](e.Payload)
+				if err != nil {
+					return nil, err
+				}
+				for _, x := range b.Results {
+					if x.RequestID == "" {
+						continue // refused: it leaves nothing
+					}
+					row, _, err := view.Get(record.RequestKey(x.RequestID))
+					if err != nil {
+						return nil, err
+					}
+					r, err := record.Load[record.Request](row)
+					if err != nil {
+						return nil, err
+					}
+					requests[r.RequestID], raw[r.RequestID] = r, row
+					byConsent[r.ConsentID] = append(byConsent[r.ConsentID], r)
+				}
 			case "access/receipt":
 				r, err := record.Load[record.Receipt](e.Payload)
 				if err != nil {

@@ -2,17 +2,13 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/answer"
-	"github.com/assent-network/assent/node/chain"
-	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
 )
@@ -29,6 +25,9 @@ const (
 func (n *Node) send(ctx context.Context, it outbox.Item) error {
 	switch it.Kind {
 	case outbox.SealedPart:
+		if err := n.maySendPart(it); err != nil {
+			return err
+		}
 		return n.sendTo(ctx, network.ProtocolSealed, it)
 	case outbox.Answer:
 		return n.sendTo(ctx, network.ProtocolAnswer, it)
@@ -69,6 +68,9 @@ func (n *Node) take(ctx context.Context, p network.Protocol, from string, payloa
 	if n.answerer == nil {
 		return errors.New("this node does not answer for its member")
 	}
+	if err := n.mayKeepPart(payload); err != nil {
+		return err
+	}
 	err := n.answerer.StorePart(ctx, record.OrgID(from), payload)
 	if errors.Is(err, query.ErrPart) {
 		return fmt.Errorf("%w: %w", outbox.ErrRejected, err)
@@ -92,6 +94,9 @@ func (n *Node) takeAnswer(ctx context.Context, from string, payload []byte) erro
 	}
 	if string(r.Provider) != from || string(r.Consumer) != n.member || r.Decision != record.Permit {
 		return fmt.Errorf("%w: request %s does not permit %s to answer here", outbox.ErrRejected, s.RequestID, from)
+	}
+	if err := n.mayKeepAnswer(r.ConsentID); err != nil {
+		return err
 	}
 	err = n.inbox.Store(ctx, outbox.Received{
 		RequestID: string(s.RequestID), From: from, Payload: payload,
@@ -124,81 +129,19 @@ func (n *Node) serve(p network.Protocol) func(context.Context, network.PeerID, [
 	}
 }
 
-// receiptTxs keeps the transaction of each receipt under way, so that a retry
-// sends the same one.
-type receiptTxs struct {
-	mu   sync.Mutex
-	byID map[string]*ledger.Transaction
-}
-
 // submitReceipt puts a receipt on the ledger and waits for its outcome.
 func (n *Node) submitReceipt(ctx context.Context, it outbox.Item) error {
-	tx, err := n.receiptTx(it)
+	code, err := n.submitOwn(ctx, it.ID, record.ContractAccess, "Receipt", it.Payload)
 	if err != nil {
-		return err
+		return fmt.Errorf("receipt %s: %w", it.ID, err)
 	}
-	wait, stop := n.chain.Expect(tx.ID(), tx.Payload.ValidUntil)
-	defer stop()
-	var code string
-	_, err = n.chain.Submit(ctx, tx.Encode())
-	switch {
-	case errors.Is(err, chain.ErrKnown):
-		o, err := n.state.View().Find(tx.ID())
-		if err != nil {
-			return fmt.Errorf("receipt %s: %w", it.ID, err)
-		}
-		code = o.Code
-	case errors.Is(err, chain.ErrNotNow), errors.Is(err, chain.ErrExpired):
-		n.receipts.drop(it.ID)
-		return fmt.Errorf("receipt %s: %w: %w", it.ID, outbox.ErrNotSent, err)
-	case err != nil:
-		return fmt.Errorf("receipt %s: %w: %w", it.ID, outbox.ErrNotSent, err)
-	default:
-		o, err := wait(ctx)
-		if err != nil {
-			if errors.Is(err, chain.ErrExpired) {
-				n.receipts.drop(it.ID)
-			}
-			return fmt.Errorf("receipt %s: %w", it.ID, err)
-		}
-		code = o.Code
-	}
-	n.receipts.drop(it.ID)
-	switch record.Code(code) {
+	switch code {
 	case record.OK, record.CodeAlreadyExists, record.CodeDuplicate:
 		return nil // it stands on the ledger
+	case record.CodeWrongState:
+		// An OVERDUE that the block's time did not allow yet: clocks differ.
+		return fmt.Errorf("receipt %s: the ledger takes it only later: %s", it.ID, code)
 	}
 	n.log.Error("the ledger refuses a receipt of this node: check that its transaction key is registered (assent member node)", "item", it.ID, "code", code)
 	return fmt.Errorf("receipt %s: the ledger refuses it with %s", it.ID, code)
-}
-
-func (r *receiptTxs) drop(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byID, id)
-}
-
-// receiptTx returns the transaction under way for an item, or signs one.
-func (n *Node) receiptTx(it outbox.Item) (*ledger.Transaction, error) {
-	r := &n.receipts
-	now := uint64(n.now().UnixMilli())
-	r.mu.Lock()
-	tx := r.byID[it.ID]
-	r.mu.Unlock()
-	if tx != nil && tx.Payload.ValidUntil > now+ledger.PoolMarginMillis {
-		return tx, nil
-	}
-	p := ledger.Payload{
-		ChainID: n.chainID, Org: n.member, Key: n.txKey.Address(), Contract: record.ContractAccess, Function: "Receipt",
-		Args: [][]byte{it.Payload}, NotBefore: now - 30_000, ValidUntil: now - 30_000 + ledger.MaxValidityMillis,
-	}
-	rand.Read(p.Nonce[:])
-	tx = ledger.NewTransaction(p)
-	if err := tx.Sign(n.txKey); err != nil {
-		return nil, fmt.Errorf("receipt %s: %w", it.ID, err)
-	}
-	r.mu.Lock()
-	r.byID[it.ID] = tx
-	r.mu.Unlock()
-	return tx, nil
 }

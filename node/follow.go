@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/assent-network/assent/node/executor"
@@ -18,7 +19,8 @@ import (
 // restart, or when it fell behind) from the state.
 type follower struct {
 	db     *state.DB
-	next   uint64 // position in the receipt log; owned by run
+	next   uint64        // position in the receipt log; owned by run
+	done   atomic.Uint64 // next, for others to read
 	handle func(ctx context.Context, o *state.Outcome, executedAt time.Time) error
 	now    func() time.Time
 
@@ -37,7 +39,9 @@ type executed struct {
 const maxPending = 256
 
 func newFollower(db *state.DB, next uint64, handle func(context.Context, *state.Outcome, time.Time) error, now func() time.Time) *follower {
-	return &follower{db: db, next: next, handle: handle, now: now, missed: true, wake: make(chan struct{}, 1)}
+	f := &follower{db: db, next: next, handle: handle, now: now, missed: true, wake: make(chan struct{}, 1)}
+	f.done.Store(next)
+	return f
 }
 
 // add takes a block that was just executed. It never blocks: the executor calls
@@ -100,6 +104,7 @@ func (f *follower) block(ctx context.Context, e executed) error {
 			return err
 		}
 		f.next = o.Position + 1
+		f.done.Store(f.next)
 	}
 	return nil
 }
@@ -115,6 +120,7 @@ func (f *follower) upTo(ctx context.Context, position uint64) error {
 			return err
 		}
 		f.next++
+		f.done.Store(f.next)
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func (c *cluster) publish(member string) sdk.Hash {
 		return sdk.Column{Name: name, Type: record.TypeInt, DataClass: record.C2, Class: record.Class{Kind: record.ClassAnswerOnly, BitsPerEpoch: epoch, BitsPerYear: year}}
 	}
 	_, err = officer.Products().Publish(ctx, sdk.ProductSpec{
-		ProductID: productOf(member), Title: "Card", Version: 1, Methods: []sdk.Method{record.Wallet},
+		ProductID: productOf(member), Title: "Card", Version: 1, Methods: record.Methods(),
 		Purposes: []sdk.Purpose{record.CreditChecking}, Columns: []sdk.Column{column("income", 60, 600), column("late", 2, 60)},
 	})
 	if err != nil {
@@ -167,7 +167,26 @@ func (c *cluster) publish(member string) sdk.Hash {
 	if _, err := officer.Products().OpenEpoch(ctx, productOf(member), 1); err != nil {
 		t.Fatal(err)
 	}
+	c.known(record.EpochKey(productOf(member)))
 	return notice
+}
+
+// known waits until every running node has executed what wrote a record: a client
+// of another node reads that node's ledger.
+func (c *cluster) known(key string) {
+	c.t.Helper()
+	for _, p := range c.inside() {
+		if !p.running() {
+			continue
+		}
+		eventually(c.t, 20*time.Second, func() error {
+			_, ok, err := p.node.state.View().Get(key)
+			if err == nil && !ok {
+				err = fmt.Errorf("%s has no %s yet", p.name, key)
+			}
+			return err
+		})
+	}
 }
 
 // agreement is an authorised consent and the keys of its subject.

@@ -100,8 +100,10 @@ type Node struct {
 	caughtUp  atomic.Bool // see firstView
 	server    *sync.Server
 	follower  *follower
-	receipts  receiptTxs
 	senders   senders
+	own       ownTxs
+	holds     holds
+	duties    duties
 	gateway   *gateway.Server
 	ops       net.Listener // nil when metrics.listen is off
 	metrics   *metrics.Metrics
@@ -124,8 +126,9 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 	}
 	n.roster.wake = make(chan struct{}, 1)
 	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
-	n.receipts.byID = make(map[string]*ledger.Transaction)
 	n.metrics = metrics.New(n.version)
+	n.own.byID = make(map[string]*ledger.Transaction)
+	n.duties.wake = make(chan struct{}, 1)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -399,6 +402,7 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 		switch e.Contract + "/" + e.Name {
 		case "membership/node", "membership/config":
 			n.roster.wakeUp()
+			n.duties.wakeUp() // this node may speak for its member from now on
 		case "membership/proposal":
 			n.assembler.wakeUp()
 		case "consent/consent":
@@ -406,9 +410,23 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 			if err != nil {
 				return fmt.Errorf("consent event at height %d: %w", o.Height, err)
 			}
-			n.outbox.Recheck(string(c.ConsentID))
+			n.consentChanged(c)
+		case "consent/erasure":
+			if err := n.erasureWent(o, e.Payload); err != nil {
+				return err
+			}
+		case "consent/deletion":
+			if err := n.deletionConfirmed(o, e.Payload); err != nil {
+				return err
+			}
+		case "membership/member", "catalog/product", "catalog/template":
+			n.outbox.RecheckAll() // an authority may have suspended it
 		case "access/request":
 			if err := n.requested(ctx, o, e.Payload, at); err != nil {
+				return err
+			}
+		case "access/batch":
+			if err := n.requestedBatch(ctx, o, e.Payload, at); err != nil {
 				return err
 			}
 		}
@@ -427,7 +445,13 @@ func (n *Node) requested(ctx context.Context, o *state.Outcome, payload []byte, 
 	if err != nil {
 		return fmt.Errorf("request event at height %d: %w", o.Height, err)
 	}
-	if string(r.Provider) != n.member || r.Decision != record.Permit {
+	if string(r.Provider) != n.member {
+		return nil
+	}
+	if r.Code == record.CodeConsentExpired {
+		n.duties.ranOut(r.ConsentID)
+	}
+	if r.Decision != record.Permit {
 		return nil
 	}
 	p, err := n.permitOf(r, o, at)

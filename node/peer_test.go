@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/network/memnet"
 	"github.com/assent-network/assent/node/config"
@@ -145,6 +146,35 @@ func (p *peer) idle() error {
 	}
 	if p.node.answerer != nil && p.node.answerer.Waiting() > 0 {
 		return fmt.Errorf("%d requests wait", p.node.answerer.Waiting())
+	}
+	return p.dutiesDone()
+}
+
+// dutiesDone reports what the ledger still waits for from the node: terminations
+// to sign for, and erasures but those of a lender that owes its deletion receipt.
+func (p *peer) dutiesDone() error {
+	if !p.node.speaks() {
+		return nil
+	}
+	view, org := p.node.state.View(), record.OrgID(p.cfg.Identity.Member)
+	for what, prefix := range map[string]string{"termination": record.TerminationIndexPrefix(org), "erasure": record.ErasureIndexPrefix(org)} {
+		rows, err := view.Range(prefix, prefixEnd(prefix), 1000)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			id := record.ConsentID(record.LastSegment(row.Key))
+			t, err := loadRecord[record.Termination](view, record.TerminationKey(id))
+			if err != nil {
+				return err
+			}
+			if what == "erasure" && t.Consumer == org {
+				if owes, err := owesDeletion(view, id); owes || err != nil {
+					continue
+				}
+			}
+			return fmt.Errorf("the %s of %s is not signed", what, id)
+		}
 	}
 	return nil
 }

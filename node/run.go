@@ -34,6 +34,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		// … then the loop that starts answers, and those under way;
 		{"follower", n.runFollower},
 		{"inbox sweep", n.sweepInbox},
+		// before all of these what the node submits by itself;
+		{"duties", n.runDuties},
 		// clients first: nobody is promised anything any more;
 		{"api", n.runAPI},
 	}

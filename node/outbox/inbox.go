@@ -200,6 +200,34 @@ func (in *Inbox) Get(ctx context.Context, requestID, from string) ([]byte, error
 	return payload, nil
 }
 
+// Discard destroys the answers of one sender to some requests and returns how many
+// there were. Older copies of their bytes stay in the log until it is emptied.
+func (in *Inbox) Discard(ctx context.Context, from string, requestIDs []string) (int, error) {
+	n := 0
+	err := in.store.Do(ctx, func(tx *sql.Tx) error {
+		n = 0
+		for _, id := range requestIDs {
+			res, err := tx.Exec(`DELETE FROM inbox_answers WHERE request_id = ? AND sender = ?`, id, from)
+			if err != nil {
+				return err
+			}
+			gone, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += int(gone)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("discard answers: %w", err)
+	}
+	in.mu.Lock()
+	in.held[from] -= n
+	in.mu.Unlock()
+	return n, nil
+}
+
 // Sweep deletes what expired before now and returns how many answers that were.
 // The node calls it on its slow tick.
 func (in *Inbox) Sweep(ctx context.Context, now time.Time) (int64, error) {

@@ -102,3 +102,28 @@ func BenchmarkInboxStore(b *testing.B) {
 		must(b, in.Store(b.Context(), Received{RequestID: fmt.Sprint(i), From: "bank", Payload: payload}))
 	}
 }
+
+func TestDiscardedAnswersAreGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	store := private(t, path)
+	in := inbox(t, store, InboxLimits{MaxPerSender: 3})
+	for _, id := range []string{"r1", "r2", "r3"} {
+		must(t, in.Store(t.Context(), Received{RequestID: id, From: "bank", Payload: []byte("sealed answer to " + id)}))
+	}
+	must(t, in.Store(t.Context(), Received{RequestID: "r1", From: "other", Payload: []byte("another bank's")}))
+	for _, want := range []int{2, 0} { // the second time there is nothing left
+		if n, err := in.Discard(t.Context(), "bank", []string{"r1", "r3", "unknown"}); err != nil || n != want {
+			t.Errorf("discarded %d (%v), want %d", n, err, want)
+		}
+	}
+	must(t, store.Checkpoint(t.Context()))
+	if onDisk(t, path, "sealed answer to r1") || !onDisk(t, path, "sealed answer to r2") || !onDisk(t, path, "another bank's") {
+		t.Error("what was discarded stays, or more went")
+	}
+	for _, id := range []string{"r4", "r5"} { // there is room again, and no more than before
+		must(t, in.Store(t.Context(), Received{RequestID: id, From: "bank", Payload: []byte("x")}))
+	}
+	if err := in.Store(t.Context(), Received{RequestID: "r6", From: "bank", Payload: []byte("x")}); err == nil {
+		t.Error("one more than the limit is taken in")
+	}
+}

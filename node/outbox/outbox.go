@@ -330,6 +330,34 @@ func (o *Outbox) Recheck(consentID string) {
 	o.poke()
 }
 
+// RecheckAll does so for the answers of every consent, after a change that may
+// concern any of them.
+func (o *Outbox) RecheckAll() {
+	o.mu.Lock()
+	for _, same := range o.answers {
+		for _, e := range same {
+			o.hurryLocked(e)
+		}
+	}
+	o.mu.Unlock()
+	o.poke()
+}
+
+// Answers is how many answers of a consent wait or are on their way.
+func (o *Outbox) Answers(consentID string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.answers[consentID])
+}
+
+// Waits reports whether an item waits or is on its way.
+func (o *Outbox) Waits(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.entries[id]
+	return ok
+}
+
 // LaneStatus is what waits for one recipient.
 type LaneStatus struct {
 	Recipient string

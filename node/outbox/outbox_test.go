@@ -296,6 +296,29 @@ func TestWithheldIsDestroyedAndReceiptedInOneTransaction(t *testing.T) {
 	}
 }
 
+// A suspension concerns answers of many consents: all are looked at again at once.
+func TestRecheckAllWithholdsEveryConsentsAnswers(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.verdict = func(Item) (Verdict, error) { return Wait, nil }
+	cfg := config(store, p)
+	cfg.GuardRetry = time.Hour // nobody asks again by himself
+	o, _ := start(t, cfg)
+	for _, id := range []string{"a", "b", "c"} {
+		must(t, o.Enqueue(t.Context(), answerTo("lender", id)))
+	}
+	p.until(t, "every answer was asked for", func() bool { return p.asked == 3 })
+	if o.Answers("c-a") != 1 || o.Answers("c-z") != 0 || !o.Waits("b") || o.Waits("z") {
+		t.Errorf("waiting: %d, %d, %t, %t", o.Answers("c-a"), o.Answers("c-z"), o.Waits("b"), o.Waits("z"))
+	}
+	p.set(func() { p.verdict = func(Item) (Verdict, error) { return Withhold, nil } })
+	o.RecheckAll()
+	p.until(t, "the endings", func() bool { return len(p.ended) == 3 })
+	p.untilEmpty(t, store)
+	if o.Answers("c-a") != 0 || o.Waits("b") {
+		t.Error("what ended still waits")
+	}
+}
+
 func TestWithholdAfterAnUnclearSendKeepsTheAnsweredReceipt(t *testing.T) {
 	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
 	p.answers["lender"] = func() error { return errors.New("connection reset while reading the reply") }
