@@ -6,7 +6,7 @@ import (
 )
 
 // checkCatalog refuses terms that could never be used as the subject would read
-// them: an unknown notice, a product of another provider, a template, purpose,
+// them: an unknown notice, a suspended provider, a product of another provider, a template, purpose,
 // data class or processing method that the catalogue does not bear out.
 func checkCatalog(ctx *call.Context, terms *record.ConsentTerms) error {
 	if _, err := call.Need[record.Notice](ctx, record.NoticeKey(terms.NoticeHash), record.CodeNotFound, "notice"); err != nil {
@@ -18,6 +18,10 @@ func checkCatalog(ctx *call.Context, terms *record.ConsentTerms) error {
 	}
 	if product.Provider != terms.Provider() {
 		return record.Refuse(record.CodeForbidden, "the DATA_PROVIDER party does not offer this product")
+	}
+	// The lender is the caller, who was looked at.
+	if _, err := ctx.MemberActive(terms.Provider()); err != nil {
+		return err
 	}
 	if err := inForce(product); err != nil {
 		return err

@@ -35,7 +35,7 @@ func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{t: t, ids: map[string]*peerside.Identity{}}
 	dir := t.TempDir()
-	for _, name := range []string{"BankMSP/admin", "BankMSP/officer", "BankMSP/app", "LenderMSP/admin", "LenderMSP/app", "OtherMSP/app"} {
+	for _, name := range []string{"BankMSP/admin", "BankMSP/officer", "BankMSP/second", "BankMSP/app", "LenderMSP/admin", "LenderMSP/app", "OtherMSP/app"} {
 		org, who, _ := strings.Cut(name, "/")
 		id, err := peerside.NewIdentity(org, who)
 		if err != nil {
@@ -207,7 +207,7 @@ func (s *story) found() (code, noticeHash record.Hash) {
 	s.t.Helper()
 	s.refused("UNKNOWN_KEY", "BankMSP/app", "catalog:OpenEpoch", "income", "1")
 	for name, role := range map[string]record.ClientRole{
-		"BankMSP/officer": record.RoleOfficer, "BankMSP/app": record.RoleIntegration, "LenderMSP/app": record.RoleIntegration,
+		"BankMSP/officer": record.RoleOfficer, "BankMSP/second": record.RoleOfficer, "BankMSP/app": record.RoleIntegration, "LenderMSP/app": record.RoleIntegration,
 	} {
 		org, _, _ := strings.Cut(name, "/")
 		s.submit(org+"/admin", "membership:RegisterClient", encode(s.t, &record.ClientSpec{Address: s.address(name), Roles: []record.ClientRole{role}}))
@@ -226,12 +226,13 @@ func (s *story) found() (code, noticeHash record.Hash) {
 		Methods:  []record.Method{record.Wallet},
 		Purposes: []record.Purpose{record.CreditChecking},
 	}))
-	s.submit("BankMSP/officer", "catalog:ApproveTemplate", encode(s.t, template))
-	s.submit("BankMSP/app", "catalog:OpenEpoch", "income", "1")
 	code, err := template.CodeHash()
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.submit("BankMSP/officer", "catalog:ProposeTemplate", encode(s.t, template))
+	s.submit("BankMSP/second", "catalog:ApproveTemplate", string(template.TemplateID), code.Hex())
+	s.submit("BankMSP/app", "catalog:OpenEpoch", "income", "1")
 	if noticeHash, err = notice.Hash(); err != nil {
 		s.t.Fatal(err)
 	}

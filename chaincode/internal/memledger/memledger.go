@@ -29,6 +29,14 @@ type Ledger struct {
 
 	// Seen, if set, is told of every call before it is made.
 	Seen func(c Call, now record.Millis, readOnly bool)
+
+	decoded map[string]decoded // by key: what Remember keeps
+}
+
+// decoded is what was decoded from one row, told by where its bytes lie.
+type decoded struct {
+	row   []byte
+	value any
 }
 
 // New makes an empty ledger.
@@ -154,6 +162,32 @@ func (s *stub) GetState(key string) ([]byte, error) {
 		return nil, s.breaks(err)
 	}
 	return s.ledger.State[key], nil
+}
+
+// LendState is GetState, as a node's stub lends its rows to package call.
+func (s *stub) LendState(key string) ([]byte, error) { return s.GetState(key) }
+
+// GiveState is PutState, as a node's stub takes rows over from package call.
+func (s *stub) GiveState(key string, value []byte) error { return s.PutState(key, value) }
+
+// Remember keeps what was decoded as a node's stub does, so that a contract that
+// changes what it shares with others is found out.
+func (s *stub) Remember(key string, decode func(data []byte) (any, error)) (any, error) {
+	row, err := s.GetState(key)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	if r, ok := s.ledger.decoded[key]; ok && &r.row[0] == &row[0] {
+		return r.value, nil
+	}
+	v, err := decode(row)
+	if err == nil {
+		if s.ledger.decoded == nil {
+			s.ledger.decoded = map[string]decoded{}
+		}
+		s.ledger.decoded[key] = decoded{row, v}
+	}
+	return v, err
 }
 
 func (s *stub) PutState(key string, value []byte) error {
