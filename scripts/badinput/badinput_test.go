@@ -25,6 +25,7 @@ func TestBadInput(t *testing.T) {
 		{"arguments", testArguments},
 		{"templates", testTemplates},
 		{"requests", testRequests},
+		{"life", testLife},
 		{"delivery", testDelivery},
 		{"ports", testPorts},
 		{"membership", testMembership},

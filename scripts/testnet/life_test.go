@@ -124,6 +124,7 @@ func TestLifeOfAConsent(t *testing.T) {
 		{"a batch counts its own uses", (*world).batches},
 		{"deletion and erasure", (*world).erasure},
 		{"an answer is disputed by opening", (*world).answerDispute},
+		{"by the command line", (*world).commandLine},
 	} {
 		if !t.Run(story.name, func(t *testing.T) { w.t = t; story.tell(w) }) {
 			return
