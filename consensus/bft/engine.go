@@ -41,6 +41,7 @@ type Engine struct {
 	meter    viewMeter
 	encoded  encodeCache
 	behind   lag
+	left     overtaken
 
 	members atomic.Pointer[consensus.Membership] // never nil
 	voted   atomic.Uint64                        // highest height voted for
@@ -264,6 +265,19 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		h.Seq = e.behind.hear(h.GetSeq(), e.height.Load(), time.Now(), time.Duration(s.TicksBehind)*s.Tick)
 	}
 	in.cons.HandleMessage(uint64(from), m)
+	if vc := m.GetViewChange(); vc != nil {
+		e.followViews(in, from, vc.GetNextView())
+	}
+}
+
+// followViews complains about a view that the others have left long ago.
+func (e *Engine) followViews(in *instance, from consensus.ReplicaID, next uint64) {
+	s, m, view := e.cfg.Settings, e.membership(), e.meter.view.Load()
+	if !m.Contains(from) || !e.left.hear(from, next, view, consensus.Faulty(len(m.Replicas)), time.Now(), time.Duration(s.TicksBehind)*s.Tick) {
+		return
+	}
+	e.cfg.Logger.Info("the others ask for later views than this replica can hear of: it complains too", "view", view, "asked", next)
+	in.cons.Complain(view, true)
 }
 
 // Forget implements consensus.Engine.
