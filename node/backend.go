@@ -52,6 +52,9 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 		o, err := b.Outcome(ctx, tx.ID(), 0)
 		return tx.ID(), o, err
 	}
+	if errors.Is(err, chain.ErrStranger) {
+		return ledger.Hash{}, nil, b.stranger(&tx.Payload, err)
+	}
 	if err != nil {
 		b.metrics.Refused(whyRefused(err))
 		return ledger.Hash{}, nil, refusal(err)
@@ -70,6 +73,22 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 	}
 	b.metrics.Committed(time.Since(begun))
 	return tx.ID(), apiOutcome(o), nil
+}
+
+// stranger says what is the matter with a key that no node takes transactions of,
+// with the code that the contract would have given.
+func (b *backend) stranger(p *ledger.Payload, cause error) error {
+	client, now, err := b.Client(record.OrgID(p.Org), p.Key)
+	if err != nil {
+		return err
+	}
+	code := record.CodeUnknownKey
+	if client != nil {
+		if c, ok := record.CodeOf(client.Usable(now)); ok && c != record.OK {
+			code = c
+		}
+	}
+	return api.Refuse(api.FromLedger(string(code)), "the transaction's key is not registered for the member it names, or may not act any more: %w", cause)
 }
 
 // refusal turns an error of the chain into one of the API.

@@ -22,8 +22,8 @@ var (
 	ErrBusy = errors.New("node is busy")
 	// ErrTooLarge: it exceeds the network's limit.
 	ErrTooLarge = errors.New("transaction is too large")
-	// ErrStranger: another node forwarded a transaction of a key that its member
-	// has not registered, as far as this node has executed.
+	// ErrStranger: a transaction of a key that its member has not registered, or
+	// that may not act any more, as far as this node has executed.
 	ErrStranger = errors.New("key is not registered")
 	// ErrNotReady: the node is starting, catching up or stopping; retry.
 	ErrNotReady = errors.New("node is not ready")
@@ -181,7 +181,7 @@ func (c *Chain) admit(req []byte, own bool, via consensus.ReplicaID) (tx *ledger
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
-	if err := c.mayPool(tx, own); err != nil {
+	if err := c.mayPool(tx); err != nil {
 		return tx, err
 	}
 	if !known {
@@ -204,9 +204,10 @@ func (c *Chain) admit(req []byte, own bool, via consensus.ReplicaID) (tx *ledger
 
 // mayPool holds a transaction against time, ledger and state. It must have
 // PoolMarginMillis left, so that nobody can fill the pool with transactions that
-// expire on their way into a block. What another node forwards must be signed in
-// the name of a registered key: else anybody could use up another member's share.
-func (c *Chain) mayPool(tx *ledger.Transaction, own bool) error {
+// expire on their way into a block. It must be signed by a registered key: else
+// anybody could use up another member's share. A node's own clients are told so
+// at once, for no other node would take it.
+func (c *Chain) mayPool(tx *ledger.Transaction) error {
 	clock := c.cfg.Clock()
 	now := uint64(clock.UnixMilli())
 	p := &tx.Payload
@@ -223,7 +224,7 @@ func (c *Chain) mayPool(tx *ledger.Transaction, own bool) error {
 	if known {
 		return fmt.Errorf("%w: %s", ErrKnown, tx.ID())
 	}
-	if own || c.cfg.Registered == nil || c.shares.usable(p.Org, p.Key, clock) {
+	if c.cfg.Registered == nil || c.shares.usable(p.Org, p.Key, clock) {
 		return nil
 	}
 	ok, err := c.cfg.Registered(p.Org, p.Key)

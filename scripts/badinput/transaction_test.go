@@ -79,12 +79,12 @@ func testTransactions(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 		stranger := &person{lender, "integration", ledger.NewKeySigner(key)}
-		r, o := x.submit(t, bearer, sign(t, stranger, w.payload(stranger, "consent", "Expire", "0x"+strings.Repeat("1", 32))).Encode())
-		refused(t, r, o, "UNKNOWN_KEY", "not registered")
+		r, _ := x.submit(t, bearer, sign(t, stranger, w.payload(stranger, "consent", "Expire", "0x"+strings.Repeat("1", 32))).Encode())
+		refusal{403, "permission_denied", "UNKNOWN_KEY", []string{"not registered"}}.check(t, r)
 	})
 	t.Run("in the name of another member", func(t *testing.T) {
-		r, o := x.submit(t, bearer, signed(func(p *ledger.Payload) { p.Org = bank }))
-		refused(t, r, o, "UNKNOWN_KEY", "not registered")
+		r, _ := x.submit(t, bearer, signed(func(p *ledger.Payload) { p.Org = bank }))
+		refusal{403, "permission_denied", "UNKNOWN_KEY", []string{"not registered"}}.check(t, r)
 	})
 	w.commits(t)
 }
