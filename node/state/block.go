@@ -207,7 +207,7 @@ func (b *Block) Apply(tx *Tx) (*Outcome, error) {
 
 // addWrites makes writes visible to what follows.
 func (b *Block) addWrites(o *Outcome, writes []ledger.Write) {
-	logs := uint32(0)
+	logs, alone := uint32(0), logsStandAlone(writes)
 	for i := range writes {
 		w := &writes[i]
 		b.rows[w.Key] = w
@@ -215,7 +215,7 @@ func (b *Block) addWrites(o *Outcome, writes []ledger.Write) {
 		case ledger.KeepRecord:
 			b.leaves[w.Key] = o.Writes[i].Value
 		case ledger.KeepLog:
-			b.logs[w.Key] = logRef{o.Position, logs}
+			b.logs[w.Key] = logRef{o.Position, logs, alone}
 			logs++
 		}
 	}

@@ -25,7 +25,7 @@ var crashes = map[string]func(f, last *file, size int) int{
 // A crash at any write loses at most the blocks since the last flush;
 // executing them again gives the same roots.
 func TestCrashAtEveryWrite(t *testing.T) {
-	s := script{seed: 11, keys: 30}
+	s := script{seed: 11, keys: 30, batches: true}
 	for name, keep := range crashes {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig()

@@ -18,7 +18,7 @@ import (
 func flushed(t *testing.T, d *disk) *DB {
 	t.Helper()
 	db := mustCreate(t, testConfig(), d)
-	s := script{seed: 21, keys: 40}
+	s := script{seed: 21, keys: 40, batches: true}
 	for h := range ledger.Height(40) {
 		s.run(t, db, h)
 		if h%10 == 9 {

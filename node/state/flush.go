@@ -150,7 +150,7 @@ func (db *DB) changes(v *View) []change {
 		}
 	}
 	for key, r := range l.logs { //archtest:order-free sorted below
-		cs = append(cs, change{keyRow(key), r.ref.encode(), false})
+		cs = append(cs, change{keyRow(key), r.ref.row(r.value), false})
 	}
 	for path, n := range l.nodes { //archtest:order-free sorted below
 		cs = append(cs, change{keyNode(path), n.blob, n.blob == nil})

@@ -13,9 +13,9 @@ const (
 	prefixMeta    = 'm' // "m"                     → format version, chain id
 	prefixHead    = 'e' // "e"                     → executed height, its time and roots
 	prefixRoots   = 'h' // "h" height:8            → time and roots after that height; the last rootsStored
-	prefixRow     = 'r' // "r" key                 → a row of a contract: a record or index row as written, for a log row its logRef
+	prefixRow     = 'r' // "r" key                 → a row of a contract: a record or index row as written, for a log row its value or where it stands: see rows.go
 	prefixNode    = 't' // "t" path (1 B/nibble)   → node of the state trie
-	prefixOutcome = 'l' // "l" position:8          → what became of a transaction, and the log rows it wrote; by place in the receipt log
+	prefixOutcome = 'l' // "l" position:8          → what became of a transaction, and the few log rows it wrote; by place in the receipt log
 	prefixTile    = 'n' // "n" level:1 number:8    → 16 hashes of the receipt log's Merkle tree
 	prefixIndex   = 'x' // "x" txID:32             → where the transaction stands
 )

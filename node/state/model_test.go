@@ -20,7 +20,7 @@ func TestModel(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			m := &model{
 				t: t, rnd: rand.New(rand.NewPCG(seed, 99)), disk: newDisk(), cfg: testConfig(), twin: newTwin(),
-				script: script{seed: seed, keys: []int{3, 20, 400}[seed%3]},
+				script: script{seed: seed, keys: []int{3, 20, 400}[seed%3], batches: seed%2 == 1},
 			}
 			m.cfg.FlushBlocks = 1 + int(seed*3)
 			m.cfg.RowCacheBytes, m.cfg.NodeCacheBytes = 2000, 4000 // so that they forget

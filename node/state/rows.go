@@ -12,8 +12,8 @@ import (
 )
 
 // formatVersion is the version of the bytes in the database. A reader refuses
-// any other.
-const formatVersion = 1
+// any other. Version 2: log rows begin with a tag and may hold their value.
+const formatVersion = 2
 
 // maxStoredBytes bounds any stored row a decoder accepts.
 const maxStoredBytes = 8 << 20
@@ -63,9 +63,17 @@ func (o *Outcome) Receipt() ledger.Receipt {
 	}
 }
 
+// maxSharedLogs is up to how many log rows of a transaction have their values in
+// its outcome row. Reading one of them decodes all of that row; the thousand
+// requests of a batch would cost a thousand times a thousand. So those of a
+// transaction with more stand alone.
+const maxSharedLogs = 4
+
 // An outcomeRow holds an Outcome without repeating itself: contracts announce
-// the very record they have just written, and log rows never change, so their
-// values stand here alone. The row under a log key is a logRef to here.
+// the very record they have just written, and log rows never change, so the
+// values of at most maxSharedLogs of them stand here, and the row under a log key
+// refers to here. If there are more, their values stand under their keys, and
+// only their hashes here.
 type outcomeRow struct {
 	TxID    ledger.Hash
 	Height  ledger.Height
@@ -73,14 +81,14 @@ type outcomeRow struct {
 	Time    uint64
 	Code    string
 	Message string
-	Logs    [][]byte // values of the log rows written, in order
+	Logs    [][]byte // values of the log rows written, in order; none if they stand alone
 	Writes  []storedWrite
 	Events  []storedEvent
 	Payload []byte
 }
 
 // storedWrite is a WriteHash; for the i-th log row the hash is that of Logs[i]
-// and is left out.
+// and is left out, unless log rows stand alone.
 type storedWrite struct {
 	Key  string
 	Hash []byte
@@ -100,9 +108,10 @@ func makeOutcomeRow(o *Outcome, values []ledger.Write) *outcomeRow {
 		TxID: o.TxID, Height: o.Height, Index: o.Index, Time: o.Time, Code: o.Code, Message: o.Message,
 		Writes: make([]storedWrite, len(o.Writes)), Events: make([]storedEvent, len(o.Events)), Payload: o.Payload,
 	}
+	alone := logsStandAlone(values)
 	for i, w := range o.Writes {
 		r.Writes[i].Key = w.Key
-		if ledger.KeepingOf(w.Key) == ledger.KeepLog {
+		if ledger.KeepingOf(w.Key) == ledger.KeepLog && !alone {
 			r.Logs = append(r.Logs, values[i].Value)
 		} else {
 			r.Writes[i].Hash = w.Value
@@ -127,7 +136,7 @@ func (r *outcomeRow) outcome(position uint64) (*Outcome, error) {
 	logs := r.Logs
 	for i, w := range r.Writes {
 		o.Writes[i] = ledger.WriteHash{Key: w.Key, Value: w.Hash}
-		if ledger.KeepingOf(w.Key) != ledger.KeepLog {
+		if ledger.KeepingOf(w.Key) != ledger.KeepLog || len(w.Hash) > 0 {
 			continue
 		}
 		if len(logs) == 0 {
@@ -148,26 +157,53 @@ func (r *outcomeRow) outcome(position uint64) (*Outcome, error) {
 	return o, nil
 }
 
+// logsStandAlone tells how the log rows among a transaction's writes are kept.
+func logsStandAlone(writes []ledger.Write) bool {
+	logs := 0
+	for i := range writes {
+		if ledger.KeepingOf(writes[i].Key) == ledger.KeepLog {
+			logs++
+		}
+	}
+	return logs > maxSharedLogs
+}
+
 // logRef says where the value of a log row stands: Logs[ordinal] of the outcome
-// row at position.
+// row at position, or, if it stands alone, under its key.
 type logRef struct {
 	position uint64
 	ordinal  uint32
+	alone    bool
 }
 
-const logRefBytes = 12
+// A stored log row is one of these tags, then position and ordinal or the value.
+const (
+	tagShared = 0
+	tagAlone  = 1
 
-func (r logRef) encode() []byte {
-	b := make([]byte, 0, logRefBytes)
+	sharedLogBytes = 1 + 8 + 4
+)
+
+// row returns the stored form of the log row with a value.
+func (r logRef) row(value []byte) []byte {
+	if r.alone {
+		return append(append(make([]byte, 0, 1+len(value)), tagAlone), value...)
+	}
+	b := append(make([]byte, 0, sharedLogBytes), tagShared)
 	b = binary.BigEndian.AppendUint64(b, r.position)
 	return binary.BigEndian.AppendUint32(b, r.ordinal)
 }
 
-func decodeLogRef(b []byte) (logRef, error) {
-	if len(b) != logRefBytes {
-		return logRef{}, corrupt("log row", fmt.Errorf("%d bytes, want %d", len(b), logRefBytes))
+// decodeLogRow returns where the value of a stored log row stands, and the value
+// itself, part of b, if that is here.
+func decodeLogRow(b []byte) (logRef, []byte, error) {
+	switch {
+	case len(b) > 0 && b[0] == tagAlone:
+		return logRef{alone: true}, b[1:], nil
+	case len(b) == sharedLogBytes && b[0] == tagShared:
+		return logRef{position: binary.BigEndian.Uint64(b[1:]), ordinal: binary.BigEndian.Uint32(b[9:])}, nil, nil
 	}
-	return logRef{binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])}, nil
+	return logRef{}, nil, corrupt("log row", fmt.Errorf("%d bytes are neither a value nor a place", len(b)))
 }
 
 func decodeOutcomeRow(position uint64, b []byte) (*outcomeRow, error) {

@@ -76,8 +76,9 @@ func (w *twin) span(start, end string, limit int) []Row {
 
 // script is a reproducible chain: block h is the same whoever asks.
 type script struct {
-	seed uint64
-	keys int
+	seed    uint64
+	keys    int
+	batches bool // some transactions write many log rows
 }
 
 const blockMillis = 700
@@ -111,6 +112,12 @@ func (s script) block(h ledger.Height) []*Tx {
 			writes[key] = ledger.Write{Key: key, Value: fmt.Appendf(nil, "logged by %d", i)}
 			key = fmt.Sprintf("b/log/%06d/%d", h, i)
 			writes[key] = ledger.Write{Key: key, Value: bytes.Repeat([]byte{byte(h)}, rnd.IntN(40)+1)}
+		}
+		if s.batches && rnd.IntN(3) == 0 {
+			for n := range rnd.IntN(3 * maxSharedLogs) {
+				key := fmt.Sprintf("c/log/%06d/%d/%d", h, i, n)
+				writes[key] = ledger.Write{Key: key, Value: fmt.Appendf(nil, "item %d of %d", n, rnd.IntN(9))}
+			}
 		}
 		for _, k := range slices.Sorted(maps.Keys(writes)) {
 			tx.Writes = append(tx.Writes, writes[k])

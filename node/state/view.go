@@ -55,11 +55,11 @@ func storedRow(v *View, key string) ([]byte, error) {
 	return v.logValue(key, b)
 }
 
-// logValue finds the value of the log row that b refers to.
+// logValue returns the value of the log row stored as b, or the one it refers to.
 func (v *View) logValue(key string, b []byte) ([]byte, error) {
-	ref, err := decodeLogRef(b)
-	if err != nil {
-		return nil, err
+	ref, value, err := decodeLogRow(b)
+	if err != nil || ref.alone {
+		return value, err
 	}
 	if b, err = stored(v.snap, "outcome row", keyOutcome(ref.position)); err != nil {
 		return nil, err
