@@ -237,33 +237,11 @@ func (b *backend) ProveReceipt(ctx context.Context, id ledger.Hash, wait time.Du
 // certified tries the newest certified header, and every newer one that comes
 // within wait, until try succeeds.
 func (b *backend) certified(ctx context.Context, wait time.Duration, try func(*ledger.Header) (bool, error)) (*ledger.CertifiedHeader, error) {
-	wctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for {
-		tip := b.store.Tip()
-		if tip.Height > 0 {
-			// What a header certifies may not be executed here yet.
-			if err := b.waitFor(ctx, tip.Header.ExecHeight, time.Second); err != nil {
-				return nil, err
-			}
-			ok, err := try(&tip.Header)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				return b.store.Certified(tip.Height)
-			}
-		}
-		if err := b.store.Wait(wctx, tip.Height+1); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if errors.Is(err, store.ErrClosed) {
-				return nil, refusal(chain.ErrStopped)
-			}
-			return nil, api.Refuse(pb.Code_CODE_NOT_CERTIFIED, "the newest certificate, of block %d, covers height %d", tip.Height, tip.Header.ExecHeight)
-		}
+	h, err := (&certificates{tip: b.store.Tip, grown: b.store.Wait, executed: b.waitFor}).first(ctx, wait, try)
+	if err != nil {
+		return nil, err
 	}
+	return b.store.Certified(h)
 }
 
 // Row implements gateway.Proofs.
