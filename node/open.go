@@ -98,15 +98,18 @@ type Node struct {
 	assembler assembler
 	view      *sync.View
 	caughtUp  atomic.Bool // see firstView
-	server    *sync.Server
-	follower  *follower
-	senders   senders
-	own       ownTxs
-	holds     holds
-	duties    duties
-	gateway   *gateway.Server
-	ops       net.Listener // nil when metrics.listen is off
-	metrics   *metrics.Metrics
+
+	vaultsSeen atomic.Int64 // Unix ns of the last look at the vaults for /readyz
+
+	server   *sync.Server
+	follower *follower
+	senders  senders
+	own      ownTxs
+	holds    holds
+	duties   duties
+	gateway  *gateway.Server
+	ops      net.Listener // nil when metrics.listen is off
+	metrics  *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening
 }

@@ -37,6 +37,8 @@ func (n *Node) countBlock(r *executor.Result) {
 			switch e.Name {
 			case "request":
 				n.metrics.Decision(e.Payload)
+			case "batch":
+				n.metrics.Decisions(e.Payload)
 			case "receipt":
 				n.metrics.Receipt(e.Payload)
 			}
@@ -106,7 +108,28 @@ func (n *Node) figures() metrics.Figures {
 		f.DiskFree = free
 	}
 	f.OutboxItems, f.OutboxOldest = n.outboxLoad()
+	n.admissionFigures(&f)
+	for product, s := range n.VaultStates() {
+		f.Vaults = append(f.Vaults, metrics.Vault{Product: product, OK: s == VaultOK})
+	}
 	return f
+}
+
+// admissionFigures are what is let in and what is turned away, at the API, by the
+// pool and from other nodes.
+func (n *Node) admissionFigures(f *metrics.Figures) {
+	a, from, api := n.Admission(), n.Forwarded(), n.gateway.Refusals()
+	f.Admission = map[string]uint64{
+		"admitted": a.Admitted, "busy": a.Busy, "invalid": a.Invalid, "not_now": a.NotNow, "stranger": a.Stranger, "overdue": a.Overdue,
+	}
+	f.PoolUnits, f.PoolLimit, f.OrderedPerSecond = a.Members, a.Limit, a.PerSecond
+	f.Garbage, f.Shuns, f.Costly = from.Invalid, from.Shuns, from.Costly
+	f.Refusals = map[string]uint64{
+		"client_rate": api.ClientRate, "member_rate": api.MemberRate, "address_rate": api.AddressRate,
+		"client_calls": api.ClientCalls, "member_calls": api.MemberCalls, "node_calls": api.NodeCalls,
+		"event_streams": api.EventStreams, "member_bytes": api.MemberBytes, "node_bytes": api.NodeBytes,
+		"connections": api.Connections, "too_large": api.TooLarge, "bad_transactions": api.BadTransactions,
+	}
 }
 
 func (n *Node) peerFigures(f *metrics.Figures) {
@@ -168,6 +191,8 @@ func (c countedVault) Lookup(ctx context.Context, subject vault.Subject, columns
 		kind = "schema"
 	case errors.Is(err, vault.ErrAmbiguous):
 		kind = "ambiguous"
+	case errors.Is(err, vault.ErrAccount):
+		kind = "account"
 	default:
 		kind = "unavailable"
 	}

@@ -194,6 +194,8 @@ type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	Why  string `json:"why,omitempty"` // what is wrong and what to do, when it does not hold
+	// Advisory conditions are shown and keep the node from nothing.
+	Advisory bool `json:"advisory,omitempty"`
 }
 
 // Status is how far the node is.

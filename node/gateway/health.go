@@ -43,7 +43,7 @@ func (s *Server) Readiness(ctx context.Context) Readiness {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
 	checks := append([]Check{running}, s.cfg.Node.Health(ctx)...)
-	return Readiness{Ready: !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK }), Checks: checks}
+	return Readiness{Ready: !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && !c.Advisory }), Checks: checks}
 }
 
 // Live answers /healthz: whoever reads this talks to a process that lives.

@@ -107,7 +107,7 @@ func TestHealth(t *testing.T) {
 	if code, body := get(api.HealthPath); code != 200 || body != "ok\n" {
 		t.Errorf("alive: %d %q", code, body)
 	}
-	if code, body := get(api.ReadyPath); code != 200 || body != `{"ready":true,"checks":[{"name":"running","ok":true},{"name":"disk","ok":true},{"name":"lag","ok":true}]}`+"\n" {
+	if code, body := get(api.ReadyPath); code != 200 || body != `{"ready":true,"checks":[{"name":"running","ok":true},{"name":"disk","ok":true},{"name":"lag","ok":true},{"name":"vault p","ok":false,"why":"down","advisory":true}]}`+"\n" {
 		t.Errorf("ready: %d %q", code, body)
 	}
 	r.w.mu.Lock()

@@ -28,6 +28,22 @@ type Figures struct {
 
 	OutboxItems  int
 	OutboxOldest time.Duration
+
+	Admission        map[string]uint64 // transactions since the start, by what became of them at the pool
+	PoolUnits        map[string]int    // units that wait, by member
+	PoolLimit        int               // units that the pool takes now
+	OrderedPerSecond float64           // units
+	Garbage, Shuns   uint64            // from other nodes, since the start
+	Costly           uint64
+	Refusals         map[string]uint64 // calls and connections turned away since the start, by limit
+
+	Vaults []Vault
+}
+
+// Vault is a product's database as it was when it was last used or looked at.
+type Vault struct {
+	Product string
+	OK      bool
 }
 
 // Peer is another node of the ledger.
@@ -107,6 +123,23 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge("assent_outbox_items", float64(f.OutboxItems))
 	gauge("assent_outbox_oldest_seconds", f.OutboxOldest.Seconds())
+	for result, n := range f.Admission {
+		counter("assent_admission_total", n, result)
+	}
+	for member, n := range f.PoolUnits {
+		gauge("assent_pool_units", float64(n), member)
+	}
+	gauge("assent_pool_limit_units", float64(f.PoolLimit))
+	gauge("assent_ordering_units_per_second", f.OrderedPerSecond)
+	counter("assent_peer_garbage_total", f.Garbage)
+	counter("assent_peer_shuns_total", f.Shuns)
+	counter("assent_peer_costly_dropped_total", f.Costly)
+	for limit, n := range f.Refusals {
+		counter("assent_api_refused_total", n, limit)
+	}
+	for _, v := range f.Vaults {
+		gauge("assent_vault_ok", one(v.OK), v.Product)
+	}
 	for _, p := range f.Peers {
 		gauge("assent_peer_connected", one(p.Connected), p.ID, p.Member)
 		if p.RTT > 0 {

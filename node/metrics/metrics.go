@@ -120,8 +120,26 @@ func (m *Metrics) Decision(request []byte) {
 	if m == nil {
 		return
 	}
-	if code := field(request, `"code":"`); code != "" {
+	if code := field(request, codeField); code != "" {
 		m.decisions.WithLabelValues(code).Inc()
+	}
+}
+
+// Decisions counts the decisions on the requests of a batch, by the batch's record.
+// Items that were refused, and so have no request, are counted by their code too.
+func (m *Metrics) Decisions(batch []byte) {
+	if m == nil {
+		return
+	}
+	for {
+		i := bytes.Index(batch, []byte(codeField))
+		if i < 0 {
+			return
+		}
+		if code := field(batch[i:], codeField); code != "" {
+			m.decisions.WithLabelValues(code).Inc()
+		}
+		batch = batch[i+len(codeField):]
 	}
 }
 
@@ -134,6 +152,8 @@ func (m *Metrics) Receipt(receipt []byte) {
 		m.receipts.WithLabelValues(outcome).Inc()
 	}
 }
+
+const codeField = `"code":"`
 
 // field returns a text field at the top of a record's canonical JSON, in which
 // names ascend and no nested record stands before these. Decoding the record

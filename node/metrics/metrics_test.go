@@ -10,6 +10,8 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/assent-network/assent/chaincode/record"
 )
 
 // busy is a node of which every metric has a sample.
@@ -21,6 +23,8 @@ func busy(t *testing.T) *Metrics {
 		Ready:      map[string]bool{"disk": true, "quorum": false},
 		Peers:      []Peer{{ID: "p1", Member: "bank", Connected: true, RTT: time.Millisecond, Classes: map[string]Class{"tx": {Queued: 1, Dropped: 2, Throttled: 3}}}},
 		StoreBytes: map[string]int64{"blocks": 10}, StateMemory: map[string]int64{"past": 11}, DiskFree: 12, OutboxItems: 2, OutboxOldest: time.Minute,
+		Admission: map[string]uint64{"busy": 4}, PoolUnits: map[string]int{"bank": 5}, PoolLimit: 6, OrderedPerSecond: 7, Garbage: 8, Shuns: 9, Costly: 10,
+		Refusals: map[string]uint64{"client_rate": 11}, Vaults: []Vault{{"bank.card", true}, {"bank.loan", false}},
 	}
 	m.Watch(func() Figures {
 		f.View++
@@ -104,6 +108,32 @@ func TestFieldsOfRecords(t *testing.T) {
 	}
 }
 
+// Every item of a batch is counted by its code, refused ones too.
+func TestItemsOfABatchAreCounted(t *testing.T) {
+	batch, err := record.Encode(&record.Batch{Consumer: "lender", Results: []record.ItemResult{
+		{Code: record.CodePermit, Decision: record.Permit, Deadline: 5, RequestID: record.BatchRequestID(record.Hash{1}, 0)},
+		{Code: record.CodeUsesExhausted, Decision: record.Deny, RequestID: record.BatchRequestID(record.Hash{1}, 1)},
+		{Code: record.CodeConsentUnknown},
+		{Code: record.CodePermit, Decision: record.Permit, Deadline: 5, RequestID: record.BatchRequestID(record.Hash{1}, 3)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New("test")
+	m.Decisions(batch)
+	m.Decisions([]byte(`{"results":[{"code":"lower"},{"code":"`))
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{`{code="PERMIT"} 2`, `{code="USES_EXHAUSTED"} 1`, `{code="CONSENT_UNKNOWN"} 1`} {
+		if !strings.Contains(w.Body.String(), "\nassent_decisions_total"+line+"\n") {
+			t.Errorf("no line %q", line)
+		}
+	}
+	if n := strings.Count(w.Body.String(), "\nassent_decisions_total"); n != 3 {
+		t.Errorf("%d codes are counted", n)
+	}
+}
+
 // Scrapes see the figures of their moment; changes of leader are counted from the
 // first one on.
 func TestScrape(t *testing.T) {
@@ -117,7 +147,8 @@ func TestScrape(t *testing.T) {
 	for _, line := range []string{
 		"assent_height 7", "assent_view 6", "assent_leader_changes_total 2", `assent_ready{check="quorum"} 0`,
 		`assent_peer_dropped_total{class="tx",peer="p1"} 2`, `assent_decisions_total{code="PERMIT"} 1`, "assent_outbox_oldest_seconds 60",
-		"assent_leak_account_refusals_total 1",
+		"assent_leak_account_refusals_total 1", `assent_admission_total{result="busy"} 4`, `assent_pool_units{member="bank"} 5`,
+		`assent_api_refused_total{limit="client_rate"} 11`, `assent_vault_ok{product="bank.loan"} 0`, "assent_peer_shuns_total 9",
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no line %q", line)
@@ -133,6 +164,7 @@ func TestNothingCounts(t *testing.T) {
 	m.Block()
 	m.Outcome("")
 	m.Decision(nil)
+	m.Decisions(nil)
 	m.Receipt(nil)
 	m.Answered("", true)
 	m.Lookup("", "x", 0)

@@ -32,19 +32,27 @@ var Table = []Row{
 
 	{"assent_blocks_executed_total", "counter", nil, "Blocks executed since the start, those of catching up included."},
 	{"assent_transactions_total", "counter", []string{"code"}, "Executed transactions by outcome code."},
-	{"assent_decisions_total", "counter", []string{"code"}, "Access requests decided, by code: PERMIT, or why not."},
+	{"assent_decisions_total", "counter", []string{"code"}, "Access requests decided, each of a batch too, by code: PERMIT, or why not."},
 	{"assent_receipts_total", "counter", []string{"outcome"}, "Receipts of providers on the ledger, by outcome."},
 	{"assent_commit_seconds", "histogram", nil, "From a client's Submit at this node to the executed outcome, for clients that wait."},
 	{"assent_admission_refusals_total", "counter", []string{"why"}, "Transactions of this node's clients that it did not take into its pool."},
+	{"assent_admission_total", "counter", []string{"result"}, "Transactions that clients sent here and other nodes forwarded, by what the pool did: admitted, busy (the member's share was full), invalid, not_now (their time), stranger (forwarded, signed by a key its member has not registered), overdue (of another node's clients, dropped after a long wait)."},
+	{"assent_pool_units", "gauge", []string{"member"}, "Units of a member's requests that wait to be ordered: one for each, and one more for each KiB; absent while none waits."},
+	{"assent_pool_limit_units", "gauge", nil, "Units that the pool takes now, of all members together."},
+	{"assent_ordering_units_per_second", "gauge", nil, "Units that the network orders in a second, as measured lately."},
 
 	{"assent_api_requests_total", "counter", []string{"method", "code"}, "API calls by method and code."},
 	{"assent_api_request_seconds", "histogram", []string{"method"}, "Duration of API calls, waiting included; of an event stream, its life."},
+	{"assent_api_refused_total", "counter", []string{"limit"}, "Calls and connections turned away because of a limit, and transactions with a wrong signature (bad_transactions)."},
 
 	{"assent_peer_connected", "gauge", []string{"peer", "member"}, "1 while another node of the ledger is connected."},
 	{"assent_peer_rtt_seconds", "gauge", []string{"peer", "member"}, "Round trip to a connected node; absent until measured."},
 	{"assent_peer_queue_messages", "gauge", []string{"peer", "class"}, "Messages waiting to be sent to a node."},
 	{"assent_peer_dropped_total", "counter", []string{"peer", "class"}, "Messages to a node that were dropped here: its queue was full."},
 	{"assent_peer_throttled_total", "counter", []string{"peer", "class"}, "Messages from a node that were dropped here: it exceeded its rate."},
+	{"assent_peer_garbage_total", "counter", nil, "Requests from other nodes that no honest node forwards."},
+	{"assent_peer_shuns_total", "counter", nil, "How often another node was not listened to for a while, because of such requests."},
+	{"assent_peer_costly_dropped_total", "counter", nil, "Config updates and seals from other nodes that were dropped because there were too many."},
 
 	{"assent_store_bytes", "gauge", []string{"part"}, "Size on disk: blocks, state, wal, private."},
 	{"assent_state_memory_bytes", "gauge", []string{"part"}, "Memory of state that is not on disk yet (unflushed) and of older states for proofs (past)."},
@@ -55,7 +63,8 @@ var Table = []Row{
 	{"assent_answers_total", "counter", []string{"outcome"}, "What this node's own answering came to."},
 	{"assent_leak_account_refusals_total", "counter", nil, "Answers refused because a customer's leak account was used up."},
 	{"assent_vault_lookup_seconds", "histogram", []string{"product"}, "Duration of look-ups in the member's own database."},
-	{"assent_vault_errors_total", "counter", []string{"product", "kind"}, "Look-ups that failed: unavailable, schema, ambiguous."},
+	{"assent_vault_errors_total", "counter", []string{"product", "kind"}, "Look-ups that failed: unavailable, schema, ambiguous, account (it may write)."},
+	{"assent_vault_ok", "gauge", []string{"product"}, "1 while the product's database was in order when it was last used or looked at; see assentd doctor."},
 }
 
 func row(name string) Row {
