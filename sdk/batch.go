@@ -166,6 +166,11 @@ func (m Queries) answers(ctx context.Context, begin time.Time, tickets []*Ticket
 	var wg sync.WaitGroup
 	defer wg.Wait() // after cancel: nothing of this call outlives it
 	defer cancel()
+	if len(permitted) == 0 {
+		return
+	}
+	whole := m.newWhole(ctx, tickets, permitted)
+	wg.Go(func() { whole.watch(ctx) })
 	todo, done := make(chan *BatchResult), make(chan *BatchResult)
 	wg.Go(func() {
 		defer close(todo)
@@ -180,7 +185,7 @@ func (m Queries) answers(ctx context.Context, begin time.Time, tickets []*Ticket
 	for range min(inFlight, len(permitted)) {
 		wg.Go(func() {
 			for r := range todo {
-				r.Err = m.finish(ctx, begin, tickets[r.Item], r.Result)
+				r.Err = m.finish(ctx, begin, tickets[r.Item], r.Result, whole)
 				select {
 				case done <- r:
 				case <-ctx.Done():
@@ -202,9 +207,10 @@ func (m Queries) answers(ctx context.Context, begin time.Time, tickets []*Ticket
 	}
 }
 
-// finish takes a permitted question to its end.
-func (m Queries) finish(ctx context.Context, begin time.Time, t *Ticket, r *QueryResult) error {
-	proofs := m.prove(ctx, t, r.Decision.RequestID) // while the answer is on its way
+// finish takes a permitted question to its end; whole is the batch it is part of,
+// or nil.
+func (m Queries) finish(ctx context.Context, begin time.Time, t *Ticket, r *QueryResult, whole *whole) error {
+	proofs := m.prove(ctx, t, r.Decision.RequestID, whole) // while the answer is on its way
 	defer proofs.stop()
 	delivery, err := m.Await(ctx, t, &r.Decision)
 	if err != nil {

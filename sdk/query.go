@@ -132,7 +132,7 @@ func (c *Client) Query(ctx context.Context, q QueryRequest) (*QueryResult, error
 	if !d.Permit {
 		return r, nil
 	}
-	return r, steps.finish(ctx, begin, t, r)
+	return r, steps.finish(ctx, begin, t, r, nil)
 }
 
 // Prepare makes a fresh answer key and signs the request. Nothing is sent.

@@ -30,7 +30,7 @@ func (m Queries) Verify(ctx context.Context, t *Ticket, a *Answer) (*VerifiedAns
 		}
 		t.Height = o.Height
 	}
-	proofs := m.prove(ctx, t, a.RequestID)
+	proofs := m.prove(ctx, t, a.RequestID, nil)
 	defer proofs.stop()
 	return m.verify(proofs, a)
 }
@@ -43,9 +43,9 @@ type proving struct {
 	template *Template
 }
 
-// prove starts to collect the proofs of a permitted request. Its caller calls
-// stop.
-func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID) *proving {
+// prove starts to collect the proofs of a permitted request; whole is the batch
+// that it is part of and that is verified as one, or nil. Its caller calls stop.
+func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID, whole *whole) *proving {
 	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	p := &proving{group: g}
@@ -55,13 +55,20 @@ func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID) *proving {
 		if err != nil {
 			return err
 		}
-		if p.verified.RequestProof, err = m.proveRequest(ctx, t, tx.ID(), id, &p.verified.Request); err != nil {
+		if p.verified.RequestProof, err = whole.request(ctx, m, tx.ID(), id); err != nil {
+			return err
+		}
+		if err = permitsTicket(p.verified.RequestProof, t, id, &p.verified.Request); err != nil {
 			return err
 		}
 		p.template, err = m.c.template(ctx, p.verified.Request.TemplateID, p.verified.Request.CodeHash)
 		return err
 	})
 	g.Go(func() (err error) {
+		if tx, ok := whole.receipt(ctx, id); ok {
+			p.verified.ReceiptProof, err = m.receiptIn(ctx, tx, id, &p.verified.Receipt)
+			return err
+		}
 		p.verified.ReceiptProof, err = m.proveReceipt(ctx, t.Query.Consent, id, t.Height, &p.verified.Receipt)
 		return err
 	})
@@ -88,19 +95,15 @@ func (m Queries) verify(p *proving, a *Answer) (*VerifiedAnswer, error) {
 	return &p.verified, nil
 }
 
-// proveRequest proves the PERMIT and that it is for what was asked.
-func (m Queries) proveRequest(ctx context.Context, t *Ticket, txID Hash, id RequestID, out *AccessRequest) (*ProvenReceipt, error) {
-	p, err := m.c.Proofs().Receipt(ctx, txID, record.RequestKey(id))
-	if err != nil {
-		return nil, err
-	}
+// permitsTicket checks that what is proven is a PERMIT and for what was asked.
+func permitsTicket(p *ProvenReceipt, t *Ticket, id RequestID, out *AccessRequest) error {
 	r, err := record.Load[record.Request](p.Records[record.RequestKey(id)])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	key, err := answer.ParsePrivateKey(t.AnswerKey)
 	if err != nil {
-		return nil, fmt.Errorf("ticket: %w", err)
+		return fmt.Errorf("ticket: %w", err)
 	}
 	switch {
 	case r.Decision != record.Permit:
@@ -110,10 +113,10 @@ func (m Queries) proveRequest(ctx context.Context, t *Ticket, txID Hash, id Requ
 		err = errors.New("the request on the ledger asks something else than the ticket")
 	}
 	if err != nil {
-		return nil, &Untrusted{Node: "the node", What: "the decision on " + string(id), Cause: err}
+		return &Untrusted{Node: "the node", What: "the decision on " + string(id), Cause: err}
 	}
 	*out = *r
-	return p, nil
+	return nil
 }
 
 // proveReceipt waits for the provider's receipt among the events after the permit
@@ -130,17 +133,23 @@ func (m Queries) proveReceipt(ctx context.Context, consent ConsentID, id Request
 		if err != nil || r.RequestID != id {
 			continue // of another request under the same consent
 		}
-		p, err := m.c.Proofs().Receipt(ctx, ev.TxID, record.ReceiptKey(id))
-		if err != nil {
-			return nil, err
-		}
-		if r, err = record.Load[record.Receipt](p.Records[record.ReceiptKey(id)]); err != nil {
-			return nil, err
-		}
-		*out = *r
-		return p, nil
+		return m.receiptIn(ctx, ev.TxID, id, out)
 	}
 	return nil, ctx.Err()
+}
+
+// receiptIn proves the receipt that a transaction wrote.
+func (m Queries) receiptIn(ctx context.Context, txID Hash, id RequestID, out *AccessReceipt) (*ProvenReceipt, error) {
+	p, err := m.c.Proofs().Receipt(ctx, txID, record.ReceiptKey(id))
+	if err != nil {
+		return nil, err
+	}
+	r, err := record.Load[record.Receipt](p.Records[record.ReceiptKey(id)])
+	if err != nil {
+		return nil, err
+	}
+	*out = *r
+	return p, nil
 }
 
 // hold compares what is certified with what was opened.
