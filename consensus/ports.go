@@ -112,8 +112,9 @@ type Engine interface {
 
 	// Submit takes a request of this node's own clients, which the caller has
 	// checked and found not to be delivered already, and passes it to every
-	// replica through Transport.Forward. A nil error means it is pooled here,
-	// or was recently: not that it will be ordered. On an error nothing was
+	// replica through Transport.Forward; one that it knows already too, for
+	// others may have missed it. A nil error means it is pooled here, or was
+	// recently: not that it will be ordered. On an error nothing was
 	// passed on. It blocks for a quarter of a second at most.
 	Submit(ctx context.Context, req []byte) error
 

@@ -231,6 +231,7 @@ func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfi
 	e.height.Store(prop.Height)
 	e.counters.decided.Add(1)
 	e.starting.Load().forget(e.requestsOf(prop))
+	e.handsOver()
 	if changed == nil || !e.adopt(*changed) {
 		return smart.Reconfig{}
 	}
@@ -257,6 +258,7 @@ func (e *Engine) Sync() smart.SyncResponse {
 	e.appMu.Lock()
 	defer e.appMu.Unlock()
 	changed := e.catchUp()
+	e.handsOver()
 	if calledBy("MutuallyExclusiveDeliver") {
 		// A decision reached by ordering was caught up with meanwhile. The library
 		// then waits for a view that may have ended, and hears nothing more.

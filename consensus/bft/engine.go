@@ -42,6 +42,7 @@ type Engine struct {
 	encoded  encodeCache
 	behind   lag
 	left     overtaken
+	handing  atomic.Pointer[handover] // nil until something was delivered
 
 	members atomic.Pointer[consensus.Membership] // never nil
 	voted   atomic.Uint64                        // highest height voted for
@@ -84,7 +85,7 @@ const (
 
 // counters are monotonic.
 type counters struct {
-	sent, received, refused, decided, catchUps, restarts, repeats, records, bytes atomic.Uint64
+	sent, received, refused, decided, catchUps, restarts, reliefs, repeats, records, bytes atomic.Uint64
 }
 
 // Counters are totals since Open, for metrics.
@@ -98,6 +99,9 @@ type Counters struct {
 	// Restarts counts how often the library was stopped and started again from
 	// its log because its memory and the log had come apart.
 	Restarts uint64
+	// Reliefs counts how often the library waited for what could not come any more
+	// and was helped on.
+	Reliefs uint64
 	// Repeats counts how often messages on an undecided proposal were sent again.
 	Repeats uint64
 	// LogRecords and LogBytes count what was synced to the write-ahead log.
@@ -216,8 +220,7 @@ func (e *Engine) Close() error {
 
 // Submit implements consensus.Engine.
 func (e *Engine) Submit(_ context.Context, req []byte) error {
-	fresh, err := e.pool(req)
-	if err != nil || !fresh {
+	if err := e.pool(req); err != nil { // a known one is passed on too: others may have missed it
 		return err
 	}
 	for _, id := range e.membership().Replicas {
@@ -230,17 +233,16 @@ func (e *Engine) Submit(_ context.Context, req []byte) error {
 
 // Accept implements consensus.Engine.
 func (e *Engine) Accept(_ context.Context, req []byte) error {
-	_, err := e.pool(req)
-	return err
+	return e.pool(req)
 }
 
-func (e *Engine) pool(req []byte) (fresh bool, err error) {
+func (e *Engine) pool(req []byte) error {
 	in := e.current.Load()
 	if in == nil || e.muted() {
-		return false, consensus.ErrNotRunning
+		return consensus.ErrNotRunning
 	}
 	if len(req) > e.cfg.Settings.RequestMaxBytes {
-		return false, fmt.Errorf("%w: %d bytes, limit %d", consensus.ErrTooLarge, len(req), e.cfg.Settings.RequestMaxBytes)
+		return fmt.Errorf("%w: %d bytes, limit %d", consensus.ErrTooLarge, len(req), e.cfg.Settings.RequestMaxBytes)
 	}
 	return in.submit(req)
 }
@@ -310,6 +312,7 @@ func (e *Engine) Counters() Counters {
 		CatchUps:         e.counters.catchUps.Load(),
 		ViewChanges:      e.meter.changes.Load(),
 		Restarts:         e.counters.restarts.Load(),
+		Reliefs:          e.counters.reliefs.Load(),
 		Repeats:          e.counters.repeats.Load(),
 		LogRecords:       e.counters.records.Load(),
 		LogBytes:         e.counters.bytes.Load(),

@@ -100,11 +100,12 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	// in a view change waits for ticks and for nothing else.
 	defer in.stopTicks()
 	e.starting.Store(in)
+	e.handing.Store(nil)
 	if err := e.start(in); err != nil {
 		return nil, false, err
 	}
 	for _, r := range requests {
-		_, _ = in.submit(r) // full or known: other replicas hold it too
+		_ = in.submit(r) // full or known: other replicas hold it too
 	}
 	e.current.Store(in)
 	if e.resume.leave {
@@ -143,10 +144,14 @@ const hurried = 10
 func (e *Engine) wait(ctx context.Context) (again bool) {
 	tick := time.NewTicker(e.cfg.Settings.RepeatTimeout)
 	defer tick.Stop()
+	relief := time.NewTicker(e.cfg.Settings.Tick)
+	defer relief.Stop()
 	normal := repeater{after: e.cfg.Settings.RepeatTimeout, steady: e.cfg.Settings.ForwardTimeout + e.cfg.Settings.ComplainTimeout}
 	r, hurry := normal, 0
 	for {
 		select {
+		case now := <-relief.C:
+			e.relieve(now)
 		case now := <-tick.C:
 			e.repeat(&r, now)
 			if hurry--; hurry == 0 {
@@ -229,11 +234,17 @@ func (e *Engine) stop(in *instance) error {
 	}()
 	timeout := time.NewTimer(e.cfg.Settings.StopTimeout)
 	defer timeout.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timeout.C:
-		return fmt.Errorf("engine did not stop within %v", e.cfg.Settings.StopTimeout)
+	relief := time.NewTicker(e.cfg.Settings.Tick)
+	defer relief.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case now := <-relief.C:
+			e.relieve(now)
+		case <-timeout.C:
+			return fmt.Errorf("engine did not stop within %v", e.cfg.Settings.StopTimeout)
+		}
 	}
 }
 
@@ -253,22 +264,22 @@ const (
 // submit puts a request into the pool, past the library's SubmitRequest: that
 // computes the request's identity three times and holds the lock that messages
 // and membership changes need while it waits for room.
-func (in *instance) submit(req []byte) (fresh bool, err error) {
+func (in *instance) submit(req []byte) error {
 	if in.size() >= in.full {
-		return false, consensus.ErrBusy
+		return consensus.ErrBusy
 	}
-	err = in.cons.Pool.Submit(req)
+	err := in.cons.Pool.Submit(req)
 	switch {
 	case err == nil:
-		return true, nil
+		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return false, consensus.ErrBusy
+		return consensus.ErrBusy
 	case err.Error() == poolHasRequest, err.Error() == poolHadRequest:
-		return false, nil
+		return nil
 	case strings.HasPrefix(err.Error(), poolClosedPrefix):
-		return false, consensus.ErrNotRunning
+		return consensus.ErrNotRunning
 	default:
-		return false, fmt.Errorf("pool request: %w", err)
+		return fmt.Errorf("pool request: %w", err)
 	}
 }
 

@@ -37,6 +37,10 @@ func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
 	tx, err := c.admit(req, true, 0)
 	switch {
 	case errors.Is(err, errHeld):
+		if c.shares.mayPassAgain(tx.ID(), c.cfg.Clock()) {
+			// It is pooled here whatever comes of this.
+			_ = c.pass(ctx, req)
+		}
 		return tx.ID(), nil
 	case tx == nil:
 		return ledger.Hash{}, err

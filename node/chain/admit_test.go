@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/assent-network/assent/consensus"
 	"github.com/assent-network/assent/node/ledger"
@@ -84,6 +85,37 @@ func TestAFullShareIsRefusedUncheckedAndRecovers(t *testing.T) {
 	}
 	if _, err := a.Submit(t.Context(), w.register(n+2).Encode()); err != nil {
 		t.Errorf("after the block: %v", err)
+	}
+}
+
+// Whoever was cut off when a request was spread has missed it, and no one but its
+// client asks again.
+func TestARequestItsClientRepeatsIsPassedOnAgain(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(0, t.TempDir())
+	raw := w.register(1).Encode()
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {0, 0}, {passAgain - time.Millisecond, 0}, {time.Millisecond, 1}, {0, 0}, {time.Minute, 1}, {time.Second, 1}} {
+		w.ms.Add(step.after.Milliseconds())
+		if _, err := a.Submit(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(a.eng.taken()); got != step.want {
+			t.Errorf("%v later it is passed on %d times, want %d", step.after, got, step.want)
+		}
+	}
+	if got := a.Admission().Waiting; got != 1 {
+		t.Errorf("%d units wait, want 1", got)
+	}
+	w.commit([]*member{a}, raw)
+	w.ms.Add(time.Minute.Milliseconds())
+	if _, err := a.Submit(t.Context(), raw); !errors.Is(err, ErrKnown) {
+		t.Errorf("after its block: %v", err)
+	}
+	if got := len(a.eng.taken()); got != 0 {
+		t.Errorf("after its block it is passed on %d times", got)
 	}
 }
 

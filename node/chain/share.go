@@ -34,6 +34,9 @@ const (
 	claimsPerMember = 16
 	// forgottenByEngine is the age at which an engine has dropped a request.
 	forgottenByEngine = time.Minute
+	// passAgain is the age at which a pooled request is passed on again when its
+	// client sends it again: whoever has missed it the first time gets it then.
+	passAgain = time.Second
 	// keyChecked is how long a key that was found usable is not looked up again.
 	keyChecked = time.Second
 	// maxKeys bounds the remembered keys of one member.
@@ -95,8 +98,9 @@ type held struct {
 	key     *keyInPool // nil unless own
 	via     consensus.ReplicaID
 	units   int
-	until   uint64 // ms of block time
-	since   time.Time
+	until   uint64    // ms of block time
+	since   time.Time // when the engine got it
+	passed  time.Time // when it was passed on again last
 	claimed bool
 }
 
@@ -206,6 +210,21 @@ func (s *shares) take(tx *ledger.Transaction, units int, own bool, via consensus
 	s.held[id] = h
 	s.n.Admitted++
 	return nil
+}
+
+// mayPassAgain reports, once in passAgain, that a pooled request which its client
+// has sent again has waited for so long that the other validators may have missed
+// it: a link broke just then.
+func (s *shares) mayPassAgain(id ledger.Hash, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[id]
+	if !ok || h.units == 0 || now.Sub(h.since) < passAgain || now.Sub(h.passed) < passAgain {
+		return false
+	}
+	h.passed = now
+	s.held[id] = h
+	return true
 }
 
 func (x *share) keyLocked(a ledger.Address) *keyInPool {
