@@ -37,6 +37,32 @@ func (b *backend) Client(org record.OrgID, key ledger.Address) (*record.Client, 
 
 // Submit implements gateway.Transactions.
 func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (ledger.Hash, *gateway.Outcome, error) {
+	begun := time.Now()
+	w := b.chain.Watch(1)
+	defer w.Stop()
+	id, o, err := b.pass(ctx, raw, w, 0)
+	if o != nil || err != nil || wait <= 0 {
+		return id, o, err
+	}
+	wctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	settled, err := w.Next(wctx)
+	if err == nil {
+		err = settled[0].Err
+	}
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return id, nil, nil // not known in time
+		}
+		return id, nil, refusal(err)
+	}
+	b.metrics.Committed(time.Since(begun))
+	return id, apiOutcome(settled[0].Outcome), nil
+}
+
+// pass admits a transaction whose outcome w will tell under index. One that is
+// executed already has its outcome here.
+func (b *backend) pass(ctx context.Context, raw []byte, w *chain.Watch, index int) (ledger.Hash, *gateway.Outcome, error) {
 	tx, err := ledger.DecodeTransaction(raw)
 	if err != nil {
 		return ledger.Hash{}, nil, api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
@@ -44,35 +70,19 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 	if err := b.checkTemplateTransaction(tx); err != nil {
 		return ledger.Hash{}, nil, err
 	}
-	begun := time.Now()
-	await, stop := b.chain.Expect(tx.ID(), tx.Payload.ValidUntil)
-	defer stop()
+	w.Add(index, tx.ID(), tx.Payload.ValidUntil)
 	_, err = b.chain.Submit(ctx, raw)
-	if errors.Is(err, chain.ErrKnown) {
+	switch {
+	case errors.Is(err, chain.ErrKnown):
 		o, err := b.Outcome(ctx, tx.ID(), 0)
 		return tx.ID(), o, err
-	}
-	if errors.Is(err, chain.ErrStranger) {
+	case errors.Is(err, chain.ErrStranger):
 		return ledger.Hash{}, nil, b.stranger(&tx.Payload, err)
-	}
-	if err != nil {
+	case err != nil:
 		b.metrics.Refused(whyRefused(err))
 		return ledger.Hash{}, nil, refusal(err)
 	}
-	if wait <= 0 {
-		return tx.ID(), nil, nil
-	}
-	wctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	o, err := await(wctx)
-	if err != nil {
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return tx.ID(), nil, nil // not known in time
-		}
-		return tx.ID(), nil, refusal(err)
-	}
-	b.metrics.Committed(time.Since(begun))
-	return tx.ID(), apiOutcome(o), nil
+	return tx.ID(), nil, nil
 }
 
 // stranger says what is the matter with a key that no node takes transactions of,

@@ -43,6 +43,7 @@ type endpoint struct {
 	delivery assentv1connect.DeliveryServiceClient
 	provider assentv1connect.ProviderServiceClient
 	network  assentv1connect.NetworkServiceClient
+	carrier  *carrier // of transactions
 
 	suspect atomic.Bool // gave a proof that did not verify: asked last
 

@@ -221,9 +221,7 @@ func (c *Client) submit(ctx context.Context, where string, t *Transaction) (*Out
 // submitTo hands t to one node and returns its outcome. A node that has t
 // already, from an earlier attempt of ours, is asked for the outcome instead.
 func (c *Client) submitTo(ctx context.Context, e *endpoint, t *Transaction) (o *Outcome, admitted bool, err error) {
-	resp, err := try(ctx, c, e, remaining(ctx), &assentv1.SubmitRequest{
-		Transaction: t.raw, Wait: assentv1.Wait_WAIT_COMMITTED, TimeoutMs: millis(remaining(ctx)-answerMargin, api.MaxWait),
-	}, e.ledger.Submit)
+	resp, err := e.carrier.submit(ctx, t.raw)
 	switch {
 	case err != nil && CodeOf(c.failure("", e, err)) != record.CodeDuplicate:
 		return nil, false, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -77,24 +78,44 @@ func (e *Error) ToConnect() *connect.Error {
 	if status == 0 { // OK and PERMIT are no errors; whoever makes one of them has a bug
 		status = connect.CodeInternal
 	}
+	d := e.Detail()
+	out := connect.NewError(status, errors.New(d.What))
+	if detail, err := connect.NewErrorDetail(d); err == nil {
+		out.AddDetail(detail)
+	}
+	return out
+}
+
+// Detail returns e as a message. What is not UTF-8 in it is replaced: text from
+// outside must not make an answer unsendable.
+func (e *Error) Detail() *assentv1.ErrorDetail {
+	entry := Lookup(e.Code)
 	what := e.What
 	if what == "" {
 		what = entry.Means
 	}
-	out := connect.NewError(status, errors.New(what))
+	text := func(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 	ms := min((e.RetryAfter+time.Millisecond-1)/time.Millisecond, math.MaxUint32)
-	detail, err := connect.NewErrorDetail(&assentv1.ErrorDetail{
+	return &assentv1.ErrorDetail{
 		Code:         e.Code,
-		What:         what,
-		Remedy:       e.Advice(),
+		What:         text(what),
+		Remedy:       text(e.Advice()),
 		Retryable:    entry.Retryable,
 		RetryAfterMs: uint32(max(ms, 0)),
-		ContractCode: e.Contract,
-	})
-	if err == nil { // what is not UTF-8 has no detail; the status still goes out
-		out.AddDetail(detail)
+		ContractCode: text(e.Contract),
 	}
-	return out
+}
+
+// FromDetail returns the error that a message holds. cause may be nil.
+func FromDetail(d *assentv1.ErrorDetail, cause error) *Error {
+	return &Error{
+		Code:       d.GetCode(),
+		What:       d.GetWhat(),
+		Remedy:     d.GetRemedy(),
+		RetryAfter: time.Duration(d.GetRetryAfterMs()) * time.Millisecond,
+		Contract:   d.GetContractCode(),
+		Cause:      cause,
+	}
 }
 
 // FromConnect returns the error that a call gave the client: what the node said,
@@ -118,14 +139,7 @@ func FromConnect(err error) *Error {
 			continue
 		}
 		if x, ok := msg.(*assentv1.ErrorDetail); ok {
-			return &Error{
-				Code:       x.Code,
-				What:       x.What,
-				Remedy:     x.Remedy,
-				RetryAfter: time.Duration(x.RetryAfterMs) * time.Millisecond,
-				Contract:   x.ContractCode,
-				Cause:      err,
-			}
+			return FromDetail(x, err)
 		}
 	}
 	c, ok := fromStatus[ce.Code()]

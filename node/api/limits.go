@@ -7,7 +7,8 @@ import "time"
 const (
 	MaxMessageBytes     = 512 << 10 // of one request in any encoding: base64 of 256 KiB fits
 	MaxTransactionBytes = 256 << 10
-	MaxNameBytes        = 64 // contract, function, member, consent id, event name
+	MaxNameBytes        = 64  // contract, function, member, consent id, event name
+	MaxSubmitMany       = 256 // transactions of one SubmitMany
 	MaxArgs             = 16
 	MaxArgsBytes        = 64 << 10 // all arguments together
 	MaxKeyBytes         = 512

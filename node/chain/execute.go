@@ -162,12 +162,8 @@ type heightMark struct {
 
 type waiter struct {
 	until uint64 // validUntil of the transaction
-	out   chan waited
-}
-
-type waited struct {
-	outcome *Outcome
-	err     error
+	index int    // of it, among those of one Watch
+	out   chan Settled
 }
 
 func newWaiters() *waiters {
@@ -191,7 +187,7 @@ func (w *waiters) executed(res *executor.Result, blockTime uint64) {
 	for i := range res.Outcomes {
 		o := res.Outcomes[i]
 		for _, x := range w.byTx[o.TxID] {
-			x.out <- waited{outcome: o} // capacity 1, sent once
+			x.out <- Settled{Index: x.index, Outcome: o} // never blocks: room for every waiter, each sent to once
 		}
 		delete(w.byTx, o.TxID)
 	}
@@ -199,7 +195,7 @@ func (w *waiters) executed(res *executor.Result, blockTime uint64) {
 		keep := list[:0]
 		for _, x := range list {
 			if blockTime > x.until {
-				x.out <- waited{err: ErrExpired}
+				x.out <- Settled{Index: x.index, Err: ErrExpired}
 				continue
 			}
 			keep = append(keep, x)
@@ -210,41 +206,6 @@ func (w *waiters) executed(res *executor.Result, blockTime uint64) {
 			w.byTx[id] = keep
 		}
 	}
-}
-
-// Expect registers interest in a transaction before it is submitted, so that
-// its outcome cannot be missed. The caller must call stop.
-func (c *Chain) Expect(id ledger.Hash, validUntil uint64) (wait func(context.Context) (*Outcome, error), stop func()) {
-	x := &waiter{until: validUntil, out: make(chan waited, 1)}
-	w := c.waiters
-	w.mu.Lock()
-	w.byTx[id] = append(w.byTx[id], x)
-	w.mu.Unlock()
-	wait = func(ctx context.Context) (*Outcome, error) {
-		select {
-		case r := <-x.out:
-			return r.outcome, r.err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-c.done:
-			return nil, ErrStopped
-		}
-	}
-	stop = func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		list := w.byTx[id]
-		for i := range list {
-			if list[i] == x {
-				w.byTx[id] = append(list[:i:i], list[i+1:]...)
-				break
-			}
-		}
-		if len(w.byTx[id]) == 0 {
-			delete(w.byTx, id)
-		}
-	}
-	return wait, stop
 }
 
 // WaitExecuted returns when height h has been executed here.

@@ -194,6 +194,10 @@ func TestRoles(t *testing.T) {
 			_, err := c.Submit(ctx, with(tok, &assentv1.SubmitRequest{Transaction: []byte{1}}))
 			return err
 		}, []string{"admin", "operator", "officer", "integration", "node", "guest"}},
+		{"SubmitMany", func(tok string) error {
+			_, err := r.submitMany(ctx, tok, &assentv1.SubmitManyRequest{Transactions: [][]byte{{1}}})
+			return err
+		}, []string{"admin", "operator", "officer", "integration", "node", "guest"}},
 		{"GetOutcome", func(tok string) error {
 			_, err := c.GetOutcome(ctx, with(tok, &assentv1.GetOutcomeRequest{TxId: id}))
 			return err

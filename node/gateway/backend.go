@@ -37,6 +37,12 @@ type Transactions interface {
 	// the outcome too, or nil if that is not known in time. Errors: BAD_REQUEST,
 	// BAD_SIGNATURE, WRONG_CHAIN, NOT_VALID_NOW, OVERLOADED, NOT_READY.
 	Submit(ctx context.Context, tx []byte, wait time.Duration) (ledger.Hash, *Outcome, error)
+	// SubmitMany is Submit for several transactions at once, with wait > 0. It
+	// calls report, from the calling goroutine, with what became known together,
+	// and tells of every transaction once: when wait is over also of those whose
+	// outcome is not known. An error of report ends it and is returned; what was
+	// admitted stays so. report does not keep the slice.
+	SubmitMany(ctx context.Context, txs [][]byte, wait time.Duration, report func([]Submitted) error) error
 	// Outcome returns what became of a transaction, waiting for it at most wait;
 	// nil: it is in no executed block.
 	Outcome(ctx context.Context, id ledger.Hash, wait time.Duration) (*Outcome, error)
@@ -52,6 +58,15 @@ type Outcome struct {
 	Payload   []byte
 	Events    []Event
 	BlockTime uint64 // Unix ms
+}
+
+// Submitted is what is known of one transaction of a SubmitMany: what Submit
+// would return.
+type Submitted struct {
+	Index   int
+	TxID    ledger.Hash
+	Outcome *Outcome
+	Err     error
 }
 
 // Event is one event of an executed block.

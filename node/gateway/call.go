@@ -107,14 +107,16 @@ func (s *Server) finish(c *call, took time.Duration) {
 }
 
 // fail gives err the form of the wire and remembers its code.
-func (c *call) fail(err error) error {
+func (c *call) fail(err error) error { return c.failed(err).ToConnect() }
+
+func (c *call) failed(err error) *api.Error {
 	e := c.server.translate(c, err)
 	c.code = e.Code
 	if e.Code == assentv1.Code_CODE_BAD_SIGNATURE && c.meter != nil {
 		c.server.refused.badTransactions.Add(1)
 		c.meter.charge(c.server.now(), badSignatureCosts)
 	}
-	return e.ToConnect()
+	return e
 }
 
 // translate finds the code of an error of a backend.

@@ -139,6 +139,20 @@ func (w *world) Submit(ctx context.Context, tx []byte, wait time.Duration) (ledg
 	return id, outcome(id), nil
 }
 
+// SubmitMany is Submit for each, told one by one.
+func (w *world) SubmitMany(ctx context.Context, txs [][]byte, wait time.Duration, report func([]Submitted) error) error {
+	for i, tx := range txs {
+		id, o, err := w.Submit(ctx, tx, wait)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		if err := report([]Submitted{{Index: i, TxID: id, Outcome: o, Err: err}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func outcome(id ledger.Hash) *Outcome {
 	return &Outcome{TxID: id, Height: 7, Index: 2, Code: "OK", Payload: []byte(`{"a":1}`), BlockTime: 1_800_000_000_123,
 		Events: []Event{{Height: 7, Index: 3, TxID: id, Contract: "consent", Name: "consent", Payload: []byte(`{}`)}}}

@@ -66,7 +66,7 @@ func outcomeOf(o *Outcome) *assentv1.Outcome {
 		events[i] = eventOf(&o.Events[i])
 	}
 	return &assentv1.Outcome{
-		TxId: hex0x(o.TxID[:]), Height: uint64(o.Height), Index: o.Index, Code: o.Code, Message: o.Message,
+		TxId: hex0x(o.TxID[:]), Height: uint64(o.Height), Index: o.Index, Code: text(o.Code), Message: text(o.Message),
 		Payload: o.Payload, Events: events, BlockTimeMs: o.BlockTime,
 	}
 }

@@ -31,6 +31,7 @@ var (
 // the network or belongs to a member is for its own clients.
 var rules = map[string]rule{
 	assentv1connect.LedgerServiceSubmitProcedure:          {own: true, guests: true, roles: writers},
+	assentv1connect.LedgerServiceSubmitManyProcedure:      {own: true, guests: true, roles: writers},
 	assentv1connect.LedgerServiceGetOutcomeProcedure:      {},
 	assentv1connect.LedgerServiceEvaluateProcedure:        {subject: true},
 	assentv1connect.LedgerServiceGetStatusProcedure:       {anonymous: true, subject: true},

@@ -263,7 +263,7 @@ func (s *Server) routes() http.Handler {
 			s.describe(w, r)
 		case served(r.URL.Path) && callable(r) != 0:
 			s.misput(w, r, callable(r))
-		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure:
+		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure, r.URL.Path == assentv1connect.LedgerServiceSubmitManyProcedure:
 			mux.ServeHTTP(w, r)
 		case served(r.URL.Path):
 			mux.ServeHTTP(unflushed{w}, r)

@@ -58,6 +58,7 @@ func testExamples(t *testing.T, w *world) {
 		fresh["assent.v1."+e.method] = recorded{decode(t, encode(t, e.request)), decode(t, body)}
 	}
 	fresh["assent.v1.LedgerService/Events"] = w.events(t)
+	fresh["assent.v1.LedgerService/SubmitMany"] = w.together(t)
 	if *rewrite {
 		b, err := json.MarshalIndent(fresh, "", "  ")
 		if err != nil {
@@ -138,11 +139,11 @@ func (w *world) sendAsTheyStand(t *testing.T, doc *document) {
 	}
 }
 
-// examples lists every unary method with a request for this network.
-func (w *world) examples(t *testing.T) []example {
+// registration is a signed transaction that registers a further key.
+func (w *world) registration(t *testing.T, tag byte) *ledger.Transaction {
+	t.Helper()
 	admin := w.signer(t, lender, "admin")
-	spec := sdk.ClientSpec{Address: ledger.Address{0xab, byte(len(w.secrets))}, Roles: []sdk.ClientRole{"auditor"}, Label: "yearly audit"}
-	arg, err := record.Encode(&spec)
+	arg, err := record.Encode(auditor(w, tag))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +155,16 @@ func (w *world) examples(t *testing.T) []example {
 	if err := tx.Sign(admin); err != nil {
 		t.Fatal(err)
 	}
+	return tx
+}
+
+func auditor(w *world, tag byte) *sdk.ClientSpec {
+	return &sdk.ClientSpec{Address: ledger.Address{tag, byte(len(w.secrets))}, Roles: []sdk.ClientRole{"auditor"}, Label: "yearly audit"}
+}
+
+// examples lists every unary method with a request for this network.
+func (w *world) examples(t *testing.T) []example {
+	tx, spec := w.registration(t, 0xab), auditor(w, 0xab)
 	return []example{
 		{"LedgerService/GetStatus", lender, "integration", map[string]any{}},
 		{"LedgerService/GetGenesis", lender, "integration", map[string]any{}},
@@ -190,33 +201,53 @@ func (w *world) post(t *testing.T, member, bearer, method string, body []byte) (
 	return status, []byte(text)
 }
 
-// events reads the first messages of a stream: each is a byte of flags and four of
-// length, then JSON.
+// events reads the first messages of a stream.
 func (w *world) events(t *testing.T) recorded {
 	t.Helper()
-	x := w.net.First(lender)
 	request := map[string]any{"from": map[string]any{"height": "1"}, "contracts": []string{"access"}, "consentId": w.consent}
+	return w.stream(t, "LedgerService/Events", "integration", request, func(messages []any) bool { return len(messages) == 2 })
+}
+
+// together submits two transactions in one call.
+func (w *world) together(t *testing.T) recorded {
+	t.Helper()
+	request := map[string]any{"transactions": [][]byte{w.registration(t, 0xcd).Encode(), w.registration(t, 0xce).Encode()}, "timeoutMs": 20000}
+	return w.stream(t, "LedgerService/SubmitMany", "admin", request, func(messages []any) bool {
+		n := 0
+		for _, m := range messages {
+			results, _ := m.(map[string]any)["results"].([]any)
+			n += len(results)
+		}
+		return n == 2
+	})
+}
+
+// stream makes a call of the lender and reads messages until they are enough:
+// each is a byte of flags and four of length, then JSON.
+func (w *world) stream(t *testing.T, method string, role sdk.ClientRole, request any, enough func([]any) bool) recorded {
+	t.Helper()
+	x := w.net.First(lender)
 	frame := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(b))), b...) }
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+x.API+"/assent.v1.LedgerService/Events", bytes.NewReader(frame(encode(t, request))))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+x.API+"/assent.v1."+method, bytes.NewReader(frame(encode(t, request))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/connect+json")
-	req.Header.Set("Authorization", "Bearer "+w.bearer(t, lender, "integration"))
+	req.Header.Set("Authorization", "Bearer "+w.bearer(t, lender, role))
 	resp, err := pinned(x).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	var messages []any
-	for len(messages) < 2 {
+	for !enough(messages) {
 		var head [5]byte
 		if _, err := io.ReadFull(resp.Body, head[:]); err != nil {
-			t.Fatalf("event stream: %v", err)
+			t.Fatalf("%s: %v", method, err)
 		}
 		body := make([]byte, binary.BigEndian.Uint32(head[1:]))
 		if _, err := io.ReadFull(resp.Body, body); err != nil || head[0] != 0 {
-			t.Fatalf("event stream: flags %x, %v", head[0], err)
+			t.Fatalf("%s: flags %x, %v, %s", method, head[0], err, body)
 		}
 		messages = append(messages, decode(t, body))
 	}

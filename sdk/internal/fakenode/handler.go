@@ -325,3 +325,29 @@ func (h handler) CheckTemplate(_ context.Context, req *connect.Request[v1.CheckT
 	}
 	return connect.NewResponse(resp), nil
 }
+
+// SubmitMany is Submit for each, told one by one. An answer to Submit that is to
+// be lost ends the stream.
+func (h handler) SubmitMany(ctx context.Context, req *connect.Request[v1.SubmitManyRequest], stream *connect.ServerStream[v1.SubmitManyResponse]) error {
+	for i, tx := range req.Msg.Transactions {
+		r := &v1.SubmitResult{Index: uint32(i)}
+		resp, err := h.Submit(ctx, connect.NewRequest(&v1.SubmitRequest{Transaction: tx, Wait: v1.Wait_WAIT_COMMITTED, TimeoutMs: req.Msg.TimeoutMs}))
+		if err != nil {
+			r.Error = api.FromConnect(err).Detail()
+		} else {
+			r.TxId, r.Outcome = resp.Msg.TxId, resp.Msg.Outcome
+		}
+		msg := &v1.SubmitManyResponse{Results: []*v1.SubmitResult{r}}
+		alter, lost := h.n.mishap("Submit", "SubmitMany")
+		if lost {
+			return Unavailable()
+		}
+		if alter != nil {
+			alter(msg)
+		}
+		if err := stream.Send(msg); err != nil {
+			return err
+		}
+	}
+	return nil
+}

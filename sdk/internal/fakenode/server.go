@@ -172,7 +172,7 @@ func (g guard) authenticate(method string, h http.Header) error {
 	g.n.Net.mu.Lock()
 	defer g.n.Net.mu.Unlock()
 	if c.Subject {
-		if method == "Submit" {
+		if method == "Submit" || method == "SubmitMany" {
 			return wire(v1.Code_CODE_FORBIDDEN, "subjects do not submit")
 		}
 		return nil
@@ -184,7 +184,7 @@ func (g guard) authenticate(method string, h http.Header) error {
 	if k, err := record.Load[record.Client](b); err != nil || k.RevokedAt != 0 {
 		return wire(v1.Code_CODE_KEY_REVOKED, "the key was revoked")
 	}
-	if c.Org != g.n.Member && slices.Contains([]string{"Submit", "AwaitAnswer", "PutSealedPart", "Bind", "BindConsent"}, method) {
+	if c.Org != g.n.Member && slices.Contains([]string{"Submit", "SubmitMany", "AwaitAnswer", "PutSealedPart", "Bind", "BindConsent"}, method) {
 		return wire(v1.Code_CODE_FORBIDDEN, "this node serves "+g.n.Member)
 	}
 	return nil
@@ -202,13 +202,7 @@ func (g guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if err != nil {
 			return nil, err
 		}
-		n := g.n
-		n.mu.Lock()
-		alter, lost := n.tamper[method], n.lose[method] > 0
-		if lost {
-			n.lose[method]--
-		}
-		n.mu.Unlock()
+		alter, lost := g.n.mishap(method, method)
 		if lost {
 			return nil, Unavailable()
 		}
@@ -217,6 +211,17 @@ func (g guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		}
 		return resp, nil
 	}
+}
+
+// mishap says what goes wrong with an answer: those of one method get lost, those
+// of another are altered.
+func (n *Node) mishap(losing, altering string) (alter func(proto.Message), lost bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if lost = n.lose[losing] > 0; lost {
+		n.lose[losing]--
+	}
+	return n.tamper[altering], lost
 }
 
 func (g guard) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {

@@ -231,6 +231,172 @@ func (x *SubmitResponse) GetOutcome() *Outcome {
 	return nil
 }
 
+type SubmitManyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transactions  [][]byte               `protobuf:"bytes,1,rep,name=transactions,proto3" json:"transactions,omitempty"`             // 1 to 256, each as in SubmitRequest; the message at most 512 KiB
+	TimeoutMs     uint32                 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // 0: 10 s; at most 60 s
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitManyRequest) Reset() {
+	*x = SubmitManyRequest{}
+	mi := &file_assent_v1_ledger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitManyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitManyRequest) ProtoMessage() {}
+
+func (x *SubmitManyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_ledger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitManyRequest.ProtoReflect.Descriptor instead.
+func (*SubmitManyRequest) Descriptor() ([]byte, []int) {
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SubmitManyRequest) GetTransactions() [][]byte {
+	if x != nil {
+		return x.Transactions
+	}
+	return nil
+}
+
+func (x *SubmitManyRequest) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+type SubmitManyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Results       []*SubmitResult        `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"` // in no particular order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitManyResponse) Reset() {
+	*x = SubmitManyResponse{}
+	mi := &file_assent_v1_ledger_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitManyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitManyResponse) ProtoMessage() {}
+
+func (x *SubmitManyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_ledger_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitManyResponse.ProtoReflect.Descriptor instead.
+func (*SubmitManyResponse) Descriptor() ([]byte, []int) {
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SubmitManyResponse) GetResults() []*SubmitResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// SubmitResult tells of one transaction of a SubmitMany. Without outcome and
+// error it was admitted and its outcome was not known within the time.
+type SubmitResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`          // in the request, from 0
+	TxId          string                 `protobuf:"bytes,2,opt,name=tx_id,json=txId,proto3" json:"tx_id,omitempty"` // empty if the bytes were refused
+	Outcome       *Outcome               `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Error         *ErrorDetail           `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitResult) Reset() {
+	*x = SubmitResult{}
+	mi := &file_assent_v1_ledger_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitResult) ProtoMessage() {}
+
+func (x *SubmitResult) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_ledger_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitResult.ProtoReflect.Descriptor instead.
+func (*SubmitResult) Descriptor() ([]byte, []int) {
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SubmitResult) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SubmitResult) GetTxId() string {
+	if x != nil {
+		return x.TxId
+	}
+	return ""
+}
+
+func (x *SubmitResult) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *SubmitResult) GetError() *ErrorDetail {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // Outcome is what became of a transaction.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +414,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[2]
+	mi := &file_assent_v1_ledger_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +426,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[2]
+	mi := &file_assent_v1_ledger_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +439,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{2}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Outcome) GetTxId() string {
@@ -342,7 +508,7 @@ type GetOutcomeRequest struct {
 
 func (x *GetOutcomeRequest) Reset() {
 	*x = GetOutcomeRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[3]
+	mi := &file_assent_v1_ledger_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +520,7 @@ func (x *GetOutcomeRequest) String() string {
 func (*GetOutcomeRequest) ProtoMessage() {}
 
 func (x *GetOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[3]
+	mi := &file_assent_v1_ledger_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +533,7 @@ func (x *GetOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*GetOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{3}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetOutcomeRequest) GetTxId() string {
@@ -393,7 +559,7 @@ type GetOutcomeResponse struct {
 
 func (x *GetOutcomeResponse) Reset() {
 	*x = GetOutcomeResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[4]
+	mi := &file_assent_v1_ledger_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +571,7 @@ func (x *GetOutcomeResponse) String() string {
 func (*GetOutcomeResponse) ProtoMessage() {}
 
 func (x *GetOutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[4]
+	mi := &file_assent_v1_ledger_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +584,7 @@ func (x *GetOutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutcomeResponse.ProtoReflect.Descriptor instead.
 func (*GetOutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{4}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetOutcomeResponse) GetOutcome() *Outcome {
@@ -441,7 +607,7 @@ type EvaluateRequest struct {
 
 func (x *EvaluateRequest) Reset() {
 	*x = EvaluateRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[5]
+	mi := &file_assent_v1_ledger_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +619,7 @@ func (x *EvaluateRequest) String() string {
 func (*EvaluateRequest) ProtoMessage() {}
 
 func (x *EvaluateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[5]
+	mi := &file_assent_v1_ledger_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +632,7 @@ func (x *EvaluateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{5}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EvaluateRequest) GetContract() string {
@@ -514,7 +680,7 @@ type EvaluateResponse struct {
 
 func (x *EvaluateResponse) Reset() {
 	*x = EvaluateResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[6]
+	mi := &file_assent_v1_ledger_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +692,7 @@ func (x *EvaluateResponse) String() string {
 func (*EvaluateResponse) ProtoMessage() {}
 
 func (x *EvaluateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[6]
+	mi := &file_assent_v1_ledger_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +705,7 @@ func (x *EvaluateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{6}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EvaluateResponse) GetPayload() []byte {
@@ -564,7 +730,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[7]
+	mi := &file_assent_v1_ledger_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +742,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[7]
+	mi := &file_assent_v1_ledger_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +755,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{7}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{10}
 }
 
 type GetStatusResponse struct {
@@ -623,7 +789,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[8]
+	mi := &file_assent_v1_ledger_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +801,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[8]
+	mi := &file_assent_v1_ledger_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +814,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{8}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetStatusResponse) GetChainId() string {
@@ -806,7 +972,7 @@ type GetGenesisRequest struct {
 
 func (x *GetGenesisRequest) Reset() {
 	*x = GetGenesisRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[9]
+	mi := &file_assent_v1_ledger_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +984,7 @@ func (x *GetGenesisRequest) String() string {
 func (*GetGenesisRequest) ProtoMessage() {}
 
 func (x *GetGenesisRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[9]
+	mi := &file_assent_v1_ledger_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +997,7 @@ func (x *GetGenesisRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGenesisRequest.ProtoReflect.Descriptor instead.
 func (*GetGenesisRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{9}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{12}
 }
 
 type GetGenesisResponse struct {
@@ -843,7 +1009,7 @@ type GetGenesisResponse struct {
 
 func (x *GetGenesisResponse) Reset() {
 	*x = GetGenesisResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[10]
+	mi := &file_assent_v1_ledger_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1021,7 @@ func (x *GetGenesisResponse) String() string {
 func (*GetGenesisResponse) ProtoMessage() {}
 
 func (x *GetGenesisResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[10]
+	mi := &file_assent_v1_ledger_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1034,7 @@ func (x *GetGenesisResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGenesisResponse.ProtoReflect.Descriptor instead.
 func (*GetGenesisResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{10}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetGenesisResponse) GetConfig() []byte {
@@ -887,7 +1053,7 @@ type GetBlockRequest struct {
 
 func (x *GetBlockRequest) Reset() {
 	*x = GetBlockRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[11]
+	mi := &file_assent_v1_ledger_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +1065,7 @@ func (x *GetBlockRequest) String() string {
 func (*GetBlockRequest) ProtoMessage() {}
 
 func (x *GetBlockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[11]
+	mi := &file_assent_v1_ledger_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1078,7 @@ func (x *GetBlockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlockRequest.ProtoReflect.Descriptor instead.
 func (*GetBlockRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{11}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetBlockRequest) GetHeight() uint64 {
@@ -932,7 +1098,7 @@ type GetBlockResponse struct {
 
 func (x *GetBlockResponse) Reset() {
 	*x = GetBlockResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[12]
+	mi := &file_assent_v1_ledger_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1110,7 @@ func (x *GetBlockResponse) String() string {
 func (*GetBlockResponse) ProtoMessage() {}
 
 func (x *GetBlockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[12]
+	mi := &file_assent_v1_ledger_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1123,7 @@ func (x *GetBlockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlockResponse.ProtoReflect.Descriptor instead.
 func (*GetBlockResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{12}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetBlockResponse) GetBlock() []byte {
@@ -983,7 +1149,7 @@ type GetHeaderRequest struct {
 
 func (x *GetHeaderRequest) Reset() {
 	*x = GetHeaderRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[13]
+	mi := &file_assent_v1_ledger_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1161,7 @@ func (x *GetHeaderRequest) String() string {
 func (*GetHeaderRequest) ProtoMessage() {}
 
 func (x *GetHeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[13]
+	mi := &file_assent_v1_ledger_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1174,7 @@ func (x *GetHeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeaderRequest.ProtoReflect.Descriptor instead.
 func (*GetHeaderRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{13}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetHeaderRequest) GetHeight() uint64 {
@@ -1027,7 +1193,7 @@ type GetHeaderResponse struct {
 
 func (x *GetHeaderResponse) Reset() {
 	*x = GetHeaderResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[14]
+	mi := &file_assent_v1_ledger_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1205,7 @@ func (x *GetHeaderResponse) String() string {
 func (*GetHeaderResponse) ProtoMessage() {}
 
 func (x *GetHeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[14]
+	mi := &file_assent_v1_ledger_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1218,7 @@ func (x *GetHeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeaderResponse.ProtoReflect.Descriptor instead.
 func (*GetHeaderResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{14}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetHeaderResponse) GetCertifiedHeader() []byte {
@@ -1073,7 +1239,7 @@ type ProveRecordRequest struct {
 
 func (x *ProveRecordRequest) Reset() {
 	*x = ProveRecordRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[15]
+	mi := &file_assent_v1_ledger_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1251,7 @@ func (x *ProveRecordRequest) String() string {
 func (*ProveRecordRequest) ProtoMessage() {}
 
 func (x *ProveRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[15]
+	mi := &file_assent_v1_ledger_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1264,7 @@ func (x *ProveRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRecordRequest.ProtoReflect.Descriptor instead.
 func (*ProveRecordRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{15}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ProveRecordRequest) GetKey() string {
@@ -1132,7 +1298,7 @@ type ProveRecordResponse struct {
 
 func (x *ProveRecordResponse) Reset() {
 	*x = ProveRecordResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[16]
+	mi := &file_assent_v1_ledger_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1310,7 @@ func (x *ProveRecordResponse) String() string {
 func (*ProveRecordResponse) ProtoMessage() {}
 
 func (x *ProveRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[16]
+	mi := &file_assent_v1_ledger_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1323,7 @@ func (x *ProveRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRecordResponse.ProtoReflect.Descriptor instead.
 func (*ProveRecordResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{16}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProveRecordResponse) GetCertifiedHeader() []byte {
@@ -1185,7 +1351,7 @@ type ProveReceiptRequest struct {
 
 func (x *ProveReceiptRequest) Reset() {
 	*x = ProveReceiptRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[17]
+	mi := &file_assent_v1_ledger_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1363,7 @@ func (x *ProveReceiptRequest) String() string {
 func (*ProveReceiptRequest) ProtoMessage() {}
 
 func (x *ProveReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[17]
+	mi := &file_assent_v1_ledger_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1376,7 @@ func (x *ProveReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveReceiptRequest.ProtoReflect.Descriptor instead.
 func (*ProveReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{17}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProveReceiptRequest) GetTxId() string {
@@ -1245,7 +1411,7 @@ type ProveReceiptResponse struct {
 
 func (x *ProveReceiptResponse) Reset() {
 	*x = ProveReceiptResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[18]
+	mi := &file_assent_v1_ledger_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1423,7 @@ func (x *ProveReceiptResponse) String() string {
 func (*ProveReceiptResponse) ProtoMessage() {}
 
 func (x *ProveReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[18]
+	mi := &file_assent_v1_ledger_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1436,7 @@ func (x *ProveReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveReceiptResponse.ProtoReflect.Descriptor instead.
 func (*ProveReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{18}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProveReceiptResponse) GetCertifiedHeader() []byte {
@@ -1304,7 +1470,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[19]
+	mi := &file_assent_v1_ledger_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1482,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[19]
+	mi := &file_assent_v1_ledger_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1495,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{19}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Record) GetKey() string {
@@ -1355,7 +1521,7 @@ type GetConfigProofsRequest struct {
 
 func (x *GetConfigProofsRequest) Reset() {
 	*x = GetConfigProofsRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[20]
+	mi := &file_assent_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1533,7 @@ func (x *GetConfigProofsRequest) String() string {
 func (*GetConfigProofsRequest) ProtoMessage() {}
 
 func (x *GetConfigProofsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[20]
+	mi := &file_assent_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1546,7 @@ func (x *GetConfigProofsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigProofsRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigProofsRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{20}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetConfigProofsRequest) GetFromSeq() uint64 {
@@ -1400,7 +1566,7 @@ type GetConfigProofsResponse struct {
 
 func (x *GetConfigProofsResponse) Reset() {
 	*x = GetConfigProofsResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[21]
+	mi := &file_assent_v1_ledger_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1578,7 @@ func (x *GetConfigProofsResponse) String() string {
 func (*GetConfigProofsResponse) ProtoMessage() {}
 
 func (x *GetConfigProofsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[21]
+	mi := &file_assent_v1_ledger_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1591,7 @@ func (x *GetConfigProofsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigProofsResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigProofsResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{21}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetConfigProofsResponse) GetConfigProofs() [][]byte {
@@ -1454,7 +1620,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[22]
+	mi := &file_assent_v1_ledger_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1632,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[22]
+	mi := &file_assent_v1_ledger_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1645,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{22}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Checkpoint) GetHeight() uint64 {
@@ -1510,7 +1676,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[23]
+	mi := &file_assent_v1_ledger_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1688,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[23]
+	mi := &file_assent_v1_ledger_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1701,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{23}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EventsRequest) GetFrom() *Checkpoint {
@@ -1583,7 +1749,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[24]
+	mi := &file_assent_v1_ledger_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1761,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[24]
+	mi := &file_assent_v1_ledger_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1774,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{24}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EventsResponse) GetEvent() *Event {
@@ -1640,7 +1806,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_assent_v1_ledger_proto_msgTypes[25]
+	mi := &file_assent_v1_ledger_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1818,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_ledger_proto_msgTypes[25]
+	mi := &file_assent_v1_ledger_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1831,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{25}
+	return file_assent_v1_ledger_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Event) GetHeight() uint64 {
@@ -1721,7 +1887,7 @@ var File_assent_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_assent_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x16assent/v1/ledger.proto\x12\tassent.v1\"u\n" +
+	"\x16assent/v1/ledger.proto\x12\tassent.v1\x1a\x16assent/v1/errors.proto\"u\n" +
 	"\rSubmitRequest\x12 \n" +
 	"\vtransaction\x18\x01 \x01(\fR\vtransaction\x12#\n" +
 	"\x04wait\x18\x02 \x01(\x0e2\x0f.assent.v1.WaitR\x04wait\x12\x1d\n" +
@@ -1729,7 +1895,18 @@ const file_assent_v1_ledger_proto_rawDesc = "" +
 	"timeout_ms\x18\x03 \x01(\rR\ttimeoutMs\"S\n" +
 	"\x0eSubmitResponse\x12\x13\n" +
 	"\x05tx_id\x18\x01 \x01(\tR\x04txId\x12,\n" +
-	"\aoutcome\x18\x02 \x01(\v2\x12.assent.v1.OutcomeR\aoutcome\"\xe2\x01\n" +
+	"\aoutcome\x18\x02 \x01(\v2\x12.assent.v1.OutcomeR\aoutcome\"V\n" +
+	"\x11SubmitManyRequest\x12\"\n" +
+	"\ftransactions\x18\x01 \x03(\fR\ftransactions\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"G\n" +
+	"\x12SubmitManyResponse\x121\n" +
+	"\aresults\x18\x01 \x03(\v2\x17.assent.v1.SubmitResultR\aresults\"\x95\x01\n" +
+	"\fSubmitResult\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
+	"\x05tx_id\x18\x02 \x01(\tR\x04txId\x12,\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x12.assent.v1.OutcomeR\aoutcome\x12,\n" +
+	"\x05error\x18\x04 \x01(\v2\x16.assent.v1.ErrorDetailR\x05error\"\xe2\x01\n" +
 	"\aOutcome\x12\x13\n" +
 	"\x05tx_id\x18\x01 \x01(\tR\x04txId\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\x04R\x06height\x12\x14\n" +
@@ -1846,9 +2023,11 @@ const file_assent_v1_ledger_proto_rawDesc = "" +
 	"\bNodeRole\x12\x19\n" +
 	"\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13NODE_ROLE_VALIDATOR\x10\x01\x12\x16\n" +
-	"\x12NODE_ROLE_OBSERVER\x10\x022\xe5\x06\n" +
+	"\x12NODE_ROLE_OBSERVER\x10\x022\xb2\a\n" +
 	"\rLedgerService\x12=\n" +
-	"\x06Submit\x12\x18.assent.v1.SubmitRequest\x1a\x19.assent.v1.SubmitResponse\x12N\n" +
+	"\x06Submit\x12\x18.assent.v1.SubmitRequest\x1a\x19.assent.v1.SubmitResponse\x12K\n" +
+	"\n" +
+	"SubmitMany\x12\x1c.assent.v1.SubmitManyRequest\x1a\x1d.assent.v1.SubmitManyResponse0\x01\x12N\n" +
 	"\n" +
 	"GetOutcome\x12\x1c.assent.v1.GetOutcomeRequest\x1a\x1d.assent.v1.GetOutcomeResponse\"\x03\x90\x02\x01\x12H\n" +
 	"\bEvaluate\x12\x1a.assent.v1.EvaluateRequest\x1a\x1b.assent.v1.EvaluateResponse\"\x03\x90\x02\x01\x12K\n" +
@@ -1875,74 +2054,83 @@ func file_assent_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_assent_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_assent_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_assent_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_assent_v1_ledger_proto_goTypes = []any{
 	(Wait)(0),                       // 0: assent.v1.Wait
 	(NodeRole)(0),                   // 1: assent.v1.NodeRole
 	(*SubmitRequest)(nil),           // 2: assent.v1.SubmitRequest
 	(*SubmitResponse)(nil),          // 3: assent.v1.SubmitResponse
-	(*Outcome)(nil),                 // 4: assent.v1.Outcome
-	(*GetOutcomeRequest)(nil),       // 5: assent.v1.GetOutcomeRequest
-	(*GetOutcomeResponse)(nil),      // 6: assent.v1.GetOutcomeResponse
-	(*EvaluateRequest)(nil),         // 7: assent.v1.EvaluateRequest
-	(*EvaluateResponse)(nil),        // 8: assent.v1.EvaluateResponse
-	(*GetStatusRequest)(nil),        // 9: assent.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 10: assent.v1.GetStatusResponse
-	(*GetGenesisRequest)(nil),       // 11: assent.v1.GetGenesisRequest
-	(*GetGenesisResponse)(nil),      // 12: assent.v1.GetGenesisResponse
-	(*GetBlockRequest)(nil),         // 13: assent.v1.GetBlockRequest
-	(*GetBlockResponse)(nil),        // 14: assent.v1.GetBlockResponse
-	(*GetHeaderRequest)(nil),        // 15: assent.v1.GetHeaderRequest
-	(*GetHeaderResponse)(nil),       // 16: assent.v1.GetHeaderResponse
-	(*ProveRecordRequest)(nil),      // 17: assent.v1.ProveRecordRequest
-	(*ProveRecordResponse)(nil),     // 18: assent.v1.ProveRecordResponse
-	(*ProveReceiptRequest)(nil),     // 19: assent.v1.ProveReceiptRequest
-	(*ProveReceiptResponse)(nil),    // 20: assent.v1.ProveReceiptResponse
-	(*Record)(nil),                  // 21: assent.v1.Record
-	(*GetConfigProofsRequest)(nil),  // 22: assent.v1.GetConfigProofsRequest
-	(*GetConfigProofsResponse)(nil), // 23: assent.v1.GetConfigProofsResponse
-	(*Checkpoint)(nil),              // 24: assent.v1.Checkpoint
-	(*EventsRequest)(nil),           // 25: assent.v1.EventsRequest
-	(*EventsResponse)(nil),          // 26: assent.v1.EventsResponse
-	(*Event)(nil),                   // 27: assent.v1.Event
+	(*SubmitManyRequest)(nil),       // 4: assent.v1.SubmitManyRequest
+	(*SubmitManyResponse)(nil),      // 5: assent.v1.SubmitManyResponse
+	(*SubmitResult)(nil),            // 6: assent.v1.SubmitResult
+	(*Outcome)(nil),                 // 7: assent.v1.Outcome
+	(*GetOutcomeRequest)(nil),       // 8: assent.v1.GetOutcomeRequest
+	(*GetOutcomeResponse)(nil),      // 9: assent.v1.GetOutcomeResponse
+	(*EvaluateRequest)(nil),         // 10: assent.v1.EvaluateRequest
+	(*EvaluateResponse)(nil),        // 11: assent.v1.EvaluateResponse
+	(*GetStatusRequest)(nil),        // 12: assent.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 13: assent.v1.GetStatusResponse
+	(*GetGenesisRequest)(nil),       // 14: assent.v1.GetGenesisRequest
+	(*GetGenesisResponse)(nil),      // 15: assent.v1.GetGenesisResponse
+	(*GetBlockRequest)(nil),         // 16: assent.v1.GetBlockRequest
+	(*GetBlockResponse)(nil),        // 17: assent.v1.GetBlockResponse
+	(*GetHeaderRequest)(nil),        // 18: assent.v1.GetHeaderRequest
+	(*GetHeaderResponse)(nil),       // 19: assent.v1.GetHeaderResponse
+	(*ProveRecordRequest)(nil),      // 20: assent.v1.ProveRecordRequest
+	(*ProveRecordResponse)(nil),     // 21: assent.v1.ProveRecordResponse
+	(*ProveReceiptRequest)(nil),     // 22: assent.v1.ProveReceiptRequest
+	(*ProveReceiptResponse)(nil),    // 23: assent.v1.ProveReceiptResponse
+	(*Record)(nil),                  // 24: assent.v1.Record
+	(*GetConfigProofsRequest)(nil),  // 25: assent.v1.GetConfigProofsRequest
+	(*GetConfigProofsResponse)(nil), // 26: assent.v1.GetConfigProofsResponse
+	(*Checkpoint)(nil),              // 27: assent.v1.Checkpoint
+	(*EventsRequest)(nil),           // 28: assent.v1.EventsRequest
+	(*EventsResponse)(nil),          // 29: assent.v1.EventsResponse
+	(*Event)(nil),                   // 30: assent.v1.Event
+	(*ErrorDetail)(nil),             // 31: assent.v1.ErrorDetail
 }
 var file_assent_v1_ledger_proto_depIdxs = []int32{
 	0,  // 0: assent.v1.SubmitRequest.wait:type_name -> assent.v1.Wait
-	4,  // 1: assent.v1.SubmitResponse.outcome:type_name -> assent.v1.Outcome
-	27, // 2: assent.v1.Outcome.events:type_name -> assent.v1.Event
-	4,  // 3: assent.v1.GetOutcomeResponse.outcome:type_name -> assent.v1.Outcome
-	1,  // 4: assent.v1.GetStatusResponse.role:type_name -> assent.v1.NodeRole
-	21, // 5: assent.v1.ProveReceiptResponse.records:type_name -> assent.v1.Record
-	24, // 6: assent.v1.EventsRequest.from:type_name -> assent.v1.Checkpoint
-	27, // 7: assent.v1.EventsResponse.event:type_name -> assent.v1.Event
-	24, // 8: assent.v1.EventsResponse.next:type_name -> assent.v1.Checkpoint
-	2,  // 9: assent.v1.LedgerService.Submit:input_type -> assent.v1.SubmitRequest
-	5,  // 10: assent.v1.LedgerService.GetOutcome:input_type -> assent.v1.GetOutcomeRequest
-	7,  // 11: assent.v1.LedgerService.Evaluate:input_type -> assent.v1.EvaluateRequest
-	9,  // 12: assent.v1.LedgerService.GetStatus:input_type -> assent.v1.GetStatusRequest
-	11, // 13: assent.v1.LedgerService.GetGenesis:input_type -> assent.v1.GetGenesisRequest
-	13, // 14: assent.v1.LedgerService.GetBlock:input_type -> assent.v1.GetBlockRequest
-	15, // 15: assent.v1.LedgerService.GetHeader:input_type -> assent.v1.GetHeaderRequest
-	17, // 16: assent.v1.LedgerService.ProveRecord:input_type -> assent.v1.ProveRecordRequest
-	19, // 17: assent.v1.LedgerService.ProveReceipt:input_type -> assent.v1.ProveReceiptRequest
-	22, // 18: assent.v1.LedgerService.GetConfigProofs:input_type -> assent.v1.GetConfigProofsRequest
-	25, // 19: assent.v1.LedgerService.Events:input_type -> assent.v1.EventsRequest
-	3,  // 20: assent.v1.LedgerService.Submit:output_type -> assent.v1.SubmitResponse
-	6,  // 21: assent.v1.LedgerService.GetOutcome:output_type -> assent.v1.GetOutcomeResponse
-	8,  // 22: assent.v1.LedgerService.Evaluate:output_type -> assent.v1.EvaluateResponse
-	10, // 23: assent.v1.LedgerService.GetStatus:output_type -> assent.v1.GetStatusResponse
-	12, // 24: assent.v1.LedgerService.GetGenesis:output_type -> assent.v1.GetGenesisResponse
-	14, // 25: assent.v1.LedgerService.GetBlock:output_type -> assent.v1.GetBlockResponse
-	16, // 26: assent.v1.LedgerService.GetHeader:output_type -> assent.v1.GetHeaderResponse
-	18, // 27: assent.v1.LedgerService.ProveRecord:output_type -> assent.v1.ProveRecordResponse
-	20, // 28: assent.v1.LedgerService.ProveReceipt:output_type -> assent.v1.ProveReceiptResponse
-	23, // 29: assent.v1.LedgerService.GetConfigProofs:output_type -> assent.v1.GetConfigProofsResponse
-	26, // 30: assent.v1.LedgerService.Events:output_type -> assent.v1.EventsResponse
-	20, // [20:31] is the sub-list for method output_type
-	9,  // [9:20] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	7,  // 1: assent.v1.SubmitResponse.outcome:type_name -> assent.v1.Outcome
+	6,  // 2: assent.v1.SubmitManyResponse.results:type_name -> assent.v1.SubmitResult
+	7,  // 3: assent.v1.SubmitResult.outcome:type_name -> assent.v1.Outcome
+	31, // 4: assent.v1.SubmitResult.error:type_name -> assent.v1.ErrorDetail
+	30, // 5: assent.v1.Outcome.events:type_name -> assent.v1.Event
+	7,  // 6: assent.v1.GetOutcomeResponse.outcome:type_name -> assent.v1.Outcome
+	1,  // 7: assent.v1.GetStatusResponse.role:type_name -> assent.v1.NodeRole
+	24, // 8: assent.v1.ProveReceiptResponse.records:type_name -> assent.v1.Record
+	27, // 9: assent.v1.EventsRequest.from:type_name -> assent.v1.Checkpoint
+	30, // 10: assent.v1.EventsResponse.event:type_name -> assent.v1.Event
+	27, // 11: assent.v1.EventsResponse.next:type_name -> assent.v1.Checkpoint
+	2,  // 12: assent.v1.LedgerService.Submit:input_type -> assent.v1.SubmitRequest
+	4,  // 13: assent.v1.LedgerService.SubmitMany:input_type -> assent.v1.SubmitManyRequest
+	8,  // 14: assent.v1.LedgerService.GetOutcome:input_type -> assent.v1.GetOutcomeRequest
+	10, // 15: assent.v1.LedgerService.Evaluate:input_type -> assent.v1.EvaluateRequest
+	12, // 16: assent.v1.LedgerService.GetStatus:input_type -> assent.v1.GetStatusRequest
+	14, // 17: assent.v1.LedgerService.GetGenesis:input_type -> assent.v1.GetGenesisRequest
+	16, // 18: assent.v1.LedgerService.GetBlock:input_type -> assent.v1.GetBlockRequest
+	18, // 19: assent.v1.LedgerService.GetHeader:input_type -> assent.v1.GetHeaderRequest
+	20, // 20: assent.v1.LedgerService.ProveRecord:input_type -> assent.v1.ProveRecordRequest
+	22, // 21: assent.v1.LedgerService.ProveReceipt:input_type -> assent.v1.ProveReceiptRequest
+	25, // 22: assent.v1.LedgerService.GetConfigProofs:input_type -> assent.v1.GetConfigProofsRequest
+	28, // 23: assent.v1.LedgerService.Events:input_type -> assent.v1.EventsRequest
+	3,  // 24: assent.v1.LedgerService.Submit:output_type -> assent.v1.SubmitResponse
+	5,  // 25: assent.v1.LedgerService.SubmitMany:output_type -> assent.v1.SubmitManyResponse
+	9,  // 26: assent.v1.LedgerService.GetOutcome:output_type -> assent.v1.GetOutcomeResponse
+	11, // 27: assent.v1.LedgerService.Evaluate:output_type -> assent.v1.EvaluateResponse
+	13, // 28: assent.v1.LedgerService.GetStatus:output_type -> assent.v1.GetStatusResponse
+	15, // 29: assent.v1.LedgerService.GetGenesis:output_type -> assent.v1.GetGenesisResponse
+	17, // 30: assent.v1.LedgerService.GetBlock:output_type -> assent.v1.GetBlockResponse
+	19, // 31: assent.v1.LedgerService.GetHeader:output_type -> assent.v1.GetHeaderResponse
+	21, // 32: assent.v1.LedgerService.ProveRecord:output_type -> assent.v1.ProveRecordResponse
+	23, // 33: assent.v1.LedgerService.ProveReceipt:output_type -> assent.v1.ProveReceiptResponse
+	26, // 34: assent.v1.LedgerService.GetConfigProofs:output_type -> assent.v1.GetConfigProofsResponse
+	29, // 35: assent.v1.LedgerService.Events:output_type -> assent.v1.EventsResponse
+	24, // [24:36] is the sub-list for method output_type
+	12, // [12:24] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_assent_v1_ledger_proto_init() }
@@ -1950,14 +2138,15 @@ func file_assent_v1_ledger_proto_init() {
 	if File_assent_v1_ledger_proto != nil {
 		return
 	}
-	file_assent_v1_ledger_proto_msgTypes[13].OneofWrappers = []any{}
+	file_assent_v1_errors_proto_init()
+	file_assent_v1_ledger_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_assent_v1_ledger_proto_rawDesc), len(file_assent_v1_ledger_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

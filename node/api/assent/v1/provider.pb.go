@@ -328,7 +328,7 @@ func (*UnbindResponse) Descriptor() ([]byte, []int) {
 
 type CheckTemplateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	TemplateJson  string                 `protobuf:"bytes,1,opt,name=template_json,json=templateJson,proto3" json:"template_json,omitempty"` // record of catalog.ApproveTemplate; at most 64 KiB
+	TemplateJson  string                 `protobuf:"bytes,1,opt,name=template_json,json=templateJson,proto3" json:"template_json,omitempty"` // record of catalog.ProposeTemplate; at most 64 KiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -35,6 +35,9 @@ const (
 const (
 	// LedgerServiceSubmitProcedure is the fully-qualified name of the LedgerService's Submit RPC.
 	LedgerServiceSubmitProcedure = "/assent.v1.LedgerService/Submit"
+	// LedgerServiceSubmitManyProcedure is the fully-qualified name of the LedgerService's SubmitMany
+	// RPC.
+	LedgerServiceSubmitManyProcedure = "/assent.v1.LedgerService/SubmitMany"
 	// LedgerServiceGetOutcomeProcedure is the fully-qualified name of the LedgerService's GetOutcome
 	// RPC.
 	LedgerServiceGetOutcomeProcedure = "/assent.v1.LedgerService/GetOutcome"
@@ -68,6 +71,12 @@ type LedgerServiceClient interface {
 	// again is safe. For clients of the node's own member and its guests. Roles:
 	// admin, operator, officer, integration, node.
 	Submit(context.Context, *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error)
+	// SubmitMany submits transactions that have come together, each by itself as
+	// Submit with WAIT_COMMITTED does, and tells of each once, as soon as that is
+	// known: what one of them meets does not touch the others. Limits count the
+	// call and every transaction. The answer ends when all were told, or when the
+	// time is over: ask GetOutcome for the others. Callers and roles as Submit.
+	SubmitMany(context.Context, *connect.Request[v1.SubmitManyRequest]) (*connect.ServerStreamForClient[v1.SubmitManyResponse], error)
 	// GetOutcome tells what became of a transaction, or waits for it.
 	// NOT_COMMITTED: not in a block yet.
 	GetOutcome(context.Context, *connect.Request[v1.GetOutcomeRequest]) (*connect.Response[v1.GetOutcomeResponse], error)
@@ -115,6 +124,12 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+LedgerServiceSubmitProcedure,
 			connect.WithSchema(ledgerServiceMethods.ByName("Submit")),
+			connect.WithClientOptions(opts...),
+		),
+		submitMany: connect.NewClient[v1.SubmitManyRequest, v1.SubmitManyResponse](
+			httpClient,
+			baseURL+LedgerServiceSubmitManyProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("SubmitMany")),
 			connect.WithClientOptions(opts...),
 		),
 		getOutcome: connect.NewClient[v1.GetOutcomeRequest, v1.GetOutcomeResponse](
@@ -192,6 +207,7 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 // ledgerServiceClient implements LedgerServiceClient.
 type ledgerServiceClient struct {
 	submit          *connect.Client[v1.SubmitRequest, v1.SubmitResponse]
+	submitMany      *connect.Client[v1.SubmitManyRequest, v1.SubmitManyResponse]
 	getOutcome      *connect.Client[v1.GetOutcomeRequest, v1.GetOutcomeResponse]
 	evaluate        *connect.Client[v1.EvaluateRequest, v1.EvaluateResponse]
 	getStatus       *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
@@ -207,6 +223,11 @@ type ledgerServiceClient struct {
 // Submit calls assent.v1.LedgerService.Submit.
 func (c *ledgerServiceClient) Submit(ctx context.Context, req *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error) {
 	return c.submit.CallUnary(ctx, req)
+}
+
+// SubmitMany calls assent.v1.LedgerService.SubmitMany.
+func (c *ledgerServiceClient) SubmitMany(ctx context.Context, req *connect.Request[v1.SubmitManyRequest]) (*connect.ServerStreamForClient[v1.SubmitManyResponse], error) {
+	return c.submitMany.CallServerStream(ctx, req)
 }
 
 // GetOutcome calls assent.v1.LedgerService.GetOutcome.
@@ -265,6 +286,12 @@ type LedgerServiceHandler interface {
 	// again is safe. For clients of the node's own member and its guests. Roles:
 	// admin, operator, officer, integration, node.
 	Submit(context.Context, *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error)
+	// SubmitMany submits transactions that have come together, each by itself as
+	// Submit with WAIT_COMMITTED does, and tells of each once, as soon as that is
+	// known: what one of them meets does not touch the others. Limits count the
+	// call and every transaction. The answer ends when all were told, or when the
+	// time is over: ask GetOutcome for the others. Callers and roles as Submit.
+	SubmitMany(context.Context, *connect.Request[v1.SubmitManyRequest], *connect.ServerStream[v1.SubmitManyResponse]) error
 	// GetOutcome tells what became of a transaction, or waits for it.
 	// NOT_COMMITTED: not in a block yet.
 	GetOutcome(context.Context, *connect.Request[v1.GetOutcomeRequest]) (*connect.Response[v1.GetOutcomeResponse], error)
@@ -308,6 +335,12 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		LedgerServiceSubmitProcedure,
 		svc.Submit,
 		connect.WithSchema(ledgerServiceMethods.ByName("Submit")),
+		connect.WithHandlerOptions(opts...),
+	)
+	ledgerServiceSubmitManyHandler := connect.NewServerStreamHandler(
+		LedgerServiceSubmitManyProcedure,
+		svc.SubmitMany,
+		connect.WithSchema(ledgerServiceMethods.ByName("SubmitMany")),
 		connect.WithHandlerOptions(opts...),
 	)
 	ledgerServiceGetOutcomeHandler := connect.NewUnaryHandler(
@@ -383,6 +416,8 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		switch r.URL.Path {
 		case LedgerServiceSubmitProcedure:
 			ledgerServiceSubmitHandler.ServeHTTP(w, r)
+		case LedgerServiceSubmitManyProcedure:
+			ledgerServiceSubmitManyHandler.ServeHTTP(w, r)
 		case LedgerServiceGetOutcomeProcedure:
 			ledgerServiceGetOutcomeHandler.ServeHTTP(w, r)
 		case LedgerServiceEvaluateProcedure:
@@ -414,6 +449,10 @@ type UnimplementedLedgerServiceHandler struct{}
 
 func (UnimplementedLedgerServiceHandler) Submit(context.Context, *connect.Request[v1.SubmitRequest]) (*connect.Response[v1.SubmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.LedgerService.Submit is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) SubmitMany(context.Context, *connect.Request[v1.SubmitManyRequest], *connect.ServerStream[v1.SubmitManyResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.LedgerService.SubmitMany is not implemented"))
 }
 
 func (UnimplementedLedgerServiceHandler) GetOutcome(context.Context, *connect.Request[v1.GetOutcomeRequest]) (*connect.Response[v1.GetOutcomeResponse], error) {
