@@ -120,6 +120,7 @@ func (n *Node) now() time.Time { return n.opts.Clock() }
 // Open opens everything a node has and binds its sockets. It starts nothing. An
 // error has closed what was open.
 func Open(ctx context.Context, opts Options) (n *Node, err error) {
+	opts = withFaults(opts)
 	if opts.Clock == nil {
 		opts.Clock = time.Now
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	_ "modernc.org/sqlite" // the driver behind private.db
+
+	"github.com/assent-network/assent/node/fault"
 )
 
 // Private is a node's private.db: the one SQLite database for everything that
@@ -150,6 +152,7 @@ func (p *Private) transact(batch []*job) error {
 			return errors.Join(err, ignoreDone(tx.Rollback()))
 		}
 	}
+	fault.Point("outbox-write")
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit private.db: %w", errors.Join(err, ignoreDone(tx.Rollback())))
 	}

@@ -27,13 +27,14 @@ type rule struct {
 }
 
 // leaves may be imported by every package below node.
-var leaves = []string{"node/ledger", "chaincode/record", "node/redact"}
+var leaves = []string{"node/ledger", "chaincode/record", "node/redact", "node/fault"}
 
 // rules, most special first: the first whose pkg matches is the one.
 var rules = []rule{
 	// Leaves: readable, testable, reusable alone.
 	{"chaincode/record/...", nil},
 	{"node/ledger/...", nil},
+	{"node/fault", nil}, // nothing at all, but with the tag faultpoints
 	{"network/...", nil},
 	{"consensus/...", nil},
 
@@ -65,6 +66,7 @@ var rules = []rule{
 	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "chaincode/record"}},
 
 	{"scripts/archtest", nil},
+	{"scripts/faults/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/faults/..."}},
 	{"scripts/flood", []string{"sdk/...", "node/...", "network", "chaincode/record", "scripts/testnet"}}, // it plays a node
 	{"scripts/scan", nil},
 	{"scripts/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/scan"}},

@@ -95,9 +95,16 @@ func (n *Net) makeNode(ctx context.Context, m *ManifestMember, kind string, numb
 		x.Ops = fmt.Sprintf("127.0.0.1:%d", port)
 		metrics = x.Ops
 	}
-	err = n.assentd(ctx, "init", "--home", x.Home, "--member", m.ID, "--node", kind, "--listen", x.P2P, "--api", x.API,
-		"--api-url", "https://"+x.API, "--metrics", metrics, "--password", "file:"+n.PasswordPath(m.ID))
-	if err != nil {
+	args := []string{"init", "--home", x.Home, "--member", m.ID, "--node", kind, "--listen", x.P2P, "--api", x.API,
+		"--api-url", "https://" + x.API, "--metrics", metrics, "--password", "file:" + n.PasswordPath(m.ID)}
+	if n.Manifest.Advertise != nil {
+		at, err := n.Manifest.Advertise(x.Name, x.P2P)
+		if err != nil {
+			return nil, fmt.Errorf("advertise node %s: %w", x.Name, err)
+		}
+		args = append(args, "--advertise", at)
+	}
+	if err := n.assentd(ctx, args...); err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(filepath.Join(x.Home, node.CardFile))
@@ -110,7 +117,7 @@ func (n *Net) makeNode(ctx context.Context, m *ManifestMember, kind string, numb
 	// The first node of a member is the one that sends and takes sealed parts and
 	// answers for it.
 	x.Card.Answers = number == 1 && kind == "validator"
-	if x.Card.Answers && len(m.Vaults) > 0 || n.Manifest.ClientRate > 0 {
+	if x.Card.Answers && len(m.Vaults) > 0 || n.Manifest.ClientRate > 0 || len(n.Manifest.Guests) > 0 {
 		return x, n.configure(x, m)
 	}
 	return x, nil
@@ -125,6 +132,11 @@ func (n *Net) configure(x *Node, m *ManifestMember) error {
 	}
 	if r := n.Manifest.ClientRate; r > 0 {
 		cfg.Limits.ClientRate, cfg.Limits.ClientBurst, cfg.Limits.MemberRate = r, int(2*r), 2*r
+	}
+	for _, g := range n.Manifest.Guests {
+		if g != m.ID {
+			cfg.API.Guests = append(cfg.API.Guests, g)
+		}
 	}
 	if x.Card.Answers && len(m.Vaults) > 0 {
 		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}

@@ -17,6 +17,11 @@ type Manifest struct {
 	// ClientRate is how many calls per second a client key may make; 0 is a node's
 	// default. A load generator needs more than a client in earnest.
 	ClientRate float64 `json:"clientRate,omitempty"`
+	// Guests are members whose clients every node of another member serves too.
+	Guests []string `json:"guests,omitempty"`
+	// Advertise, if set, returns the multiaddress at which other nodes are told to
+	// dial a node that listens on listen: something may stand between them.
+	Advertise func(node, listen string) (string, error) `json:"-"`
 }
 
 // ManifestMember is one member with its nodes.

@@ -110,8 +110,12 @@ func (n *Net) ApproveTemplate(ctx context.Context, member string, spec sdk.Templ
 
 // Build compiles assentd into dir and returns its path.
 func Build(ctx context.Context, dir string) (string, error) {
-	out := filepath.Join(dir, "assentd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "github.com/assent-network/assent/node/cmd/assentd")
+	return BuildTagged(ctx, filepath.Join(dir, "assentd"), "")
+}
+
+// BuildTagged compiles assentd with build tags to out and returns its path.
+func BuildTagged(ctx context.Context, out, tags string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", tags, "-o", out, "github.com/assent-network/assent/node/cmd/assentd")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build assentd: %w\n%s", err, b)
 	}
@@ -196,7 +200,11 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// signer returns the key of a member's person; "admin" or one of Roles.
+// Signer returns the key of a member's person; "admin" or one of Roles.
+func (n *Net) Signer(member string, role sdk.ClientRole) (sdk.Signer, error) {
+	return n.signer(member, role)
+}
+
 func (n *Net) signer(member string, role sdk.ClientRole) (sdk.Signer, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,11 +55,50 @@ func (n *Net) Up(ctx context.Context) error {
 
 // StartNode starts one node and does not wait.
 func (n *Net) StartNode(x *Node) error {
-	p, err := startProcess(x.LogPath(), n.Program, []string{"start", "--home", x.Home}, nil)
+	return n.StartNodeAs(x, n.Program, x.Home)
+}
+
+// StartNodeAs starts one node from another program, or on another copy of its
+// home, with additions to its environment, and does not wait.
+func (n *Net) StartNodeAs(x *Node, program, home string, env ...string) error {
+	p, err := startProcess(x.LogPath(), program, []string{"start", "--home", home}, env)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", x.Name, err)
 	}
 	x.proc, x.PID = p, p.pid()
+	return nil
+}
+
+// Ended is closed when the node's process has ended; nil if it was never started.
+func (x *Node) Ended() <-chan struct{} {
+	if x.proc == nil {
+		return nil
+	}
+	return x.proc.done
+}
+
+// LastLine is the last line that the node logged.
+func (x *Node) LastLine() string {
+	if x.proc == nil {
+		return ""
+	}
+	return x.proc.lastLine()
+}
+
+// Freeze stops the node's process without ending it (SIGSTOP); Thaw lets it go on.
+func (x *Node) Freeze() error { return x.Signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (x *Node) Thaw() error { return x.Signal(syscall.SIGCONT) }
+
+// Signal sends a signal to the node's process; one that has ended is left alone.
+func (x *Node) Signal(s syscall.Signal) error {
+	if x.proc == nil {
+		return fmt.Errorf("node %s was not started", x.Name)
+	}
+	if err := x.proc.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("node %s: %w", x.Name, err)
+	}
 	return nil
 }
 

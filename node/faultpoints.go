@@ -1,0 +1,265 @@
+//go:build faultpoints
+
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"math/big"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/fault"
+	"github.com/assent-network/assent/node/store"
+)
+
+// withFaults puts around a node's clock, files and network what ASSENT_FAULTS says
+// (node/fault). The points:
+//
+//	after-wal-preprepare   before a prepare leaves: its proposal is in the log
+//	after-wal-commit       before a commit leaves: its vote is in the log
+//	before-block-sync      a block is written, not synced
+//	after-block-sync       … and synced
+//	inside-block-write     half of it is written
+//	inside-state-flush     half of a batch of the state is written
+//	outbox-write           rows of private.db are written, not committed
+//	before-answer          an answer is committed and about to leave
+//	after-answer           it was taken, and the provider does not know yet
+func withFaults(o Options) Options {
+	clock := o.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	if ahead, err := time.ParseDuration(fault.Value("clock")); err == nil {
+		o.Clock = func() time.Time {
+			if fault.Armed() {
+				return clock().Add(ahead)
+			}
+			return clock()
+		}
+	}
+	o.Files = func(dir string, s store.Files) store.Files { return faultyFiles{s, filepath.Base(dir)} }
+	open := o.Network
+	if open == nil {
+		open = openHost
+	}
+	o.Network = func(ctx context.Context, cfg network.Config) (Host, error) {
+		h, err := open(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return &faultyHost{Host: h, kind: fault.Value("byzantine")}, nil
+	}
+	return o
+}
+
+// faultyFiles are the files of blocks or state.
+type faultyFiles struct {
+	store.Files
+	name string
+}
+
+func (f faultyFiles) Create(fd storage.FileDesc) (storage.Writer, error) {
+	w, err := f.Files.Create(fd)
+	if err != nil {
+		return nil, err
+	}
+	return faultyWriter{w, f.name}, nil
+}
+
+type faultyWriter struct {
+	storage.Writer
+	name string
+}
+
+func (w faultyWriter) Write(b []byte) (int, error) {
+	half := len(b) / 2
+	n, err := w.Writer.Write(b[:half])
+	if err != nil {
+		return n, err
+	}
+	if w.name == blocksDir {
+		fault.Point("inside-block-write")
+	} else {
+		fault.Point("inside-state-flush")
+	}
+	m, err := w.Writer.Write(b[half:])
+	return n + m, err
+}
+
+var syncs atomic.Int64
+
+func (w faultyWriter) Sync() error {
+	if w.name == blocksDir {
+		fault.Point("before-block-sync")
+	}
+	if how := fault.Value("fsync"); how != "" && fault.Armed() {
+		if d, err := time.ParseDuration(how); err == nil {
+			time.Sleep(d)
+		}
+		nth, failing := strings.CutPrefix(how, "fail:")
+		if n, err := strconv.ParseInt(nth, 10, 64); failing && err == nil && w.name == blocksDir && syncs.Add(1) >= n {
+			return errors.New("fault point: the disk does not sync")
+		}
+	}
+	if err := w.Writer.Sync(); err != nil {
+		return err
+	}
+	if w.name == blocksDir {
+		fault.Point("after-block-sync")
+	}
+	return nil
+}
+
+// faultyHost is what a node says and hears. Kinds of lies:
+//
+//	silent      nothing of the ordering leaves
+//	equivocate  proposals differ by a millisecond between two halves of the others
+//	wrong-root  proposals carry another state root
+//	bad-batch   a byte of every proposal's requests is another
+//	double-vote every vote is followed by one for something else
+//	garbage     random bytes go to everybody on every protocol, 200 times a second
+//	censor      what the node named by victim forwards is not taken
+//	forge       a byte of what others fetch of the chain is another
+//	withhold    what others fetch of the chain never comes
+type faultyHost struct {
+	Host
+	kind string
+}
+
+func (h *faultyHost) lies(kind string) bool { return h.kind == kind && fault.Armed() }
+
+func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error {
+	if c == network.ClassConsensus && len(msg) > 0 {
+		switch msg[0] {
+		case tagPrepare:
+			fault.Point("after-wal-preprepare")
+		case tagCommit:
+			fault.Point("after-wal-commit")
+		}
+		if h.lies("silent") {
+			return nil
+		}
+		if fault.Armed() {
+			msg = h.twist(to, msg)
+		}
+		if h.lies("double-vote") && msg[0] == tagCommit {
+			if err := h.Host.Send(to, c, otherVote(msg)); err != nil {
+				return err
+			}
+		}
+	}
+	return h.Host.Send(to, c, msg)
+}
+
+// Broadcast goes one by one, so that everybody can be told something else.
+func (h *faultyHost) Broadcast(to []network.PeerID, c network.Class, msg []byte) {
+	for _, id := range to {
+		_ = h.Send(id, c, msg) // as Broadcast: what cannot be sent is dropped
+	}
+}
+
+func (h *faultyHost) Handle(c network.Class, handle func(from network.PeerID, msg []byte)) {
+	h.Host.Handle(c, func(from network.PeerID, msg []byte) {
+		if c == network.ClassTx && h.lies("censor") && string(from) == fault.Value("victim") {
+			return
+		}
+		handle(from, msg)
+	})
+}
+
+func (h *faultyHost) twist(to network.PeerID, msg []byte) []byte {
+	if msg[0] != tagPrePrepare {
+		return msg
+	}
+	switch {
+	case h.kind == "equivocate" && to[len(to)-1]%2 == 0:
+		return otherTime(msg)
+	case h.kind == "wrong-root":
+		return otherRoot(msg)
+	case h.kind == "bad-batch":
+		return otherBatch(msg)
+	}
+	return msg
+}
+
+func (h *faultyHost) Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error) {
+	if p != network.ProtocolAnswer {
+		return h.Host.Request(ctx, to, p, req)
+	}
+	fault.Point("before-answer")
+	got, err := h.Host.Request(ctx, to, p, req)
+	if err == nil {
+		fault.Point("after-answer")
+	}
+	return got, err
+}
+
+func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error)) {
+	h.Host.Serve(p, func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error) {
+		if p == network.ProtocolSync && h.lies("withhold") {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		got, err := serve(ctx, from, req)
+		if p == network.ProtocolSync && h.lies("forge") && len(got) > 0 {
+			got = append([]byte(nil), got...)
+			got[below(len(got))] ^= byte(1 + below(255))
+		}
+		return got, err
+	})
+}
+
+func (h *faultyHost) Run(ctx context.Context) error {
+	if h.kind == "garbage" {
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); h.litter(ctx) }()
+		defer func() { cancel(); <-done }()
+	}
+	return h.Host.Run(ctx)
+}
+
+func (h *faultyHost) litter(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !fault.Armed() {
+			continue
+		}
+		for _, s := range h.Host.Status() {
+			junk := make([]byte, 1+below(2000))
+			rand.Read(junk)
+			junk[0] = byte(below(12)<<3 | 2) // often enough the beginning of a message
+			_ = h.Host.Send(s.ID, []network.Class{network.ClassConsensus, network.ClassTx}[i%2], junk)
+			if i%40 == 0 {
+				go func() {
+					ctx, cancel := context.WithTimeout(ctx, time.Second)
+					defer cancel()
+					p := []network.Protocol{network.ProtocolSync, network.ProtocolSealed, network.ProtocolAnswer}[i/40%3]
+					_, _ = h.Host.Request(ctx, s.ID, p, junk)
+				}()
+			}
+		}
+	}
+}
+
+func below(n int) int {
+	v, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
+	if err != nil {
+		return 0
+	}
+	return int(v.Int64())
+}

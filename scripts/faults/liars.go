@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/assent-network/assent/scripts/testnet"
+)
+
+// liars are validators that say what no honest one would. Their own clients are
+// part of the load: what a liar acknowledges must be true all the same, for only
+// what it tells other nodes is changed.
+var liars = []scenario{
+	{name: "liar-silent", about: "the leader's ordering falls silent, its heartbeats too", tagged: true, prepare: lying("leader", "silent"), disturb: lie},
+	{name: "liar-equivocates", about: "the leader proposes different blocks to different validators", tagged: true, prepare: lying("leader", "equivocate"), disturb: lie},
+	{name: "liar-wrong-root", about: "the leader proposes blocks over another state root", tagged: true, prepare: lying("leader", "wrong-root"), disturb: lie},
+	{name: "liar-bad-batch", about: "the leader's proposals hold requests with a wrong byte", tagged: true, prepare: lying("leader", "bad-batch"), disturb: lie},
+	{name: "liar-double-votes", about: "a validator votes twice each time", tagged: true, prepare: lying("", "double-vote"), disturb: lie},
+	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
+	{name: "liar-censors", about: "the leader takes nothing of one lender's node, whose clients are served all the same", tagged: true, prepare: censoring, disturb: lieAndServe},
+	{name: "liar-forges-chain", about: "a validator gives false blocks to one that catches up", tagged: true, prepare: lying(neighbour, "forge"), disturb: lieToOneBehind},
+	{name: "liar-withholds-chain", about: "a validator lets one that catches up wait for blocks", tagged: true, prepare: lying(neighbour, "withhold"), disturb: lieToOneBehind},
+}
+
+func lying(who, kind string) func(context.Context, *play) error {
+	return func(ctx context.Context, p *play) error {
+		x, err := p.named(who)
+		if err != nil {
+			return err
+		}
+		p.spare(x)
+		return p.faulty(ctx, x, "byzantine="+kind)
+	}
+}
+
+// lie lets the liar begin.
+func lie(ctx context.Context, p *play) error {
+	if err := beginLying(p); err != nil {
+		return err
+	}
+	return p.pause(ctx, p.duration)
+}
+
+func beginLying(p *play) error {
+	x, err := p.doomed()
+	if err != nil {
+		return err
+	}
+	return x.Signal(syscall.SIGUSR1)
+}
+
+// victim is the lender's node that is censored.
+func (p *play) victim() *testnet.Node {
+	for _, m := range lenders {
+		if x := p.net.First(m); x.Name != p.first {
+			return x
+		}
+	}
+	return p.net.First(bank)
+}
+
+func censoring(ctx context.Context, p *play) error {
+	x, err := p.named("leader")
+	if err != nil {
+		return err
+	}
+	p.spare(x, p.victim())
+	return p.faulty(ctx, x, "byzantine=censor,victim="+p.victim().Card.NodeID)
+}
+
+// lieAndServe: the victim's clients are served while the lie lasts.
+func lieAndServe(ctx context.Context, p *play) error {
+	if err := beginLying(p); err != nil {
+		return err
+	}
+	if err := p.pause(ctx, p.duration/2); err != nil {
+		return err
+	}
+	if err := p.flows(ctx, warm, p.victim()); err != nil {
+		return err
+	}
+	return p.pause(ctx, p.duration/2)
+}
+
+// lieToOneBehind: the others must suffice.
+func lieToOneBehind(ctx context.Context, p *play) error {
+	liar, err := p.doomed()
+	if err != nil {
+		return err
+	}
+	rest := p.others(liar)
+	behind := rest[p.rng.IntN(len(rest))]
+	p.spare(liar, behind)
+	p.kill(behind)
+	if err := p.pause(ctx, p.duration/2); err != nil {
+		return err
+	}
+	if err := beginLying(p); err != nil {
+		return err
+	}
+	if err := p.again(ctx, behind); err != nil {
+		return err
+	}
+	return p.flows(ctx, warm, behind)
+}

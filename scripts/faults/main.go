@@ -1,0 +1,197 @@
+// Command faults breaks a network of real processes while clients use it, and
+// checks afterwards that nothing was lost, executed twice, forked or answered late.
+//
+//	go run ./scripts/faults [--scenario NAME|all] [--list] [--seed N] [--duration D] [--json]
+//
+// Four validators, of a bank that answers from its own vault, of two lenders and
+// of a second bank, run as processes of their own. Clients create, authorise, use
+// and revoke consents and write other records through all of them. A scenario
+// disturbs this for --duration; then everything is mended, and the checker waits
+// until all nodes have one height, stops them, and holds what the clients were told
+// against what each node keeps (scripts/faults/check).
+//
+// One line per scenario, with --json one object:
+//
+//	{"name":…,"seed":…,"passed":…,"acked":N,"lost":0,"duplicated":0,"forks":0,"lateAnswers":0,"recoveryMs":…,"pauseMs":…}
+//
+// acked counts acknowledged transactions; lateAnswers those that left a provider
+// more than two seconds after the revocation was acknowledged, or without a PERMIT;
+// recoveryMs is the time from mending until the clients of every node are served;
+// pauseMs the longest time in which no client of an undisturbed node was. What went
+// wrong is said in problems, and the nodes' logs are kept.
+//
+// What the links can do is the honest limit of a proxy between TCP sockets: cut,
+// silence in one direction, delay, throttle, and stalls, short writes and resets in
+// the place of lost packets (scripts/faults/link). Scenarios that need root or a
+// build with fault points say so in --list.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	scenario string
+	list     bool
+	seed     uint64
+	duration time.Duration
+	json     bool
+	keep     bool
+}
+
+// report is the JSON object of one scenario.
+type report struct {
+	Name        string   `json:"name"`
+	Seed        uint64   `json:"seed"`
+	Passed      bool     `json:"passed"`
+	Acked       int      `json:"acked"`
+	Lost        int      `json:"lost"`
+	Duplicated  int      `json:"duplicated"`
+	Forks       int      `json:"forks"`
+	LateAnswers int      `json:"lateAnswers"`
+	RecoveryMs  int64    `json:"recoveryMs"`
+	PauseMs     int64    `json:"pauseMs"`
+	Skipped     string   `json:"skipped,omitempty"` // why it was not run
+	Problems    []string `json:"problems,omitempty"`
+	Logs        string   `json:"logs,omitempty"` // where the nodes' logs are, if it failed
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.scenario, "scenario", "all", "scenarios to run: all, short, or names separated by commas")
+	flag.BoolVar(&o.list, "list", false, "list the scenarios and end")
+	flag.Uint64Var(&o.seed, "seed", 0, "seed of every choice; 0: a random one")
+	flag.DurationVar(&o.duration, "duration", 8*time.Second, "how long a scenario disturbs")
+	flag.BoolVar(&o.json, "json", false, "print one JSON object per scenario and line on standard output")
+	flag.BoolVar(&o.keep, "keep", false, "keep the network's directory")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "faults: unknown argument %q: see --help\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if o.list {
+		list(os.Stdout)
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	passed, err := run(ctx, o, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+	}
+	if err != nil || !passed {
+		stop()
+		os.Exit(1)
+	}
+}
+
+func list(out io.Writer) {
+	for _, s := range scenarios {
+		fmt.Fprintf(out, "%-26s %s%s\n", s.name, s.about, s.needs())
+	}
+}
+
+// choose returns the scenarios that --scenario names.
+func choose(names string) ([]*scenario, error) {
+	var out []*scenario
+	for name := range strings.SplitSeq(names, ",") {
+		found := false
+		for i := range scenarios {
+			if s := &scenarios[i]; name == "all" || name == s.name || name == "short" && s.short {
+				out, found = append(out, s), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("no scenario %q: --list names them", name)
+		}
+	}
+	return out, nil
+}
+
+// run runs the chosen scenarios one after the other on copies of one network.
+func run(ctx context.Context, o options, out io.Writer) (passed bool, err error) {
+	chosen, err := choose(o.scenario)
+	if err != nil {
+		return false, err
+	}
+	if o.duration < time.Second {
+		return false, errors.New("--duration must be at least a second")
+	}
+	if o.seed == 0 {
+		o.seed = rand.Uint64N(1 << 32)
+	}
+	if err := os.MkdirAll(".assent", 0o700); err != nil {
+		return false, err
+	}
+	dir, err := os.MkdirTemp(".assent", "faults-")
+	if err != nil {
+		return false, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false, err
+	}
+	w, err := open(ctx, dir, o)
+	if err != nil {
+		return false, errors.Join(err, os.RemoveAll(dir))
+	}
+	passed = true
+	for _, s := range chosen {
+		r := w.play(ctx, s)
+		if ctx.Err() != nil {
+			err = ctx.Err()
+			break
+		}
+		passed = passed && r.Passed
+		if err = r.print(out, o.json); err != nil {
+			break
+		}
+	}
+	err = errors.Join(err, w.close())
+	if !o.keep && passed {
+		err = errors.Join(err, os.RemoveAll(dir))
+	} else {
+		err = errors.Join(err, os.RemoveAll(w.netDir()), os.RemoveAll(w.baseDir()))
+	}
+	return passed, err
+}
+
+func (r *report) print(out io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(r)
+	}
+	word := "passed"
+	switch {
+	case r.Skipped != "":
+		word = "skipped: " + r.Skipped
+	case !r.Passed:
+		word = "FAILED"
+	}
+	_, err := fmt.Fprintf(out, "%-26s %-7s seed %-10d acked %5d  lost %d  duplicated %d  forks %d  late %d  recovery %5d ms  pause %5d ms\n",
+		r.Name, word, r.Seed, r.Acked, r.Lost, r.Duplicated, r.Forks, r.LateAnswers, r.RecoveryMs, r.PauseMs)
+	for _, p := range slices.Concat(r.Problems, nonEmpty("logs: ", r.Logs)) {
+		if err == nil {
+			_, err = fmt.Fprintln(out, "   ", p)
+		}
+	}
+	return err
+}
+
+func nonEmpty(prefix, s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{prefix + s}
+}

@@ -1,0 +1,8 @@
+package main
+
+import (
+	"slices"
+)
+
+// scenarios, in the order in which "all" plays them.
+var scenarios = slices.Concat(calm, kills, leaders, partitions, lives, twins, damages, points, liars, clocks, disks)
