@@ -33,7 +33,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &backend{Node: n, probing: make(chan struct{}, 1)}
+	b := &backend{Node: n, probing: make(chan struct{}, 1), events: newEventLog()}
 	l := n.cfg.Limits
 	cfg := gateway.Config{
 		Listen: n.cfg.API.Listen, Certificate: certificate,
@@ -42,7 +42,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 		Limits: gateway.Limits{
 			ClientRate: l.ClientRate, ClientBurst: l.ClientBurst, AnonymousRate: l.AnonymousRate,
 			ClientStreams: l.ClientStreams, MemberRate: l.MemberRate, MemberCalls: l.MemberCalls, MemberBytes: l.MemberBytes,
-			EventStreams: l.EventStreams, Connections: l.Connections, PerAddress: l.PerAddress, RequestTimeout: l.RequestTimeout,
+			EventStreams: l.EventStreams, EventBytes: l.EventBytes, Connections: l.Connections, PerAddress: l.PerAddress, RequestTimeout: l.RequestTimeout,
 		},
 		Bind: n.opts.Listen, Clock: n.opts.Clock, Logger: n.log, Observe: n.countCall,
 	}

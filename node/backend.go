@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/assent-network/assent/chaincode"
@@ -21,7 +20,7 @@ import (
 // backend serves the API's calls from the node's rooms.
 type backend struct {
 	*Node
-	events  eventPlace
+	events  *eventLog
 	probing chan struct{} // room for one
 }
 
@@ -312,15 +311,6 @@ func (b *backend) ConfigProofs(_ context.Context, seq uint64, most int) ([]*ledg
 	return out, seq <= newest, nil
 }
 
-// eventPlace remembers where in the receipt log the events of a height begin, so
-// that a stream that follows the tip need not search for it.
-type eventPlace struct {
-	last atomic.Pointer[struct {
-		height   ledger.Height
-		position uint64
-	}]
-}
-
 // Next implements gateway.Events.
 func (b *backend) Next() gateway.Checkpoint {
 	h, _, ok := b.state.Executed()
@@ -328,70 +318,6 @@ func (b *backend) Next() gateway.Checkpoint {
 		return gateway.Checkpoint{}
 	}
 	return gateway.Checkpoint{Height: h + 1}
-}
-
-const (
-	maxEventBlocks   = 64     // per Read
-	maxEventOutcomes = 500    // per Read; the block that crosses it is finished
-	maxEventsAhead   = 10_000 // heights a checkpoint may lie above the executed one
-)
-
-// Read implements gateway.Events.
-func (b *backend) Read(ctx context.Context, from gateway.Checkpoint, wait time.Duration) ([]gateway.Event, gateway.Checkpoint, error) {
-	executed, _, _ := b.state.Executed()
-	if from.Height > executed+maxEventsAhead {
-		return nil, from, api.Refuse(pb.Code_CODE_CHECKPOINT_INVALID, "checkpoint at height %d, the newest executed is %d", from.Height, executed)
-	}
-	if err := b.waitFor(ctx, from.Height, wait); err != nil {
-		if api.CodeOf(err) == pb.Code_CODE_NOT_EXECUTED {
-			return nil, from, nil
-		}
-		return nil, from, err
-	}
-	view := b.state.View()
-	position, err := b.eventsBegin(view, from.Height)
-	if err != nil {
-		return nil, from, err
-	}
-	end := min(view.Height(), from.Height+maxEventBlocks-1)
-	size := view.Roots().ReceiptsSize
-	var out []gateway.Event
-	var at gateway.Checkpoint // of the next event
-	at.Height = from.Height
-	for read := 0; position < size; read++ {
-		o, err := view.OutcomeAt(position)
-		if err != nil {
-			return nil, from, err
-		}
-		if o.Height > end || o.Height > at.Height && read >= maxEventOutcomes {
-			end = min(end, o.Height-1)
-			break
-		}
-		if o.Height > at.Height {
-			at = gateway.Checkpoint{Height: o.Height}
-		}
-		for _, e := range apiOutcome(o).Events {
-			e.Index = at.Index
-			at.Index++
-			if o.Height > from.Height || e.Index >= from.Index {
-				out = append(out, e)
-			}
-		}
-		position++
-	}
-	next := gateway.Checkpoint{Height: end + 1}
-	b.events.last.Store(&struct {
-		height   ledger.Height
-		position uint64
-	}{next.Height, position})
-	return out, next, nil
-}
-
-func (b *backend) eventsBegin(view *state.View, h ledger.Height) (uint64, error) {
-	if l := b.events.last.Load(); l != nil && l.height == h {
-		return l.position, nil
-	}
-	return firstPosition(view, h)
 }
 
 // Status implements gateway.Node.

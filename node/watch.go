@@ -128,7 +128,7 @@ func (n *Node) admissionFigures(f *metrics.Figures) {
 		"client_rate": api.ClientRate, "member_rate": api.MemberRate, "address_rate": api.AddressRate,
 		"client_calls": api.ClientCalls, "member_calls": api.MemberCalls, "node_calls": api.NodeCalls,
 		"event_streams": api.EventStreams, "member_bytes": api.MemberBytes, "node_bytes": api.NodeBytes,
-		"connections": api.Connections, "too_large": api.TooLarge, "bad_transactions": api.BadTransactions,
+		"connections": api.Connections, "too_large": api.TooLarge, "bad_transactions": api.BadTransactions, "slow_readers": api.SlowReaders,
 	}
 }
 

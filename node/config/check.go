@@ -228,6 +228,7 @@ func (d *decoder) limits(l Limits) {
 	whole("limits.memberCalls", l.MemberCalls, 1, 100_000)
 	whole("limits.memberBytes", l.MemberBytes, 8<<20, 4<<30)
 	whole("limits.eventStreams", l.EventStreams, 1, 10_000)
+	whole("limits.eventBytes", l.EventBytes, 64<<10, 1<<30)
 	whole("limits.connections", l.Connections, 4, 100_000)
 	whole("limits.connectionsPerAddress", l.PerAddress, 1, 100_000)
 	rate("limits.peerTxRate", l.PeerTxRate)

@@ -95,6 +95,7 @@ type Limits struct {
 	MemberRate     float64       `conf:"memberRate" doc:"API calls per second of all client keys of one member."`
 	MemberCalls    int           `conf:"memberCalls" doc:"Open calls and event streams of one member at once; all members together may have twice as many."`
 	MemberBytes    int           `conf:"memberBytes" doc:"Bytes of requests and answers of one member on their way at once; twice as many for all."`
+	EventBytes     int           `conf:"eventBytes" doc:"Bytes of events per second that all event streams of one member get together."`
 	EventStreams   int           `conf:"eventStreams" doc:"Event streams per client key at once; twice as many for all keys of a member."`
 	Connections    int           `conf:"connections" doc:"API connections at once."`
 	PerAddress     int           `conf:"connectionsPerAddress" doc:"API connections from one network address at once."`
@@ -141,6 +142,7 @@ func Default() Config {
 			MemberCalls:    4_096,
 			MemberBytes:    128 << 20,
 			EventStreams:   64,
+			EventBytes:     8 << 20,
 			Connections:    1_024,
 			PerAddress:     256,
 			PeerTxRate:     5_000,

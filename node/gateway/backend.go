@@ -136,11 +136,12 @@ type Checkpoint struct {
 type Events interface {
 	// Next is the checkpoint after the newest executed block.
 	Next() Checkpoint
-	// Read returns events from a checkpoint on, in order, those of whole blocks,
-	// and the checkpoint after them. If the block is not executed yet it waits
-	// for it, at most wait, and then returns no event and from itself. It returns
-	// the events of few blocks at a time. Errors: PRUNED, CHECKPOINT_INVALID for
-	// one far above the executed height.
+	// Read returns events from a checkpoint on, in order, and the checkpoint after
+	// them. If the block is not executed yet it waits for it, at most wait, and then
+	// returns no event and from itself. What it returns is in memory until the
+	// reader has taken it, so it is little at a time: some blocks, some ten KiB, or
+	// one event. Errors: PRUNED, CHECKPOINT_INVALID for one far above the executed
+	// height.
 	Read(ctx context.Context, from Checkpoint, wait time.Duration) ([]Event, Checkpoint, error)
 }
 

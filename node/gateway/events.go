@@ -15,7 +15,8 @@ import (
 
 // Events sends what matches, and a heartbeat with the checkpoint reached when
 // nothing has for a while. The stream pulls from the backend: a slow reader
-// costs nothing but its connection, and that only for Limits.StreamStall.
+// costs its connection and what one Read gave, and that only for
+// Limits.StreamStall: then it is cut, and goes on from its checkpoint when it can.
 func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1.EventsRequest], stream *connect.ServerStream[assentv1.EventsResponse]) error {
 	if s.cfg.Events == nil {
 		return notServed()
@@ -42,6 +43,7 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 		next = Checkpoint{ledger.Height(from.Height), from.Index}
 	}
 	out := &sender{call: c, stream: stream, stall: s.cfg.Limits.StreamStall}
+	out.begin()
 	if err := out.send(nil, next); err != nil { // tells the client that the stream stands, and where
 		return err
 	}
@@ -55,17 +57,28 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 				return err
 			}
 		}
+		var matching []Event
+		looked, sent := 0, 0
 		for i := range events {
-			e := &events[i]
-			if !filter.match(e) {
-				continue
+			looked += len(events[i].Payload)
+			if filter.match(&events[i]) {
+				sent += len(events[i].Payload) + eventOverhead
+				matching = append(matching, events[i])
 			}
+		}
+		if err := c.pays(ctx, sent+looked/lookedAt); err != nil {
+			return err
+		}
+		out.begin()
+		for i := range matching {
+			e := &matching[i]
 			if err := out.send(e, Checkpoint{e.Height, e.Index + 1}); err != nil {
 				return err
 			}
 		}
 		next = after
 		if time.Since(out.last) >= s.cfg.Limits.Heartbeat {
+			out.begin()
 			if err := out.send(nil, next); err != nil {
 				return err
 			}
@@ -76,6 +89,13 @@ func (s ledgerService) Events(ctx context.Context, req *connect.Request[assentv1
 	}
 }
 
+const (
+	// eventOverhead is about what a message has beside the payload.
+	eventOverhead = 256
+	// lookedAt is how many bytes that are only looked at cost as much as one sent.
+	lookedAt = 4
+)
+
 // sender writes one stream.
 type sender struct {
 	call   *call
@@ -85,21 +105,44 @@ type sender struct {
 	until  time.Time // deadline of writes
 }
 
-func (o *sender) send(e *Event, next Checkpoint) error {
-	now := time.Now()
-	// The deadline also ends a stream that is idle under HTTP/2, so it must lie
-	// well behind the next heartbeat; it is moved seldom because that costs a
-	// message to the connection's loop.
-	if limit := now.Add(o.stall); limit.Sub(o.until) > o.stall/8 {
+// begin gives what is sent next, all of it together, its time to leave. The
+// deadline also ends a stream that is idle under HTTP/2, so it must lie well behind
+// the next heartbeat; it is moved seldom because that costs a message to the
+// connection's loop.
+func (o *sender) begin() {
+	if limit := time.Now().Add(o.stall); limit.Sub(o.until) > o.stall/8 {
 		o.until = limit
 		_ = o.call.http.SetWriteDeadline(limit) // unsupported only under a test's own ResponseWriter
+	}
+}
+
+// slow is what a reader is told that takes events more slowly than it may.
+func (o *sender) slow(e *Event, next Checkpoint) error {
+	if e != nil {
+		next = Checkpoint{e.Height, e.Index} // it was not taken
+	}
+	o.call.server.refused.slowReaders.Add(1)
+	return api.Refuse(assentv1.Code_CODE_SLOW_CONSUMER, "this reader took too long over what was sent; the node has kept nothing for it: go on from checkpoint %d.%d", next.Height, next.Index)
+}
+
+// send writes one message; next is the checkpoint after it. A reader that has not
+// taken in time what begin was called for is cut: of a reader that takes nothing at
+// all, the connection's own deadline ends the stream.
+func (o *sender) send(e *Event, next Checkpoint) error {
+	now := time.Now()
+	if now.After(o.until) {
+		return o.slow(e, next)
 	}
 	o.last = now
 	msg := &assentv1.EventsResponse{Next: &assentv1.Checkpoint{Height: uint64(next.Height), Index: next.Index}}
 	if e != nil {
 		msg.Event = eventOf(e)
 	}
-	return o.stream.Send(msg)
+	err := o.stream.Send(msg)
+	if err != nil && !time.Now().Before(o.until) {
+		return o.slow(e, next)
+	}
+	return err
 }
 
 func eventOf(e *Event) *assentv1.Event {

@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/assent-network/assent/node/api"
@@ -30,6 +32,8 @@ const (
 // room is what may be held at one time and what is.
 type room struct {
 	calls, streams, bytes atomic.Int64
+
+	events atomic.Pointer[rate.Limiter] // bytes of events; nil: none were sent yet
 }
 
 // rooms keeps one per member. Members are few: the ledger's config bounds them.
@@ -63,12 +67,13 @@ type Refusals struct {
 	ClientCalls, MemberCalls, NodeCalls    uint64 // open calls
 	EventStreams, MemberBytes, NodeBytes   uint64
 	Connections, TooLarge, BadTransactions uint64 // of an address; of a message; signatures that were wrong
+	SlowReaders                            uint64 // event streams that were cut
 }
 
 // refusals counts them.
 type refusals struct {
 	clientRate, memberRate, addressRate, clientCalls, memberCalls, nodeCalls,
-	eventStreams, memberBytes, nodeBytes, connections, tooLarge, badTransactions atomic.Uint64
+	eventStreams, memberBytes, nodeBytes, connections, tooLarge, badTransactions, slowReaders atomic.Uint64
 }
 
 // Refusals returns what was turned away since the start.
@@ -79,6 +84,7 @@ func (s *Server) Refusals() Refusals {
 		ClientCalls: r.clientCalls.Load(), MemberCalls: r.memberCalls.Load(), NodeCalls: r.nodeCalls.Load(),
 		EventStreams: r.eventStreams.Load(), MemberBytes: r.memberBytes.Load(), NodeBytes: r.nodeBytes.Load(),
 		Connections: r.connections.Load(), TooLarge: r.tooLarge.Load(), BadTransactions: r.badTransactions.Load(),
+		SlowReaders: r.slowReaders.Load(),
 	}
 }
 
@@ -199,6 +205,31 @@ func (c *call) stream() error {
 		return full(nil, "this client or its member has too many event streams at this node", "limits.eventStreams")
 	}
 	return nil
+}
+
+const (
+	// eventBurst is how much a member may be sent at once.
+	eventBurst = 1 << 20
+	// mostPaid bounds what one Read is charged, and with it for how long a stream
+	// waits for its turn behind the member's others.
+	mostPaid = 256 << 10
+)
+
+// pays waits until the member, or all subjects together, may be sent n more bytes
+// of events: many streams, or readers of the past, take no more of the node than
+// one would.
+func (c *call) pays(ctx context.Context, n int) error {
+	r := c.member
+	if r == nil {
+		r = &c.server.subjects
+	}
+	l := r.events.Load()
+	if l == nil {
+		most := c.server.cfg.Limits.EventBytes
+		r.events.CompareAndSwap(nil, rate.NewLimiter(rate.Limit(most), max(most, eventBurst)))
+		l = r.events.Load()
+	}
+	return l.WaitN(ctx, min(n, mostPaid))
 }
 
 // vacate gives back what the call holds: also what was one too many, which was

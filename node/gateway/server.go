@@ -65,11 +65,12 @@ type Limits struct {
 	MemberCalls    int           // open calls of all clients of a member; 4,096; the node's bound is twice that
 	MemberBytes    int           // bytes of requests and answers on their way, per member; 128 MiB; the node's bound is twice that
 	EventStreams   int           // per key; 64; twice that for all clients of a member
+	EventBytes     int           // bytes of events per second for all streams of a member together; 8 MiB
 	Connections    int           // 1,024
 	PerAddress     int           // connections from one network address; 256
 	Streams        int           // open calls per connection; 1,000
 	RequestTimeout time.Duration // of a call beside what it asks to wait, and of a request's arrival; 10 s
-	StreamStall    time.Duration // longest time a message of a stream may take to leave; 30 s
+	StreamStall    time.Duration // longest time what one Read of events gave may take to leave; 30 s
 	Heartbeat      time.Duration // longest silence of a stream; api.Heartbeat, at most
 	Tokens         int           // verified tokens remembered; 8,192
 }
@@ -83,6 +84,7 @@ func (l *Limits) defaults() {
 	def(&l.MemberCalls, 4_096)
 	def(&l.MemberBytes, 128<<20)
 	def(&l.EventStreams, 64)
+	def(&l.EventBytes, 8<<20)
 	def(&l.Connections, 1_024)
 	def(&l.PerAddress, min(256, l.Connections))
 	def(&l.Streams, 1_000)
@@ -112,7 +114,7 @@ func (c *Config) check() error {
 	need(c.Limits.ClientRate > 0 && c.Limits.AnonymousRate > 0 && c.Limits.MemberRate > 0, "rates must be above zero")
 	need(c.Limits.ClientBurst > 0 && c.Limits.ClientStreams > 0 && c.Limits.Connections > 0 && c.Limits.Streams > 0 && c.Limits.Tokens > 0,
 		"limits must be above zero")
-	need(c.Limits.MemberCalls > 0 && c.Limits.EventStreams > 0 && c.Limits.PerAddress > 0, "limits must be above zero")
+	need(c.Limits.MemberCalls > 0 && c.Limits.EventStreams > 0 && c.Limits.EventBytes > 0 && c.Limits.PerAddress > 0, "limits must be above zero")
 	need(c.Limits.MemberBytes >= api.MaxResponseBytes, "MemberBytes must hold the largest answer")
 	need(c.Limits.RequestTimeout > 0, "RequestTimeout must be above zero")
 	need(c.Limits.Heartbeat > 0 && c.Limits.Heartbeat <= api.Heartbeat && 2*c.Limits.Heartbeat <= c.Limits.StreamStall,
@@ -135,6 +137,7 @@ type Server struct {
 	members   *meters[string]
 	strangers *meters[netip.Prefix]
 	rooms     rooms // by member
+	subjects  room  // what subjects get, all together
 	node      room
 	refused   refusals
 	stopping  atomic.Bool

@@ -43,7 +43,7 @@ var Table = []Row{
 
 	{"assent_api_requests_total", "counter", []string{"method", "code"}, "API calls by method and code."},
 	{"assent_api_request_seconds", "histogram", []string{"method"}, "Duration of API calls, waiting included; of an event stream, its life."},
-	{"assent_api_refused_total", "counter", []string{"limit"}, "Calls and connections turned away because of a limit, and transactions with a wrong signature (bad_transactions)."},
+	{"assent_api_refused_total", "counter", []string{"limit"}, "Calls and connections turned away because of a limit, transactions with a wrong signature (bad_transactions), and event streams cut because they were read too slowly (slow_readers)."},
 
 	{"assent_peer_connected", "gauge", []string{"peer", "member"}, "1 while another node of the ledger is connected."},
 	{"assent_peer_rtt_seconds", "gauge", []string{"peer", "member"}, "Round trip to a connected node; absent until measured."},
