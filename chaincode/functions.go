@@ -23,7 +23,7 @@ var table = []Function{
 	{record.ContractMembership, "SetNode", 1, false},
 	{record.ContractMembership, "RemoveNode", 1, false},
 	{record.ContractMembership, "SetDataKey", 1, false},
-	{record.ContractMembership, "RevokeDataKey", 1, false},
+	{record.ContractMembership, "RevokeDataKey", 2, false},
 	{record.ContractMembership, "SuspendMember", 2, false},
 	{record.ContractMembership, "ReinstateMember", 1, false},
 	{record.ContractMembership, "Propose", 1, false},

@@ -132,7 +132,9 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 	case "RemoveNode":
 		return []string{o.get("node", "")}
 	case "RevokeDataKey":
-		return []string{o.get("id", "")}
+		at := "0"
+		o.set("from", func(v string) { at = strconv.FormatInt(start+offset(s.t, v), 10) })
+		return []string{o.get("id", ""), at}
 	case "Propose", "Approve", "Withdraw", "GetProposal", "GetProposedConfig", "ListProposals":
 		return s.proposalArgs(function, o)
 	case "GetClient":

@@ -121,7 +121,13 @@ func onLedger(view *state.View, conf *ledger.Config, member string, self network
 		if err != nil {
 			return nil, err
 		}
-		l.DataKeys = append(l.DataKeys, doctor.DataKey{ID: string(k.KeyID), Until: time.UnixMilli(k.ValidUntil), Revoked: k.RevokedAt != 0})
+		until := k.ValidUntil
+		if k.RevokedAt != 0 { // from then on, which may lie ahead
+			until = min(until, k.RevokedAt)
+		}
+		l.DataKeys = append(l.DataKeys, doctor.DataKey{
+			ID: string(k.KeyID), Until: time.UnixMilli(until), Revoked: k.RevokedAt != 0 && uint64(k.RevokedAt) <= view.Time(),
+		})
 	}
 	return l, nil
 }

@@ -98,11 +98,15 @@ func (m Clients) Register(ctx context.Context, spec ClientSpec) (*Outcome, error
 // Revoke ends a key of the caller's own member at a block time, not in the past;
 // the zero time means at once. Role: admin.
 func (m Clients) Revoke(ctx context.Context, key Address, at time.Time, why KeyReason) (*Outcome, error) {
-	ms := int64(0)
-	if !at.IsZero() {
-		ms = at.UnixMilli()
+	return m.c.Invoke(ctx, record.ContractMembership, "RevokeClient", record.FormatAddress(key), millisOf(at), string(why))
+}
+
+// millisOf is a time as contracts take it; the zero time is "0".
+func millisOf(t time.Time) string {
+	if t.IsZero() {
+		return "0"
 	}
-	return m.c.Invoke(ctx, record.ContractMembership, "RevokeClient", record.FormatAddress(key), strconv.FormatInt(ms, 10), string(why))
+	return strconv.FormatInt(t.UnixMilli(), 10)
 }
 
 // Get returns a client key of a member.
@@ -164,9 +168,10 @@ func (m DataKeys) Set(ctx context.Context, spec DataKeySpec) (*Outcome, error) {
 	return m.c.write(ctx, record.ContractMembership, "SetDataKey", &spec)
 }
 
-// Revoke ends a data key of the caller's own member. Roles: admin, operator.
-func (m DataKeys) Revoke(ctx context.Context, id DataKeyID) (*Outcome, error) {
-	return m.c.Invoke(ctx, record.ContractMembership, "RevokeDataKey", string(id))
+// Revoke ends a data key of the caller's own member at a block time, not in the
+// past; the zero time means at once. Roles: admin, operator.
+func (m DataKeys) Revoke(ctx context.Context, id DataKeyID, at time.Time) (*Outcome, error) {
+	return m.c.Invoke(ctx, record.ContractMembership, "RevokeDataKey", string(id), millisOf(at))
 }
 
 // List yields the data keys of a member.

@@ -217,3 +217,24 @@ func TestListsAreBounded(t *testing.T) {
 		t.Errorf("a bookmark nobody gave: %v", err)
 	}
 }
+
+// A bookmark is what a page of the list ended with, even if its row has gone since;
+// anything else is refused and not taken for the end of the list.
+func TestMadeUpBookmarksAreRefused(t *testing.T) {
+	epoch, err := record.Encode(&record.Epoch{Epoch: 1, ProductID: "p", Provider: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stub{rows: map[string]string{"p/05/a": "1", "p/07/b": "1", "r/a": string(epoch), "r/b": string(epoch), "r/gone": string(epoch)}, keys: []string{"p/05/a", "p/07/b"}}
+	target := func(id string) string { return "r/" + id }
+	for bookmark, ok := range map[string]bool{
+		"": true, "05/a": true, "07/b": true, "06/gone": true, // its row was removed
+		"06/c": false, "zz": false, "07/b\x00": false, "\xff": false, "a": true, "/": false, strings.Repeat("x", 300): false,
+	} {
+		got, _, err := call.Page[record.Epoch](context(s), "p/", "10", bookmark, target)
+		code, _ := record.CodeOf(err)
+		if ok != (err == nil) || !ok && (code != record.CodeBadRequest || !strings.Contains(err.Error(), "bookmark") || got != nil) {
+			t.Errorf("%q: %v, %v", bookmark, got, err)
+		}
+	}
+}

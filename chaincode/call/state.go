@@ -2,6 +2,7 @@ package call
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/assent-network/assent/chaincode/record"
 )
@@ -251,10 +252,33 @@ func pageUntil[T any, P interface {
 	if n == 0 || n > record.MaxPage {
 		return nil, "", record.Refuse(record.CodeBadRequest, "pageSize: want 1 to %d", record.MaxPage)
 	}
-	if len(bookmark) > maxBookmark {
-		return nil, "", record.Refuse(record.CodeBadRequest, "bookmark: longer than any that was given")
+	if err := c.checkBookmark(prefix, end, bookmark, target); err != nil {
+		return nil, "", err
 	}
 	return page[T, P](c, prefix, end, int(n), bookmark, target)
+}
+
+// checkBookmark refuses what no page of this list has ended with: else a mistake
+// would look like the end of the list. The row itself may have gone since, but a
+// record that was listed stays.
+func (c *Context) checkBookmark(prefix, end, bookmark string, target func(id string) string) error {
+	if bookmark == "" {
+		return nil
+	}
+	unknown := record.Refuse(record.CodeBadRequest, "bookmark: no page of this list ended with it; pass on the bookmark of the page before as it is, or begin without one")
+	if len(bookmark) > maxBookmark || !utf8.ValidString(bookmark) || prefix+bookmark >= end {
+		return unknown
+	}
+	for _, key := range []string{prefix + bookmark, target(record.LastSegment(bookmark))} {
+		data, err := c.row(key)
+		if err != nil {
+			return fmt.Errorf("read state: %w", err)
+		}
+		if data != nil {
+			return nil
+		}
+	}
+	return unknown
 }
 
 func page[T any, P interface {

@@ -94,12 +94,9 @@ func (*Contract) RevokeClient(ctx *call.Context, address, effectiveAt, reason st
 	if err != nil {
 		return "", err
 	}
-	when := record.Millis(at)
-	if when == 0 {
-		when = caller.Now
-	}
-	if when < caller.Now {
-		return "", record.Refuse(record.CodeBadRequest, "effectiveAt: already past")
+	when, err := effective(caller, at)
+	if err != nil {
+		return "", err
 	}
 	key := record.ClientKey(caller.OrgID(), target)
 	client, err := call.Need[record.Client](ctx, key, record.CodeNotFound, "client key of this member")
@@ -114,6 +111,19 @@ func (*Contract) RevokeClient(ctx *call.Context, address, effectiveAt, reason st
 	}
 	client.RevokedAt, client.RevokeReason = when, record.KeyReason(reason)
 	return ctx.Publish(key, EventClient, client)
+}
+
+// effective is the time from which a key of the caller's member is to end; 0 means
+// now.
+func effective(caller *call.Caller, at uint64) (record.Millis, error) {
+	when := record.Millis(at)
+	if when == 0 {
+		when = caller.Now
+	}
+	if when < caller.Now {
+		return 0, record.Refuse(record.CodeBadRequest, "effectiveAt: already past")
+	}
+	return when, nil
 }
 
 // SetDataKey publishes an HPKE key to which sealed parts for the caller's member
@@ -138,13 +148,22 @@ func (*Contract) SetDataKey(ctx *call.Context, keyJSON string) (string, error) {
 	return ctx.Publish(key, EventDataKey, &record.DataKey{DataKeySpec: *spec, OrgID: caller.OrgID(), SetAt: caller.Now})
 }
 
-// RevokeDataKey ends a data key of the caller's member now. For admins and
-// operators.
-func (*Contract) RevokeDataKey(ctx *call.Context, keyID string) (string, error) {
+// RevokeDataKey ends a data key of the caller's member from block time effectiveAt
+// on, "0" meaning now, so that an old and a new key can overlap. A revocation that
+// is still ahead can be brought forward, never put off. For admins and operators.
+func (*Contract) RevokeDataKey(ctx *call.Context, keyID, effectiveAt string) (string, error) {
 	if err := call.Identifier(record.DataKeyID(keyID)); err != nil {
 		return "", err
 	}
+	at, err := call.Integer("effectiveAt", effectiveAt)
+	if err != nil {
+		return "", err
+	}
 	caller, err := ctx.CallerEvenSuspended(record.RoleAdmin, record.RoleOperator)
+	if err != nil {
+		return "", err
+	}
+	when, err := effective(caller, at)
 	if err != nil {
 		return "", err
 	}
@@ -153,10 +172,10 @@ func (*Contract) RevokeDataKey(ctx *call.Context, keyID string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if data.RevokedAt != 0 {
-		return "", record.Refuse(record.CodeWrongState, "data key is already revoked")
+	if data.RevokedAt != 0 && data.RevokedAt <= when {
+		return "", record.Refuse(record.CodeWrongState, "data key is already revoked from that time or earlier")
 	}
-	data.RevokedAt = caller.Now
+	data.RevokedAt = when
 	return ctx.Publish(key, EventDataKey, data)
 }
 

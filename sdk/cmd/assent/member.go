@@ -148,22 +148,27 @@ func (a *app) clientCmd() *cobra.Command {
 	add.Flags().StringVar(&spec.Label, "label", "", "what the key is for, never who holds it")
 	add.Flags().StringVar(&from, "from", "", "when it begins, RFC 3339 (default: at once)")
 	add.Flags().StringVar(&until, "until", "", "when it ends, RFC 3339 (default: until revoked)")
-	var why string
-	revoke := leaf("revoke ADDRESS", "Revoke a client key of your own member at once (admin)", func(c *cobra.Command, args []string) error {
+	var why, end string
+	revoke := leaf("revoke ADDRESS", "Revoke a client key of your own member (admin)", func(c *cobra.Command, args []string) error {
 		key, err := parseAddress(args[0])
 		if err != nil {
 			return usageError{err}
+		}
+		at, said, err := endOfKey(end)
+		if err != nil {
+			return err
 		}
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
 			return err
 		}
-		o, err := client.Clients().Revoke(c.Context(), key, time.Time{}, sdk.KeyReason(why))
+		o, err := client.Clients().Revoke(c.Context(), key, at, sdk.KeyReason(why))
 		if err != nil {
 			return err
 		}
-		return a.done(o, "key "+lower(key)+" revoked")
+		return a.done(o, "key "+lower(key)+" revoked"+said)
 	})
+	revoke.Flags().StringVar(&end, "from", "", "from when it is refused, RFC 3339 (default: at once)")
 	revoke.Flags().StringVar(&why, "reason", "ROTATED", "ROTATED, COMPROMISED or UNUSED")
 	list := leaf("list ORG", "List the client keys of a member", func(c *cobra.Command, args []string) error {
 		client, err := a.dial(c.Context(), true)
@@ -280,17 +285,23 @@ func (a *app) dataKeyCmd() *cobra.Command {
 	add.Flags().StringVar(&out, "out", "", "file for the private key of a new pair (hex; for the node's keystore)")
 	add.Flags().StringVar(&from, "from", "", "RFC 3339 (default: now)")
 	add.Flags().StringVar(&until, "until", "", "RFC 3339 (default: in a year)")
+	var end string
 	revoke := leaf("revoke KEYID", "End a data key of your own member (admin, operator)", func(c *cobra.Command, args []string) error {
+		at, said, err := endOfKey(end)
+		if err != nil {
+			return err
+		}
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
 			return err
 		}
-		o, err := client.DataKeys().Revoke(c.Context(), sdk.DataKeyID(args[0]))
+		o, err := client.DataKeys().Revoke(c.Context(), sdk.DataKeyID(args[0]), at)
 		if err != nil {
 			return err
 		}
-		return a.done(o, "data key "+args[0]+" revoked")
+		return a.done(o, "data key "+args[0]+" revoked"+said)
 	})
+	revoke.Flags().StringVar(&end, "from", "", "from when it is refused, RFC 3339 (default: at once)")
 	list := leaf("list ORG", "List the data keys of a member", func(c *cobra.Command, args []string) error {
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
@@ -301,6 +312,18 @@ func (a *app) dataKeyCmd() *cobra.Command {
 		})
 	})
 	return group("key", "Data keys, to which sealed parts are encrypted", add, revoke, list)
+}
+
+// endOfKey reads from when a key is to be refused; "" means at once.
+func endOfKey(text string) (at time.Time, said string, err error) {
+	if text == "" {
+		return time.Time{}, "", nil
+	}
+	ms, err := parseTime(text)
+	if err != nil {
+		return time.Time{}, "", err
+	}
+	return time.UnixMilli(ms), " from " + text + " on", nil
 }
 
 // publicKey fills in a data key given as hex, or makes a pair and writes the
