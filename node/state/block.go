@@ -98,7 +98,7 @@ func (b *Block) Get(key string) (value []byte, ok bool, err error) {
 	if value, ok := db.rowCache.get(key); ok {
 		return value, value != nil, nil
 	}
-	value, err = storedRow(b.parent, key)
+	value, err = storedRow(b.parent, key, passing)
 	if err != nil {
 		return nil, false, db.fail(err)
 	}

@@ -36,7 +36,7 @@ type Config struct {
 
 	FlushBlocks int    // flush after so many blocks; default 100
 	FlushMillis uint64 // … or so long after the first of them, by the clock given to FlushIfDue; default 1000
-	FlushBytes  int    // … or when they take so much memory; default 16 MiB
+	FlushBytes  int    // … or when they take so much memory; default 4 MiB
 
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
 	ProofBytes  int    // memory for that; default 4 MiB. The last certified height is always kept
@@ -61,7 +61,7 @@ func (c *Config) fill() error {
 		v     *int
 		value int
 	}{
-		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 16 << 20},
+		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 4 << 20},
 		{"ProofBytes", &c.ProofBytes, 4 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
 		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 64 << 20},
 	} {
@@ -166,15 +166,16 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 
 func options(cache *blockCache) *opt.Options {
 	return &opt.Options{
-		WriteBuffer:            2 << 20,
+		WriteBuffer:            1 << 20,
 		BlockSize:              16 << 10,
 		BlockCacher:            cache,
 		BlockCacheCapacity:     blockCacheLeast,
+		BlockCacheEvictRemoved: true, // blocks of tables that compaction has removed
 		OpenFilesCacheCapacity: 64,
 		CompactionTableSize:    4 << 20,
-		CompactionL0Trigger:    16,
-		WriteL0SlowdownTrigger: 28,
-		WriteL0PauseTrigger:    36,
+		CompactionL0Trigger:    32,
+		WriteL0SlowdownTrigger: 56,
+		WriteL0PauseTrigger:    72,
 		CompactionTotalSize:    4 << 20, // times ten for each level: 40 MiB at level 1
 		Filter:                 filter.NewBloomFilter(10),
 		DisableSeeksCompaction: true,

@@ -13,7 +13,7 @@ import (
 
 // bulkBytes is when a flush is written as tables at once instead of through
 // the database's journal: then it is written once less.
-const bulkBytes = 3 << 20
+const bulkBytes = 2 << 20
 
 // past is a flushed layer that records can still be proven from.
 type past struct {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
 
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -185,7 +186,15 @@ func seek(keys []string, start string) int {
 // stored returns a value of the database as snap sees it, or nil if there is
 // none.
 func stored(snap *leveldb.Snapshot, what string, key []byte) ([]byte, error) {
-	v, err := snap.Get(key, nil)
+	return read(snap, what, key, nil)
+}
+
+// passing reads without leaving the block in the database's cache: for what has
+// a cache of its own, and has no neighbours that are read with it.
+var passing = &opt.ReadOptions{DontFillCache: true}
+
+func read(snap *leveldb.Snapshot, what string, key []byte, o *opt.ReadOptions) ([]byte, error) {
+	v, err := snap.Get(key, o)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil
 	}

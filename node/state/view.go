@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
 
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -41,14 +42,14 @@ func (v *View) Get(key string) (value []byte, ok bool, err error) {
 	if r := v.layer.row(key, v.height); r != nil {
 		return r.value, !r.deleted, nil
 	}
-	value, err = storedRow(v, key)
+	value, err = storedRow(v, key, nil)
 	return value, value != nil, err
 }
 
 // storedRow returns a row as the database below v's layer has it, nil if there
 // is none.
-func storedRow(v *View, key string) ([]byte, error) {
-	b, err := stored(v.snap, "row", keyRow(key))
+func storedRow(v *View, key string, o *opt.ReadOptions) ([]byte, error) {
+	b, err := read(v.snap, "row", keyRow(key), o)
 	if err != nil || b == nil || ledger.KeepingOf(key) != ledger.KeepLog {
 		return b, err
 	}

@@ -11,7 +11,7 @@ import (
 // writeBuffer is the size of goleveldb's table in memory, of which two exist at
 // times. A small one costs nothing here: rows come in key order, so that no
 // table is ever merged with another.
-const writeBuffer = 2 << 20
+const writeBuffer = 1 << 20
 
 func options() *opt.Options {
 	return &opt.Options{
