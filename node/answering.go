@@ -97,6 +97,7 @@ func (n *Node) ended(tx *sql.Tx, it outbox.Item, why outbox.Ending) ([]outbox.It
 // to which all were taken care of.
 type permits struct {
 	answerer *query.Answerer
+	handle   func(context.Context, query.Permit) error // HandlePermit of the answerer, or what a restore puts before it
 	log      *slog.Logger
 	slots    *semaphore.Weighted
 	running  sync.WaitGroup
@@ -114,7 +115,7 @@ const (
 )
 
 func newPermits(a *query.Answerer, from uint64, log *slog.Logger) *permits {
-	return &permits{answerer: a, log: log, slots: semaphore.NewWeighted(maxPermits), open: make(map[uint64]int), seen: from, saved: from}
+	return &permits{answerer: a, handle: a.HandlePermit, log: log, slots: semaphore.NewWeighted(maxPermits), open: make(map[uint64]int), seen: from, saved: from}
 }
 
 // start begins to work on a permit; it waits for a free slot.
@@ -146,7 +147,7 @@ func (p *permits) start(ctx context.Context, permit query.Permit) error {
 // below the permit, and a restart finds it again.
 func (p *permits) work(ctx context.Context, permit query.Permit) bool {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := p.answerer.HandlePermit(ctx, permit)
+		err := p.handle(ctx, permit)
 		if err == nil || ctx.Err() != nil {
 			return err == nil
 		}

@@ -115,6 +115,9 @@ func (b *backend) AwaitAnswer(ctx context.Context, by gateway.Caller, requestID 
 	if err := record.RequestID(requestID).Check(); err != nil {
 		return nil, api.Refuse(pb.Code_CODE_BAD_REQUEST, "%w", err)
 	}
+	if err := b.restored.serves(); err != nil {
+		return nil, err
+	}
 	wctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	pending := func() error {

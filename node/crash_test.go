@@ -28,7 +28,7 @@ func (p *peer) image() string {
 			return err
 		}
 		to = filepath.Join(t.TempDir(), "data")
-		if err := os.CopyFS(to, os.DirFS(p.cfg.DataDir)); err != nil {
+		if err := copyData(to, p.cfg.DataDir); err != nil {
 			return err
 		}
 		after, err := listing(p.cfg.DataDir)
@@ -41,6 +41,26 @@ func (p *peer) image() string {
 		return nil
 	})
 	return to
+}
+
+// copyData copies a data directory without its control socket, which is no file.
+func copyData(to, from string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == controlFile {
+			continue
+		}
+		if err := copyTree(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listing tells files apart by name, size and time of the last write.

@@ -109,6 +109,8 @@ type Node struct {
 	duties   duties
 	gateway  *gateway.Server
 	ops      net.Listener // nil when metrics.listen is off
+	control  control
+	restored *restored // nil unless the node came from a backup
 	metrics  *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening
@@ -144,6 +146,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		open func(context.Context) error
 	}{
 		{"keys", func(context.Context) error { return n.openKeys(opts.Password) }},
+		{"mark of a restore", func(context.Context) error { return n.openRestored() }},
 		{"ledger", n.openLedger},
 		{"private database", n.openPrivate},
 		{"network", func(ctx context.Context) error { return n.openNetwork(ctx, opts.Network) }},
@@ -151,6 +154,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		{"answering", n.openAnswering},
 		{"api", n.openAPI},
 		{"operators' address", n.openOps},
+		{"control socket", n.openControl},
 	} {
 		if err := step.open(ctx); err != nil {
 			return n, fmt.Errorf("open %s: %w", step.name, err)
@@ -391,6 +395,9 @@ func (n *Node) openAnswering(ctx context.Context) error {
 			return err
 		}
 		n.permits = newPermits(n.answerer, from, n.log)
+		if n.restored != nil {
+			n.permits.handle = n.handleRestored
+		}
 		if next, err = firstPosition(n.state.View(), ledger.Height(from)); err != nil {
 			return err
 		}

@@ -113,6 +113,8 @@ func (n *Node) standing() (standing, error) {
 		return standsMute, fmt.Errorf("the network expects validator %d under another host key than that of %s, which runs here: restart it with the key that the config names as identity.hostKey or identity.nextHostKey", part.Validator, n.host.ID())
 	case part.Validator != 0:
 		return standsValidator, nil
+	case own.replica != 0 && n.restored != nil:
+		return standsMute, fmt.Errorf("this node was restored from a backup and observes: its vote key %s is not used any more; let the members admit the new one: assent member propose rotate-vote-key %d %s", conf.Validator(uint64(own.replica)).VoteKey, own.replica, n.newVoteKey())
 	case own.replica != 0:
 		return standsMute, fmt.Errorf("config %d names this node as validator %d with vote key %s, which it does not hold: name that key as identity.voteKey or identity.nextVoteKey and restart", conf.Seq, own.replica, conf.Validator(uint64(own.replica)).VoteKey)
 	case known:

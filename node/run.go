@@ -25,6 +25,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"network", n.host.Run},
 		{"roster", n.runRoster},
 		{"operators' address", n.runOps},
+		{"control socket", n.runControl},
 		// … then ordering and execution, which end with a flush;
 		{"chain", n.chain.Run},
 		{"first view", n.firstView},
@@ -34,6 +35,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		// … then the loop that starts answers, and those under way;
 		{"follower", n.runFollower},
 		{"inbox sweep", n.sweepInbox},
+		{"restore", n.runRestored},
 		// before all of these what the node submits by itself;
 		{"duties", n.runDuties},
 		// clients first: nobody is promised anything any more;

@@ -353,7 +353,7 @@ func NewVoteKey(cfg config.Config, name string, password []byte) (keys.Info, err
 	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); errors.Is(err, os.ErrNotExist) {
 		return info, nil // made with the ledger
 	}
-	if err := bft.Init(voteLogDir(cfg.DataDir, info.Address)); err != nil {
+	if err := makeVoteLog(cfg.DataDir, info.Address); err != nil {
 		return keys.Info{}, fmt.Errorf("vote key %s was made, its log was not: %w: make another key", name, err)
 	}
 	return info, nil

@@ -57,6 +57,9 @@ func openLog(dir string, logger api.Logger) (*log, [][]byte, error) {
 // a crash just after a file was created, before its first record.
 func (l *log) open(logger api.Logger) ([][]byte, error) {
 	opts := &wal.Options{BufferSizeBytes: walBuffer, Metrics: wal.NewMetrics(l.created)}
+	if err := checkEnd(l.dir); err != nil {
+		return nil, err
+	}
 	file, err := wal.Open(logger, l.dir, opts)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		if err := wal.Repair(logger, l.dir); err != nil {

@@ -25,6 +25,7 @@ import (
 // back lets questions be asked twice. An attacker who reads it sees pseudonymous
 // tags, sealed envelopes and answers given, no subject identifiers.
 type Private struct {
+	path  string
 	write *sql.DB // one connection
 	read  *sql.DB // query_only
 
@@ -57,7 +58,7 @@ func OpenPrivate(ctx context.Context, path string) (*Private, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open private.db: %w", err)
 	}
-	p := &Private{}
+	p := &Private{path: path}
 	if p.write, err = openSQLite(ctx, path, "secure_delete(1)", "cache_size(-8000)"); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

@@ -59,15 +59,22 @@ func (a *Answerer) debit(tx *sql.Tx, p *Permit, t tag) (allowed bool, err error)
 				accounts[i][name] += cost
 			}
 		}
-		text, err := json.Marshal(accounts[i])
-		if err != nil {
+		if err := a.book(tx, t, p.Product.ProductID, period, accounts[i]); err != nil {
 			return false, err
-		}
-		if _, err := tx.Stmt(a.sql.debit).Exec(t[:], string(p.Product.ProductID), period, string(text)); err != nil {
-			return false, fmt.Errorf("debit leak account: %w", err)
 		}
 	}
 	return allowed, nil
+}
+
+func (a *Answerer) book(tx *sql.Tx, t tag, product record.ProductID, period string, used usage) error {
+	text, err := json.Marshal(used)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Stmt(a.sql.debit).Exec(t[:], string(product), period, string(text)); err != nil {
+		return fmt.Errorf("debit leak account: %w", err)
+	}
+	return nil
 }
 
 func (a *Answerer) usage(tx *sql.Tx, t tag, product record.ProductID, period string) (usage, error) {

@@ -167,8 +167,11 @@ var errLostKey = errors.New("the data key that the consent was sealed to is not 
 func (a *Answerer) tagsOf(ctx context.Context, c *record.Consent) (tags map[tagKind]tag, lost bool, err error) {
 	tags = map[tagKind]tag{unreadableTag: a.tag(unreadableTag, string(c.ConsentID))}
 	var wire []byte
-	err = a.cfg.Store.Reader().QueryRowContext(ctx, `SELECT sealed FROM query_parts WHERE consent_id = ? AND version = ? AND commitment = ?`,
-		string(c.ConsentID), int64(c.Version), c.RecordCommitment[:]).Scan(&wire)
+	// A tombstone commits to nothing any more: after a restore the part is the one
+	// that the lender sent.
+	err = a.cfg.Store.Reader().QueryRowContext(ctx, `SELECT sealed FROM query_parts WHERE consent_id = ? AND version = ? AND (commitment = ? OR ? AND sender = ?)
+		ORDER BY received DESC LIMIT 1`,
+		string(c.ConsentID), int64(c.Version), c.RecordCommitment[:], c.RecordCommitment == record.Hash{}, string(c.Consumer())).Scan(&wire)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tags, false, nil // it never came, or this was done before
 	}

@@ -80,6 +80,9 @@ func (a *Answerer) createTables(ctx context.Context) error {
 		if _, err := tx.Exec(createTables); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(createLost); err != nil {
+			return err
+		}
 		// Files of before erasure counted nothing.
 		return errors.Join(addColumn(tx, "query_requests", "frozen", "INTEGER NOT NULL DEFAULT 0"),
 			addColumn(tx, "query_frozen", "uses", "INTEGER NOT NULL DEFAULT 1"))

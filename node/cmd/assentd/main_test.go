@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/syndtr/goleveldb/leveldb"
@@ -74,6 +75,8 @@ func TestScripts(t *testing.T) {
 			"flip":     flip,
 			"tamper":   tamper,
 			"reformat": reformat,
+			"agekey":   ageKey,
+			"waitfor":  waitFor,
 		},
 		Setup: func(e *testscript.Env) error {
 			if raceEnabled {
@@ -278,6 +281,26 @@ func reformat(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		return v
 	})
+}
+
+// ageKey NAME makes an age key as age-keygen does, in NAME.key, and NAME.pub.
+func ageKey(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), []byte("# made for a test\n"+id.String()+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), []byte(id.Recipient().String()+"\n"), 0o600))
+}
+
+// waitFor FILE TEXT waits until a file holds a text.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); <-tick.C {
+		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(b), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s never held %q: %s", args[0], args[1], ts.ReadFile(args[0]))
 }
 
 func rewrite(ts *testscript.TestScript, dir string, prefix []byte, change func([]byte) []byte) {
