@@ -126,9 +126,13 @@ func (w faultyWriter) Sync() error {
 //	bad-batch   a byte of every proposal's requests is another
 //	double-vote every vote is followed by one for something else
 //	garbage     random bytes go to everybody on every protocol, 200 times a second
+//	wrong-sig   a copy of every request with another signature goes ahead of it
+//	complain    complaints about the leader of every view go to everybody, 200 a second
 //	censor      what the node named by victim forwards is not taken
 //	forge       a byte of what others fetch of the chain is another
 //	withhold    what others fetch of the chain never comes
+//	late        answers leave four seconds after they were allowed to; no honest
+//	            node can do this, and a checker must notice it
 type faultyHost struct {
 	Host
 	kind string
@@ -137,6 +141,11 @@ type faultyHost struct {
 func (h *faultyHost) lies(kind string) bool { return h.kind == kind && fault.Armed() }
 
 func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error {
+	if c == network.ClassTx && h.lies("wrong-sig") {
+		if err := h.Host.Send(to, c, otherSignature(msg)); err != nil {
+			return err
+		}
+	}
 	if c == network.ClassConsensus && len(msg) > 0 {
 		switch msg[0] {
 		case tagPrepare:
@@ -195,6 +204,12 @@ func (h *faultyHost) Request(ctx context.Context, to network.PeerID, p network.P
 		return h.Host.Request(ctx, to, p, req)
 	}
 	fault.Point("before-answer")
+	if h.lies("late") {
+		time.Sleep(4 * time.Second)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+	}
 	got, err := h.Host.Request(ctx, to, p, req)
 	if err == nil {
 		fault.Point("after-answer")
@@ -218,7 +233,7 @@ func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, f
 }
 
 func (h *faultyHost) Run(ctx context.Context) error {
-	if h.kind == "garbage" {
+	if h.kind == "garbage" || h.kind == "complain" {
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() { defer close(done); h.litter(ctx) }()
@@ -240,6 +255,10 @@ func (h *faultyHost) litter(ctx context.Context) {
 			continue
 		}
 		for _, s := range h.Host.Status() {
+			if h.kind == "complain" {
+				_ = h.Host.Send(s.ID, network.ClassConsensus, complaint(uint64(1+i%40)))
+				continue
+			}
 			junk := make([]byte, 1+below(2000))
 			rand.Read(junk)
 			junk[0] = byte(below(12)<<3 | 2) // often enough the beginning of a message

@@ -18,6 +18,7 @@ const (
 	fieldPrePrepare, fieldProposal   = 1, 3
 	fieldHeader, fieldPayload        = 1, 2
 	fieldCommit, fieldCommitedDigest = 3, 3
+	fieldViewChange                  = 4
 )
 
 // at replaces the bytes of a field, which is found by the numbers of those around
@@ -81,4 +82,20 @@ func otherVote(msg []byte) []byte {
 		}
 		return b
 	})
+}
+
+// otherSignature leaves a request's payload, and so its identity, as it is.
+func otherSignature(req []byte) []byte {
+	tx, err := ledger.DecodeTransaction(req)
+	if err != nil {
+		return req
+	}
+	tx.Sig[5] ^= 1
+	return tx.Encode()
+}
+
+// complaint asks for a view, as a replica does whose leader does nothing.
+func complaint(view uint64) []byte {
+	next := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), view)
+	return protowire.AppendBytes(protowire.AppendTag(nil, fieldViewChange, protowire.BytesType), next)
 }

@@ -24,6 +24,9 @@ type plan struct {
 
 func parse(text string) *plan {
 	p := &plan{values: make(map[string]string)}
+	if text == "" {
+		return p
+	}
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, _ := strings.Cut(part, "=")
 		p.values[key] = value

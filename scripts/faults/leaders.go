@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"slices"
 
 	"github.com/assent-network/assent/scripts/faults/link"
 	"github.com/assent-network/assent/scripts/testnet"
@@ -18,6 +21,7 @@ var leaders = []scenario{
 		}
 		return p.pause(ctx, p.duration)
 	})},
+	{name: "leader-series", about: "the leader is killed ten times and frozen ten times, in turn", disturb: leaderSeries},
 	{name: "leader-slow", about: "everything that leaves the leader takes 300 to 700 ms", disturb: withLeader(func(ctx context.Context, p *play, x *testnet.Node) error {
 		p.load.census.setBlind(true)
 		p.from(x, link.Rule{Delay: 300e6, Jitter: 400e6})
@@ -27,6 +31,45 @@ var leaders = []scenario{
 		p.from(x, link.Rule{Stall: true})
 		return p.pause(ctx, p.duration)
 	})},
+}
+
+// leaderSeries kills or freezes the leader of the moment twenty times, and notes
+// how long the others' clients stood still each time. It takes as long as that
+// takes, whatever --duration says.
+func leaderSeries(ctx context.Context, p *play) error {
+	const times = 20
+	for i := range times {
+		x, err := p.leader(ctx)
+		if err != nil {
+			return err
+		}
+		rest := p.others(x)
+		struck := p.load.history.Now()
+		if i%2 == 0 {
+			p.kill(x)
+		} else if err := p.freeze(x); err != nil {
+			return err
+		}
+		if err := p.flows(ctx, warm, rest...); err != nil {
+			return err
+		}
+		gap := p.load.history.Pause(struck, p.load.history.Now(), func(via string) bool { return via != x.Name })
+		p.resumed = append(p.resumed, gap.Milliseconds())
+		if i%2 == 0 {
+			err = p.again(ctx, x)
+		} else if err = p.thaw(x); err == nil {
+			err = p.ready(ctx, x)
+		}
+		if err == nil {
+			err = p.flows(ctx, warm, p.net.Nodes...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	slices.Sort(p.resumed)
+	fmt.Fprintf(os.Stderr, "  writes resumed after %d ms (p50), %d ms at most\n", p.resumed[times/2], p.resumed[times-1])
+	return nil
 }
 
 // withLeader lets a scenario begin with the leader of the moment, whose clients

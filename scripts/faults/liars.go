@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 
+	"github.com/assent-network/assent/scripts/faults/check"
 	"github.com/assent-network/assent/scripts/testnet"
 )
 
@@ -17,9 +18,19 @@ var liars = []scenario{
 	{name: "liar-bad-batch", about: "the leader's proposals hold requests with a wrong byte", tagged: true, prepare: lying("leader", "bad-batch"), disturb: lie},
 	{name: "liar-double-votes", about: "a validator votes twice each time", tagged: true, prepare: lying("", "double-vote"), disturb: lie},
 	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
+	{name: "liar-wrong-signatures", about: "a validator forwards every request with a wrong signature before the right one", tagged: true, prepare: lying("", "wrong-sig"), disturb: lie},
+	{name: "liar-complains", about: "a validator asks for a new view, whatever the view, 200 times a second", tagged: true, prepare: lying("", "complain"), disturb: lie},
 	{name: "liar-censors", about: "the leader takes nothing of one lender's node, whose clients are served all the same", tagged: true, prepare: censoring, disturb: lieAndServe},
 	{name: "liar-forges-chain", about: "a validator gives false blocks to one that catches up", tagged: true, prepare: lying(neighbour, "forge"), disturb: lieToOneBehind},
 	{name: "liar-withholds-chain", about: "a validator lets one that catches up wait for blocks", tagged: true, prepare: lying(neighbour, "withhold"), disturb: lieToOneBehind},
+}
+
+// controls show that the checker finds what is there.
+var controls = []scenario{
+	{name: "control-late", about: "the bank's node lets answers leave four seconds late: the checker must say so", tagged: true,
+		prepare: lying(bank, "late"), disturb: lie, control: func(v *check.Verdict) bool {
+			return v.LateAnswers > 0 && v.Lost == 0 && v.Duplicated == 0 && v.Forks == 0
+		}},
 }
 
 func lying(who, kind string) func(context.Context, *play) error {

@@ -18,7 +18,8 @@
 // more than two seconds after the revocation was acknowledged, or without a PERMIT;
 // recoveryMs is the time from mending until the clients of every node are served;
 // pauseMs the longest time in which no client of an undisturbed node was. What went
-// wrong is said in problems, and the nodes' logs are kept.
+// wrong is said in problems, and the nodes' logs are kept. Controls, which are not
+// in "all", plant a wrong that the checker must find.
 //
 // What the links can do is the honest limit of a proxy between TCP sockets: cut,
 // silence in one direction, delay, throttle, and stalls, short writes and resets in
@@ -64,7 +65,8 @@ type report struct {
 	LateAnswers int      `json:"lateAnswers"`
 	RecoveryMs  int64    `json:"recoveryMs"`
 	PauseMs     int64    `json:"pauseMs"`
-	Skipped     string   `json:"skipped,omitempty"` // why it was not run
+	ResumedMs   []int64  `json:"resumedMs,omitempty"` // leader-series: how long writes stood still, ascending
+	Skipped     string   `json:"skipped,omitempty"`   // why it was not run
 	Problems    []string `json:"problems,omitempty"`
 	Logs        string   `json:"logs,omitempty"` // where the nodes' logs are, if it failed
 }
@@ -110,7 +112,7 @@ func choose(names string) ([]*scenario, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		found := false
 		for i := range scenarios {
-			if s := &scenarios[i]; name == "all" || name == s.name || name == "short" && s.short {
+			if s := &scenarios[i]; name == "all" && s.control == nil || name == s.name || name == "short" && s.short {
 				out, found = append(out, s), true
 			}
 		}

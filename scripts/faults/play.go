@@ -23,6 +23,9 @@ type scenario struct {
 	short       bool // in the selection of scripts/test
 	root        bool // needs root
 	tagged      bool // runs a build with fault points on the nodes it disturbs
+	// control says that something is really wrong, which the verdict must say: it
+	// passes if control finds it, and is played only by name. nil: nothing is.
+	control func(v *check.Verdict) bool
 	// prepare changes how nodes are started, before the clients are; nil: nothing.
 	prepare func(ctx context.Context, p *play) error
 	// disturb lasts about as long as --duration. Whatever it leaves broken is mended
@@ -40,6 +43,9 @@ func (s *scenario) needs() string {
 	if s.tagged {
 		out += " (build with fault points)"
 	}
+	if s.control != nil {
+		out += " (control: not in all)"
+	}
 	return out
 }
 
@@ -56,6 +62,7 @@ type play struct {
 	starts  map[string]start
 	frozen  map[*testnet.Node]bool
 	small   *testnet.Node         // whose disk is small
+	resumed []int64               // ms until others were served, of scenarios that count
 	spared  func(via string) bool // whose clients pauseMs is about
 	began   time.Duration         // of the disturbance, on the history's clock
 	mended  time.Duration
@@ -87,7 +94,7 @@ func (w *world) play(ctx context.Context, s *scenario) *report {
 		r.Skipped, r.Passed = "needs root", true
 		return r
 	}
-	seed := seedOf(w.opts.seed, s.name)
+	seed, began := seedOf(w.opts.seed, s.name), time.Now()
 	p := &play{
 		world: w, s: s, rng: rand.New(rand.NewPCG(seed, 0)), duration: w.opts.duration,
 		starts: make(map[string]start), frozen: make(map[*testnet.Node]bool), spared: func(string) bool { return true },
@@ -101,6 +108,10 @@ func (w *world) play(ctx context.Context, s *scenario) *report {
 		r.Problems = append(r.Problems, err.Error())
 	}
 	r.Passed = err == nil && v != nil && v.Passed()
+	if s.control != nil {
+		r.Passed = err == nil && v != nil && s.control(v)
+	}
+	fmt.Fprintf(os.Stderr, "  %t after %s\n", r.Passed, time.Since(began).Round(time.Second))
 	if !r.Passed && ctx.Err() == nil {
 		if r.Logs, err = p.keepLogs(); err != nil {
 			r.Problems = append(r.Problems, err.Error())
@@ -148,6 +159,7 @@ func (p *play) whole(ctx context.Context, seed uint64, r *report) (v *check.Verd
 		return nil, err
 	}
 	p.measure(r)
+	r.ResumedMs = p.resumed
 	return p.judge(ctx)
 }
 
