@@ -218,6 +218,42 @@ func TestAnAnswerOutlivesARestartOfTheWholeNetwork(t *testing.T) {
 	}
 }
 
+// A validator's blocks are damaged: they are put away, the ledger is made again
+// around the ordering log, and the node catches up and votes on.
+func TestALedgerMadeAgainKeepsTheOrderingLog(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, fourSeats)
+	notice := c.publish(harbour)
+	p := c.node(lake)
+	p.stop()
+	before, err := listing(filepath.Join(p.cfg.DataDir, walDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CreateLedger(t.Context(), p.cfg); err == nil {
+		t.Fatal("a ledger was made over another")
+	}
+	for _, part := range []string{blocksDir, stateDir} {
+		if err := os.RemoveAll(filepath.Join(p.cfg.DataDir, part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := CreateLedger(t.Context(), p.cfg); err != nil {
+		t.Fatal(err)
+	}
+	after, err := listing(filepath.Join(p.cfg.DataDir, walDir))
+	if err != nil || !slices.Equal(before, after) {
+		t.Fatalf("the ordering log was changed: %q, then %q, %v", before, after, err)
+	}
+	c.start(p)
+	c.orders(p)
+	other := c.node(regulator) // without it nothing is ordered but with p's vote
+	other.stop()
+	c.agree(harbour, notice, c.customers[0].identity, true)
+	c.start(other)
+	c.converge(c.nodes...)
+}
+
 func TestAnAnswerThatComesTooLateIsOverdue(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, fourSeats)

@@ -252,7 +252,8 @@ func Genesis(name string, timeMs uint64, members []GenesisMember, cards []Card) 
 
 // CreateLedger makes the empty ledger of a network in a node's data directory:
 // block store, state and private.db. Starting a node never does: a mistyped path
-// must not begin a new ledger.
+// must not begin a new ledger. An ordering log that is there stays: it belongs to
+// the vote key, and this is how a validator begins anew whose blocks are damaged.
 func CreateLedger(ctx context.Context, cfg config.Config) error {
 	genesis, err := config.ReadGenesis(cfg.Genesis)
 	if err != nil {
@@ -329,8 +330,14 @@ func makeVoteLogs(cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
+		dir := voteLogDir(cfg.DataDir, vote.Address)
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+			// Only the blocks were lost or put away: the votes in this log still bind,
+			// and the node catches up before it votes again.
+			continue
+		}
 		// A log that is missing later means that it was lost with votes in it.
-		if err := bft.Init(voteLogDir(cfg.DataDir, vote.Address)); err != nil {
+		if err := bft.Init(dir); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ var (
 	// know.
 	ErrFormat = errors.New("the ledger here has a format this program does not know: run the release that wrote it, or a newer one")
 	// ErrDamaged: stored bytes are missing or not what was written.
-	ErrDamaged = errors.New("stored blocks are damaged: stop the node, restore blocks/ from a backup, or move it away and let the node fetch the ledger from its peers")
+	ErrDamaged = errors.New("stored blocks are damaged: stop the node, restore blocks/ from a backup, or move blocks/ and state/ away and run assentd init with --genesis again, which keeps the ordering log: the node then fetches the ledger from its peers")
 	// ErrAbove: the height is above the tip.
 	ErrAbove = errors.New("height is above the tip")
 	// ErrFork: another block is stored at the height, or below it.

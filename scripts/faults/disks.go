@@ -18,7 +18,8 @@ var disks = []scenario{
 	{name: "full-disk-leader", about: "the leader's disk fills up; later there is room again", root: true, prepare: onSmallDisk(leading), disturb: fillUp},
 }
 
-const smallDisk = 64 << 20
+// smallDisk is what a node must find free to call itself ready, and as much again.
+const smallDisk = 512 << 20
 
 // onSmallDisk moves a node's data to a file system of its own.
 func onSmallDisk(who func(*play) (*testnet.Node, error)) func(context.Context, *play) error {

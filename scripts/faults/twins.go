@@ -56,6 +56,7 @@ func twoProcesses(ctx context.Context, p *play) error {
 	if err := p.pause(ctx, p.duration); err != nil {
 		return err
 	}
+	fmt.Fprintf(os.Stderr, "  the twin runs: %t, its last word: %s\n", twin.Running(), twin.LastLine())
 	twin.Kill()
 	return nil
 }
