@@ -16,6 +16,7 @@ const (
 	DomainUsage      = "assent/usage/1"
 	DomainBatchItem  = "assent/batch-item/1"
 	DomainOpening    = "assent/answer-opening/1"
+	DomainClaim      = "assent/claim/1"
 )
 
 // CodeHash names the template's text: keccak256(domain ‖ canonical JSON of the
@@ -44,6 +45,13 @@ func salted(domain string, salt Hash, r Record) (Hash, error) {
 		return Hash{}, err
 	}
 	return crypto.Keccak256Hash([]byte(domain), salt[:], body), nil
+}
+
+// ClaimCommitment is what the ledger holds of what a subject says is wrong:
+// keccak256(domain ‖ dispute id ‖ salt ‖ text). It hides the text while the 32
+// random bytes of the salt are secret; dispute ids have one length.
+func ClaimCommitment(id DisputeID, salt Hash, text string) Hash {
+	return crypto.Keccak256Hash([]byte(DomainClaim), []byte(id), salt[:], []byte(text))
 }
 
 // NextHead extends a usage chain by one request record in its canonical JSON:

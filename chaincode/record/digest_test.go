@@ -130,6 +130,7 @@ func TestPublishedCommitments(t *testing.T) {
 	add("usage head", DomainUsage, Hash{}, Hash{}, request, first, nil)
 	add("usage head", DomainUsage, Hash{}, first, request, NextHead(first, []byte(request)), nil)
 	out = append(out, batchVectors(t)...)
+	out = append(out, claimVector(t))
 	checkVectors(t, "commitments.json", out)
 }
 
@@ -148,6 +149,20 @@ func batchVectors(t *testing.T) []vector {
 	return out
 }
 
+// claimVector commits to a claim: the dispute's id stands under head, the text
+// under json.
+func claimVector(t *testing.T) vector {
+	id, salt, text := DisputeID("0x00112233445566778899aabbccddeeff"), sampleHash(11), "The limit of May is wrong: 限额"
+	if err := id.Check(); err != nil {
+		t.Fatal(err)
+	}
+	slow := crypto.Keccak256Hash([]byte("assent/claim/1" + string(id) + string(salt[:]) + text))
+	if got := ClaimCommitment(id, salt, text); got != slow {
+		t.Errorf("claim: got %s, want %s", got, slow)
+	}
+	return vector{Name: "claim commitment", Domain: DomainClaim, Salt: salt.Hex(), Head: string(id), JSON: text, Digest: slow.Hex()}
+}
+
 func TestCommitmentsNeedASalt(t *testing.T) {
 	sealed, answer := sampleSealed(), sampleAnswer()
 	sealed.Salt, answer.Salt = Hash{}, Hash{}
@@ -163,7 +178,7 @@ func TestCommitmentsNeedASalt(t *testing.T) {
 }
 
 func TestDomainsArePrefixFree(t *testing.T) {
-	tags := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage}
+	tags := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening, DomainClaim, DomainConfig, DomainApproval}
 	for i, a := range tags {
 		for j, b := range tags {
 			if i != j && strings.HasPrefix(a, b) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
-	"github.com/assent-network/assent/node/ledger"
 )
 
 // What a subject may ask for besides giving and ending a consent: that its data
@@ -16,7 +15,6 @@ const (
 	kindDispute = "dispute"
 	kindErasure = "erasure"
 
-	domainClaim = "assent/claim/1"
 	maxClaim    = 2000 // bytes of a claim's text
 	maxDisputes = 64   // that one consent may have in a wallet
 )
@@ -55,10 +53,9 @@ type Claim struct {
 	Text      string           `json:"text"`
 }
 
-// Commitment is what the ledger holds of a claim:
-// keccak256(domain ‖ dispute id ‖ salt ‖ text).
+// Commitment is what the ledger holds of a claim: record.ClaimCommitment.
 func (c *Claim) Commitment() record.Hash {
-	return ledger.Sum([]byte(domainClaim), []byte(c.DisputeID), c.Salt[:], []byte(c.Text))
+	return record.ClaimCommitment(c.DisputeID, c.Salt, c.Text)
 }
 
 func (d *Dispute) stamp() { d.Kind, d.Version = kindDispute, linkVersion }
