@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -105,9 +104,9 @@ func (a *Answerer) lookup(ctx context.Context, p *Permit, conn vault.Connector, 
 // alarm logs what an operator must look at; errors of vault and engine hold no
 // personal data.
 func (a *Answerer) alarm(p *Permit, msg string, err error) {
-	attrs := []any{slog.String("product", string(p.Product.ProductID)), slog.String("template", string(p.Template.TemplateID))}
+	log := a.cfg.Logger.With("product", p.Product.ProductID, "template", p.Template.TemplateID)
 	if err != nil {
-		attrs = append(attrs, slog.Any("err", err))
+		log = log.With("err", err)
 	}
-	a.cfg.Logger.Warn("query: "+msg, attrs...)
+	log.Warn("query: an operator must look at this", "what", msg)
 }

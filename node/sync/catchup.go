@@ -187,16 +187,19 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 func (c *Client) blame(peer string, err error, known bool) error {
 	var lied fault
 	var silent silence
-	level, text := slog.LevelInfo, "peer does not answer and is left for others"
+	at := func(l slog.Level) slog.Level {
+		if known {
+			return slog.LevelDebug
+		}
+		return l
+	}
 	switch {
 	case errors.As(err, &lied):
-		level, text = slog.LevelWarn, "peer answers wrongly and is left for others"
-	case !errors.As(err, &silent):
+		c.log.Log(context.Background(), at(slog.LevelWarn), "peer answers wrongly and is left for others", "peer", peer, "reason", err)
+	case errors.As(err, &silent):
+		c.log.Log(context.Background(), at(slog.LevelInfo), "peer does not answer and is left for others", "peer", peer, "reason", err)
+	default:
 		return err
 	}
-	if known {
-		level = slog.LevelDebug
-	}
-	c.log.Log(context.Background(), level, text, "peer", peer, "reason", err)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,11 +17,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/api/token"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/scripts/testnet"
-	"github.com/assent-network/assent/sdk"
 )
 
 // tally counts what a flood did.
@@ -113,6 +115,44 @@ func (w *world) forward(ctx context.Context, perSecond int, t *tally) error {
 
 type stockKey struct{}
 
+// client is a client of the greedy member's own, honest node that calls without
+// heed of what the node answers.
+func client(ctx context.Context, w *world, perSecond int, t *tally) error {
+	s := ctx.Value(stockKey{}).(*stock)
+	call, err := w.rawClient(w.net.First(greedy), greedy)
+	if err != nil {
+		return err
+	}
+	pace := rate.NewLimiter(rate.Limit(perSecond), perSecond/100+1)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for pace.Wait(ctx) == nil {
+				body, err := json.Marshal(map[string]any{"transaction": s.take()})
+				if err != nil {
+					t.refused.Add(1)
+					return
+				}
+				t.offered.Add(1)
+				resp, err := call.post(ctx, "Submit", "application/json", body)
+				if err != nil {
+					t.refused.Add(1)
+					continue
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode == http.StatusOK {
+					t.passed.Add(1)
+				} else {
+					t.refused.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
 // slow holds what it can of the lenders' nodes and reads nothing: event streams
 // with a token of the greedy member, answers that fill the windows, requests
 // that never end.
@@ -146,7 +186,7 @@ func slow(ctx context.Context, w *world, perSecond int, t *tally) error {
 func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks bool, t *tally) {
 	for ctx.Err() == nil {
 		t.offered.Add(1)
-		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(sdk.Hash(x.Card.SPKI), "http/1.1")}
+		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(x, "http/1.1")}
 		c, err := d.DialContext(ctx, "tcp", x.API)
 		if err != nil {
 			t.refused.Add(1)
@@ -198,12 +238,8 @@ func (w *world) rawClient(x *testnet.Node, member string) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRaw(x.API, bearer, sdk.Hash(x.Card.SPKI)), nil
-}
-
-func newRaw(api, bearer string, spki sdk.Hash) *raw {
-	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(spki, "h2"), ForceAttemptHTTP2: true}}
-	return &raw{h, "https://" + api + "/assent.v1.LedgerService/", bearer}
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(x, "h2"), ForceAttemptHTTP2: true}}
+	return &raw{h, "https://" + x.API + "/assent.v1.LedgerService/", bearer}, nil
 }
 
 func (c *raw) post(ctx context.Context, method, kind string, body []byte) (*http.Response, error) {
@@ -236,7 +272,7 @@ func (c *raw) events(ctx context.Context, msg string, t *tally) {
 }
 
 // pinned accepts the node's own TLS key and no other.
-func pinned(key sdk.Hash, protocol string) *tls.Config {
+func pinned(x *testnet.Node, protocol string) *tls.Config {
 	return &tls.Config{
 		InsecureSkipVerify: true, // the key is compared below
 		NextProtos:         []string{protocol},
@@ -245,7 +281,7 @@ func pinned(key sdk.Hash, protocol string) *tls.Config {
 			if err != nil {
 				return err
 			}
-			if sha256.Sum256(spki) != [32]byte(key) {
+			if sha256.Sum256(spki) != [32]byte(x.Card.SPKI) {
 				return errors.New("another TLS key than the node's card names")
 			}
 			return nil
