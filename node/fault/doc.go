@@ -9,6 +9,7 @@
 //	fsync=DURATION    every sync of blocks and state takes so much longer
 //	fsync=fail:N      the Nth sync of a file of blocks fails, and all after it
 //	byzantine=KIND    what the node tells others is changed; see node/faultpoints.go
+//	contract=KIND     contracts misbehave; see node/faultpoints_contracts.go
 //	victim=PEER       whom it concerns, if somebody
 //	now               all of it from the start, without SIGUSR1
 //

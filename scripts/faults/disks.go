@@ -8,25 +8,28 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/assent-network/assent/scripts/testnet"
 )
 
 // disks are those of which somebody must be root to make one.
 var disks = []scenario{
-	{name: "full-disk", about: "one validator's disk fills up; later there is room again", root: true, prepare: onSmallDisk(follower), disturb: fillUp},
-	{name: "full-disk-leader", about: "the leader's disk fills up; later there is room again", root: true, prepare: onSmallDisk(leading), disturb: fillUp},
+	{name: "full-disk", about: "one validator's disk fills up; later there is room again", root: true, prepare: onSmallDisk(false), disturb: fillUp},
+	{name: "full-disk-leader", about: "the leader's disk fills up; later there is room again", root: true, prepare: onSmallDisk(true), disturb: fillUp},
 }
 
 // smallDisk is what a node must find free to call itself ready, and as much again.
 const smallDisk = 512 << 20
 
 // onSmallDisk moves a node's data to a file system of its own.
-func onSmallDisk(who func(*play) (*testnet.Node, error)) func(context.Context, *play) error {
+func onSmallDisk(first bool) func(context.Context, *play) error {
 	return func(ctx context.Context, p *play) error {
-		x, err := who(p)
+		// Who led when the network was stopped leads again.
+		x, err := p.net.Node(p.first)
 		if err != nil {
 			return err
+		}
+		if !first {
+			rest := p.others(x)
+			x = rest[p.rng.IntN(len(rest))]
 		}
 		p.spare(x)
 		aside := x.DataDir() + ".aside"

@@ -2,20 +2,19 @@ package main
 
 import (
 	"context"
-	"syscall"
+	"fmt"
 
 	"github.com/assent-network/assent/scripts/faults/check"
-	"github.com/assent-network/assent/scripts/testnet"
 )
 
 // liars are validators that say what no honest one would. Their own clients are
 // part of the load: what a liar acknowledges must be true all the same, for only
 // what it tells other nodes is changed.
 var liars = []scenario{
-	{name: "liar-silent", about: "the leader's ordering falls silent, its heartbeats too", tagged: true, prepare: lying("leader", "silent"), disturb: lie},
-	{name: "liar-equivocates", about: "the leader proposes different blocks to different validators", tagged: true, prepare: lying("leader", "equivocate"), disturb: lie},
-	{name: "liar-wrong-root", about: "the leader proposes blocks over another state root", tagged: true, prepare: lying("leader", "wrong-root"), disturb: lie},
-	{name: "liar-bad-batch", about: "the leader's proposals hold requests with a wrong byte", tagged: true, prepare: lying("leader", "bad-batch"), disturb: lie},
+	{name: "liar-silent", about: "the leader's ordering falls silent, its heartbeats too", tagged: true, prepare: lying(theLeader, "silent"), disturb: lieAndFall},
+	{name: "liar-equivocates", about: "the leader proposes different blocks to different validators", tagged: true, prepare: lying(theLeader, "equivocate"), disturb: lie},
+	{name: "liar-wrong-root", about: "the leader proposes blocks over another state root", tagged: true, prepare: lying(theLeader, "wrong-root"), disturb: lieAndFall},
+	{name: "liar-bad-batch", about: "the leader's proposals hold requests with a wrong byte", tagged: true, prepare: lying(theLeader, "bad-batch"), disturb: lieAndFall},
 	{name: "liar-double-votes", about: "a validator votes twice each time", tagged: true, prepare: lying("", "double-vote"), disturb: lie},
 	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
 	{name: "liar-wrong-signatures", about: "a validator forwards every request with a wrong signature before the right one", tagged: true, prepare: lying("", "wrong-sig"), disturb: lie},
@@ -34,60 +33,53 @@ var controls = []scenario{
 }
 
 func lying(who, kind string) func(context.Context, *play) error {
-	return func(ctx context.Context, p *play) error {
-		x, err := p.named(who)
-		if err != nil {
-			return err
-		}
-		p.spare(x)
-		return p.faulty(ctx, x, "byzantine="+kind)
-	}
+	return prepared(who, "byzantine="+kind)
 }
 
 // lie lets the liar begin.
 func lie(ctx context.Context, p *play) error {
-	if err := beginLying(p); err != nil {
+	x, err := p.arm(ctx)
+	if err != nil {
 		return err
 	}
+	p.spare(x)
 	return p.pause(ctx, p.duration)
 }
 
-func beginLying(p *play) error {
-	x, err := p.doomed()
-	if err != nil {
+// lieAndFall: such a liar does not lead for long.
+func lieAndFall(ctx context.Context, p *play) error {
+	if err := lie(ctx, p); err != nil {
 		return err
 	}
-	return x.Signal(syscall.SIGUSR1)
-}
-
-// victim is the lender's node that is censored.
-func (p *play) victim() *testnet.Node {
-	for _, m := range lenders {
-		if x := p.net.First(m); x.Name != p.first {
-			return x
+	return p.within(ctx, settleLimit, "the liar leads no more", func() error {
+		lead, err := p.leader(ctx)
+		if err == nil && lead == p.doomed {
+			err = fmt.Errorf("%s still leads", lead.Name)
 		}
-	}
-	return p.net.First(bank)
+		return err
+	})
 }
 
+// censoring: whoever leads, the second lender's node is not heard.
 func censoring(ctx context.Context, p *play) error {
-	x, err := p.named("leader")
-	if err != nil {
-		return err
-	}
-	p.spare(x, p.victim())
-	return p.faulty(ctx, x, "byzantine=censor,victim="+p.victim().Card.NodeID)
+	return prepared(theLeader, "byzantine=censor,victim="+p.net.First(lenders[1]).Card.NodeID)(ctx, p)
 }
 
 // lieAndServe: the victim's clients are served while the lie lasts.
 func lieAndServe(ctx context.Context, p *play) error {
-	if err := beginLying(p); err != nil {
+	victim := p.net.First(lenders[1])
+	x, err := p.arm(ctx)
+	if err != nil {
 		return err
 	}
+	if x == victim {
+		return p.pause(ctx, p.duration) // it would censor itself, which nobody can
+	}
+	p.spare(x, victim)
 	if err := p.pause(ctx, p.duration/2); err != nil {
 		return err
 	}
-	if err := p.flows(ctx, warm, p.victim()); err != nil {
+	if err := p.flows(ctx, warm, victim); err != nil {
 		return err
 	}
 	return p.pause(ctx, p.duration/2)
@@ -95,10 +87,7 @@ func lieAndServe(ctx context.Context, p *play) error {
 
 // lieToOneBehind: the others must suffice.
 func lieToOneBehind(ctx context.Context, p *play) error {
-	liar, err := p.doomed()
-	if err != nil {
-		return err
-	}
+	liar := p.net.First(neighbour)
 	rest := p.others(liar)
 	behind := rest[p.rng.IntN(len(rest))]
 	p.spare(liar, behind)
@@ -106,7 +95,7 @@ func lieToOneBehind(ctx context.Context, p *play) error {
 	if err := p.pause(ctx, p.duration/2); err != nil {
 		return err
 	}
-	if err := beginLying(p); err != nil {
+	if _, err := p.arm(ctx); err != nil {
 		return err
 	}
 	if err := p.again(ctx, behind); err != nil {

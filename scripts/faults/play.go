@@ -62,6 +62,9 @@ type play struct {
 	starts  map[string]start
 	frozen  map[*testnet.Node]bool
 	small   *testnet.Node         // whose disk is small
+	who     string                // whom the scenario with fault points is about
+	doomed  *testnet.Node         // that node, once it was armed
+	armed   bool                  // its faults have begun since it was started last
 	resumed []int64               // ms until others were served, of scenarios that count
 	spared  func(via string) bool // whose clients pauseMs is about
 	began   time.Duration         // of the disturbance, on the history's clock
@@ -222,11 +225,9 @@ func (p *play) mend(ctx context.Context) error {
 		}
 	}
 	clear(p.frozen)
-	for _, x := range p.net.Nodes {
-		if _, special := p.starts[x.Name]; special && x.Running() {
-			if err := x.StopNode(); err != nil {
-				return err
-			}
+	if x := p.doomed; x != nil && p.armed && x.Running() {
+		if err := x.StopNode(); err != nil {
+			return err
 		}
 	}
 	clear(p.starts)

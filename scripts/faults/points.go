@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,7 +30,7 @@ var points = []scenario{
 	{name: "point-after-answer", about: "death of the bank after an answer was taken, before it knows: exactly one answer", tagged: true,
 		prepare: dying(bank, "after-answer"), disturb: dieAgain("after-answer", 10)},
 	{name: "point-leader-config", about: "the leader dies with a proposal in its log, and a config change follows", tagged: true,
-		prepare: dying("leader", "after-wal-preprepare"), disturb: dieThenChange},
+		prepare: dying(theLeader, "after-wal-preprepare"), disturb: dieThenChange},
 }
 
 // faulty starts a node from the program with fault points.
@@ -43,44 +43,64 @@ func (p *play) faulty(ctx context.Context, x *testnet.Node, settings string) err
 	return nil
 }
 
-// doomed is the node that a scenario with fault points is about.
-func (p *play) doomed() (*testnet.Node, error) {
-	for _, x := range p.net.Nodes {
-		if _, ok := p.starts[x.Name]; ok {
-			return x, nil
-		}
-	}
-	return nil, errors.New("no node was prepared")
-}
+// theLeader as a name means: whoever leads when the disturbance begins, and
+// aFollower: one who does not. All nodes are prepared then, and one is armed.
+const (
+	theLeader = "leader"
+	aFollower = "follower"
+)
 
-// named returns a member's node, the first leader, or a random node for "".
-func (p *play) named(who string) (*testnet.Node, error) {
-	switch who {
-	case "":
-		return p.some(1)[0], nil
-	case "leader":
-		return p.net.Node(p.first)
-	}
-	return p.net.First(who), nil
-}
-
-// dying prepares a node, of a member or any, that will die at a point.
-func dying(who, point string) func(context.Context, *play) error {
+// prepared starts a member's node, or all for theLeader, aFollower and "", from
+// the program with fault points.
+func prepared(who, settings string) func(context.Context, *play) error {
 	return func(ctx context.Context, p *play) error {
-		x, err := p.named(who)
-		if err != nil {
-			return err
+		p.who = who
+		for _, x := range p.net.Nodes {
+			if x.Member != who && slices.Contains(members, who) {
+				continue
+			}
+			if err := p.faulty(ctx, x, settings); err != nil {
+				return err
+			}
 		}
-		p.spare(x)
-		return p.faulty(ctx, x, "kill="+point+":1")
+		return nil
 	}
+}
+
+// arm chooses the node that a scenario with fault points is about, and lets its
+// faults begin. It is armed again after each start.
+func (p *play) arm(ctx context.Context) (x *testnet.Node, err error) {
+	switch {
+	case p.doomed != nil:
+		x = p.doomed
+	case p.who == theLeader:
+		x, err = p.leader(ctx)
+	case p.who == aFollower:
+		x, err = p.follower(ctx)
+	case p.who == "":
+		x = p.some(1)[0]
+	default:
+		x = p.net.First(p.who)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.doomed, p.armed = x, true
+	return x, x.Signal(syscall.SIGUSR1)
+}
+
+// dying prepares a node that will die at a point.
+func dying(who, point string) func(context.Context, *play) error {
+	return prepared(who, "kill="+point+":1")
 }
 
 // die lets the doomed node go until it dies at its point.
-func (p *play) die(ctx context.Context, x *testnet.Node, point string) error {
-	if err := x.Signal(syscall.SIGUSR1); err != nil {
+func (p *play) die(ctx context.Context, point string) error {
+	x, err := p.arm(ctx)
+	if err != nil {
 		return err
 	}
+	p.spare(x)
 	limit := time.NewTimer(settleLimit)
 	defer limit.Stop()
 	select {
@@ -100,14 +120,12 @@ func (p *play) die(ctx context.Context, x *testnet.Node, point string) error {
 // first passages of the point after it serves.
 func dieAgain(point string, passages int) func(context.Context, *play) error {
 	return func(ctx context.Context, p *play) error {
-		x, err := p.doomed()
-		if err != nil {
-			return err
-		}
 		for end := time.Now().Add(p.duration); time.Now().Before(end); {
-			if err := p.die(ctx, x, point); err != nil {
+			if err := p.die(ctx, point); err != nil {
 				return err
 			}
+			x := p.doomed
+			p.armed = false
 			if err := p.faulty(ctx, x, fmt.Sprintf("kill=%s:%d", point, 1+p.rng.IntN(passages))); err != nil {
 				return err
 			}
@@ -118,18 +136,16 @@ func dieAgain(point string, passages int) func(context.Context, *play) error {
 				return err
 			}
 		}
-		return nil
+		// What a restart reads of the log once spoilt every later change.
+		return changeLimits(ctx, p)
 	}
 }
 
 func dieThenChange(ctx context.Context, p *play) error {
-	x, err := p.doomed()
-	if err != nil {
+	if err := p.die(ctx, "after-wal-preprepare"); err != nil {
 		return err
 	}
-	if err := p.die(ctx, x, "after-wal-preprepare"); err != nil {
-		return err
-	}
+	x := p.doomed
 	delete(p.starts, x.Name)
 	if err := p.pause(ctx, p.duration/4); err != nil {
 		return err
