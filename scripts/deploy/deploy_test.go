@@ -36,6 +36,25 @@ func instructions(t *testing.T, kind string) []string {
 	return out
 }
 
+const pgo = "-pgo=scripts/deploy/assentd.pgo"
+
+// The profile is one that the compiler can use, and of this program.
+func TestProfileIsOfTheNode(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "weights")
+	if b, err := exec.CommandContext(t.Context(), "go", "tool", "preprofile", "-i", "assentd.pgo", "-o", out).CombinedOutput(); err != nil {
+		t.Fatalf("go tool preprofile: %v\n%s", err, b)
+	}
+	weights := read(t, out)
+	for _, name := range []string{"node/executor.(*Executor).Execute", "node/chain.(*Chain).admit", "node/gateway."} {
+		if !strings.Contains(weights, "github.com/assent-network/assent/"+name) {
+			t.Errorf("the profile knows no %s: take it anew, see doc.go", name)
+		}
+	}
+	if info, err := os.Stat("assentd.pgo"); err != nil || info.Size() > 500_000 {
+		t.Errorf("the profile has %d bytes (%v), at most 500,000 belong into the repository", info.Size(), err)
+	}
+}
+
 // The build command of the image, run as it stands, gives a program that needs no
 // library and works.
 func TestRecipeBuildsAProgramThatRuns(t *testing.T) {
@@ -48,6 +67,11 @@ func TestRecipeBuildsAProgramThatRuns(t *testing.T) {
 	}
 	out := t.TempDir()
 	line := strings.ReplaceAll(instructions(t, "RUN")[i], "/out/", out+"/")
+	// Building with the profile takes minutes and gives the same program, faster.
+	if !strings.Contains(line, pgo) {
+		t.Fatalf("%s: builds without %s", line, pgo)
+	}
+	line = strings.Replace(line, pgo, "-pgo=off", 1)
 	cmd := exec.CommandContext(t.Context(), "sh", "-euc", line)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "VERSION=9.8.7")
