@@ -117,9 +117,10 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 		o.set("from", func(v string) { at = strconv.FormatInt(start+offset(s.t, v), 10) })
 		return []string{record.FormatAddress(addressOf(o.get("key", ""))), at, o.get("reason", "ROTATED")}
 	case "SetNode":
+		node := o.get("node", "")
 		n := &record.NodeSpec{
-			Addrs: []string{"/dns4/node/tcp/7000"}, HostKey: append(record.Blob{2}, hashOf("host").Bytes()...),
-			Kind: record.NodeKind(o.get("kind", "observer")), NodeID: record.NodeID(o.get("node", "")),
+			Addrs: []string{"/dns4/node/tcp/7000"}, HostKey: append(record.Blob{2}, hashOf("host "+o.get("host", node)).Bytes()...),
+			Kind: record.NodeKind(o.get("kind", "observer")), NodeID: record.NodeID(node),
 		}
 		o.set("txkey", func(v string) { n.TxKey, n.Answers = addressOf(v), true })
 		return []string{encode(s.t, n)}

@@ -136,8 +136,23 @@ func (s *survey) look(ctx context.Context) (err error) {
 			}
 		}
 	}
+	s.foreignHosts()
 	s.sameAddress()
 	return s.protocol(ctx)
+}
+
+// foreignHosts refuses a validator under a host key that another member's node has
+// registered: two members cannot both speak under it.
+func (s *survey) foreignHosts() {
+	for i := range s.next.Validators {
+		v := &s.next.Validators[i]
+		for _, n := range s.records {
+			if n.RemovedAt == 0 && string(n.OrgID) != v.Member && slices.Equal(n.HostKey, v.HostKey[:]) {
+				s.report.add(RemarkRefusal, name(v), "Make a host key for this validator alone (assentd init), or have "+string(n.OrgID)+" remove its node first.",
+					"has the host key of node %s of member %s", n.NodeID, n.OrgID)
+			}
+		}
+	}
 }
 
 // sameHost finds the validator in force that runs under a host key.

@@ -137,3 +137,25 @@ func TestPreflightOfAStaleConfig(t *testing.T) {
 		t.Errorf("remarks are %+v", p.Remarks)
 	}
 }
+
+// A host key is one member's: a validator under that of another member's node is
+// refused before anybody approves it.
+func TestPreflightRefusesAForeignHostKey(t *testing.T) {
+	w := newWorld(t)
+	bank, lender := w.adminOf(fakenode.Bank), w.adminOf(fakenode.Lender)
+	card := newCard(fakenode.Bank, "5")
+	if _, err := lender.Nodes().Set(t.Context(), sdk.NodeSpec{
+		Addrs: []string{"/ip4/10.0.0.9/tcp/7400"}, HostKey: card.HostKey[:], Kind: "observer", NodeID: "theirs",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.net.Answers = answering(card.HostKey, nil)
+	next, err := sdk.EditConfig(w.net.Genesis).AddValidator(card).Config()
+	w.must(err)
+	p, err := bank.Members().Preflight(t.Context(), next)
+	w.must(err)
+	refused := p.Of(sdk.RemarkRefusal)
+	if len(refused) != 1 || !strings.Contains(refused[0].What, "has the host key of node theirs of member "+fakenode.Lender) || refused[0].Remedy == "" {
+		t.Errorf("%+v", p.Remarks)
+	}
+}

@@ -23,6 +23,9 @@ func (*Contract) SetNode(ctx *call.Context, nodeJSON string) (string, error) {
 		return "", err
 	}
 	next := &record.Node{NodeSpec: *spec, OrgID: caller.OrgID(), UpdatedAt: caller.Now}
+	if err := holdHost(ctx, last, next); err != nil {
+		return "", err
+	}
 	if err := countObservers(ctx, caller, last, next); err != nil {
 		return "", err
 	}
@@ -30,6 +33,39 @@ func (*Contract) SetNode(ctx *call.Context, nodeJSON string) (string, error) {
 		return "", err
 	}
 	return ctx.Publish(key, EventNode, next)
+}
+
+// holdHost notes whose node runs under next's host key, and lets go of the one that
+// last ran under. A key is one member's at a time: else it would depend on the order
+// of their names to whom the network takes a peer to belong.
+func holdHost(ctx *call.Context, last, next *record.Node) error {
+	key := record.HostOwnerKey(next.HostKey)
+	owner, err := call.Get[record.HostOwner](ctx, key)
+	if err != nil {
+		return err
+	}
+	if owner != nil && owner.OrgID != next.OrgID && owner.FreeFrom == 0 {
+		return record.Refuse(record.CodeDuplicateKey, "a node of another member runs under this host key: every node has one of its own (assentd init makes it)")
+	}
+	if last != nil && record.HostOwnerKey(last.HostKey) != key {
+		if err := letGo(ctx, last, next.UpdatedAt); err != nil {
+			return err
+		}
+	}
+	_, err = ctx.Put(key, &record.HostOwner{NodeID: next.NodeID, OrgID: next.OrgID})
+	return err
+}
+
+// letGo frees a node's host key if it is still noted as that node's.
+func letGo(ctx *call.Context, n *record.Node, now record.Millis) error {
+	key := record.HostOwnerKey(n.HostKey)
+	owner, err := call.Get[record.HostOwner](ctx, key)
+	if err != nil || owner == nil || owner.OrgID != n.OrgID || owner.NodeID != n.NodeID {
+		return err
+	}
+	owner.FreeFrom = now
+	_, err = ctx.Put(key, owner)
+	return err
 }
 
 // RemoveNode takes a node of the caller's member out of service: the network
@@ -49,6 +85,9 @@ func (*Contract) RemoveNode(ctx *call.Context, nodeID string) (string, error) {
 	}
 	if last.RemovedAt != 0 {
 		return "", record.Refuse(record.CodeWrongState, "node is already removed")
+	}
+	if err := letGo(ctx, last, caller.Now); err != nil {
+		return "", err
 	}
 	next := *last
 	next.RemovedAt, next.UpdatedAt, next.TxKey, next.Answers = caller.Now, caller.Now, record.Address{}, false

@@ -36,7 +36,7 @@ const (
 	CodeKeyNotYetValid   Code = "KEY_NOT_YET_VALID" // registered for later
 	CodeProposalStale    Code = "PROPOSAL_STALE"    // made for a config that is no longer in force
 	CodeDowngrade        Code = "PROTOCOL_DOWNGRADE"
-	CodeDuplicateKey     Code = "DUPLICATE_KEY" // two validators of a config share a key
+	CodeDuplicateKey     Code = "DUPLICATE_KEY" // two validators of a config share a key, or nodes of two members a host key
 
 	// Decisions on an access request. Some also refuse a consent that could
 	// never be used.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ func ClientKey(org OrgID, key Address) string {
 	return ClientPrefix(org) + FormatAddress(key)
 }
 func NodeKey(org OrgID, id NodeID) string       { return "membership/node/" + string(org) + "/" + string(id) }
+func HostOwnerKey(hostKey Blob) string          { return "membership/host/" + hex.EncodeToString(hostKey) }
 func DataKeyKey(org OrgID, id DataKeyID) string { return DataKeyPrefix(org) + string(id) }
 
 func MemberPrefix() string { return "membership/member/" }

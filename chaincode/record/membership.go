@@ -281,6 +281,20 @@ func (v *Node) fields(c *codec) {
 	number(c, "updatedAt", &v.UpdatedAt)
 }
 
+// HostOwner says whose node runs under a host key: a peer of the network is one
+// member's.
+type HostOwner struct {
+	FreeFrom Millis // 0: in use; else any member may use it from this block time on
+	NodeID   NodeID
+	OrgID    OrgID
+}
+
+func (v *HostOwner) fields(c *codec) {
+	optNumber(c, "freeFrom", &v.FreeFrom)
+	text(c, "nodeId", &v.NodeID, maxID)
+	text(c, "orgId", &v.OrgID, maxID)
+}
+
 // DataKeySpec is the argument of SetDataKey.
 type DataKeySpec struct {
 	KeyID      DataKeyID

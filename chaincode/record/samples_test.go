@@ -228,6 +228,7 @@ func fixtures() []fixture {
 		kind("approval", &sampleProposal().Approvals[0]),
 		kind("proposal", sampleProposal()),
 		kind("proposedConfig", &ProposedConfig{Config: []byte{0xf8, 0xff, 0x3f}}),
+		kind("hostOwner", &HostOwner{FreeFrom: 9, NodeID: "node1", OrgID: "bank-a"}),
 		kind("proposalCount", &ProposalCount{ConfigSeq: 2, OrgID: "bank-a", Proposals: 1}),
 		kind("proposalPage", &ProposalPage{Bookmark: "b", Proposals: []Proposal{*sampleProposal()}}),
 		kind("memberList", &MemberList{Members: []Member{*member}}),

@@ -157,8 +157,8 @@ var table = []Entry{
 		"the config names an older protocol version than the one in force",
 		"Keep the protocol version or raise it; records of the newer one stay on the ledger."},
 	{pb.Code_CODE_DUPLICATE_KEY, connect.CodeInvalidArgument, final, ledger,
-		"two validators share a vote key or a host key",
-		"Give every validator keys of its own (assentd init makes them)."},
+		"two validators share a vote key or a host key, or nodes of two members a host key",
+		"Give every node keys of its own (assentd init makes them)."},
 
 	// Decisions.
 	{pb.Code_CODE_PERMIT, 0, final, ledger,

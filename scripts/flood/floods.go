@@ -6,23 +6,18 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
-	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/api/token"
-	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/scripts/testnet"
+	"github.com/assent-network/assent/sdk"
 )
 
 // tally counts what a flood did.
@@ -32,18 +27,6 @@ type tally struct {
 
 // A flood runs until ctx ends.
 type flood func(ctx context.Context, w *world, perSecond int, t *tally) error
-
-// valid is the node of a dishonest member: it takes part in the network under
-// the observer's key and sends signed transactions of one greedy client to every
-// validator, whatever they say to it.
-func valid(ctx context.Context, w *world, perSecond int, t *tally) error {
-	return w.forward(ctx, perSecond, t)
-}
-
-// invalid does the same with signatures that are wrong.
-func invalid(ctx context.Context, w *world, perSecond int, t *tally) error {
-	return w.forward(ctx, perSecond, t)
-}
 
 // stock is what a flood signs before it begins, so that signing is not measured.
 type stock struct {
@@ -60,98 +43,7 @@ func (s *stock) take() []byte {
 	return r
 }
 
-// forward is a host of our network with the observer's key. What no queue takes
-// is not sent: the flood offers perSecond transactions to each validator.
-func (w *world) forward(ctx context.Context, perSecond int, t *tally) error {
-	s := ctx.Value(stockKey{}).(*stock)
-	cfg, err := w.hostConfig()
-	if err != nil {
-		return err
-	}
-	store, err := keys.Open(cfg.Identity.KeysDir)
-	if err != nil {
-		return err
-	}
-	password, err := w.password(w.observer.Member)
-	if err != nil {
-		return err
-	}
-	key, err := store.Host(cfg.Identity.HostKey, []byte(password))
-	if err != nil {
-		return err
-	}
-	h, err := network.Open(ctx, network.Config{HostKey: key, Limits: network.DefaultLimits(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	var peers []network.Peer
-	for _, x := range w.validators() {
-		peers = append(peers, network.Peer{ID: network.PeerID(x.Card.NodeID), Addrs: []string{x.P2P}, Dial: true})
-	}
-	h.SetPeers(peers)
-	done := make(chan error, 1)
-	go func() { done <- h.Run(ctx) }()
-	pace := time.NewTicker(5 * time.Millisecond)
-	defer pace.Stop()
-	for began, sent := time.Now(), 0; ; {
-		select {
-		case err := <-done:
-			return err
-		case <-pace.C:
-		}
-		for due := int(time.Since(began).Seconds() * float64(perSecond)); sent < due; sent++ {
-			r := s.take()
-			t.offered.Add(1)
-			for _, p := range peers {
-				if h.Send(p.ID, network.ClassTx, r) != nil {
-					t.refused.Add(1)
-				} else {
-					t.passed.Add(1)
-				}
-			}
-		}
-	}
-}
-
 type stockKey struct{}
-
-// client is a client of the greedy member's own, honest node that calls without
-// heed of what the node answers.
-func client(ctx context.Context, w *world, perSecond int, t *tally) error {
-	s := ctx.Value(stockKey{}).(*stock)
-	call, err := w.rawClient(w.net.First(greedy), greedy)
-	if err != nil {
-		return err
-	}
-	pace := rate.NewLimiter(rate.Limit(perSecond), perSecond/100+1)
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for pace.Wait(ctx) == nil {
-				body, err := json.Marshal(map[string]any{"transaction": s.take()})
-				if err != nil {
-					t.refused.Add(1)
-					return
-				}
-				t.offered.Add(1)
-				resp, err := call.post(ctx, "Submit", "application/json", body)
-				if err != nil {
-					t.refused.Add(1)
-					continue
-				}
-				_, _ = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-				if resp.StatusCode == http.StatusOK {
-					t.passed.Add(1)
-				} else {
-					t.refused.Add(1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return nil
-}
 
 // slow holds what it can of the lenders' nodes and reads nothing: event streams
 // with a token of the greedy member, answers that fill the windows, requests
@@ -186,7 +78,7 @@ func slow(ctx context.Context, w *world, perSecond int, t *tally) error {
 func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks bool, t *tally) {
 	for ctx.Err() == nil {
 		t.offered.Add(1)
-		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(x, "http/1.1")}
+		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(sdk.Hash(x.Card.SPKI), "http/1.1")}
 		c, err := d.DialContext(ctx, "tcp", x.API)
 		if err != nil {
 			t.refused.Add(1)
@@ -238,8 +130,12 @@ func (w *world) rawClient(x *testnet.Node, member string) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(x, "h2"), ForceAttemptHTTP2: true}}
-	return &raw{h, "https://" + x.API + "/assent.v1.LedgerService/", bearer}, nil
+	return newRaw(x.API, bearer, sdk.Hash(x.Card.SPKI)), nil
+}
+
+func newRaw(api, bearer string, spki sdk.Hash) *raw {
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(spki, "h2"), ForceAttemptHTTP2: true}}
+	return &raw{h, "https://" + api + "/assent.v1.LedgerService/", bearer}
 }
 
 func (c *raw) post(ctx context.Context, method, kind string, body []byte) (*http.Response, error) {
@@ -272,7 +168,7 @@ func (c *raw) events(ctx context.Context, msg string, t *tally) {
 }
 
 // pinned accepts the node's own TLS key and no other.
-func pinned(x *testnet.Node, protocol string) *tls.Config {
+func pinned(key sdk.Hash, protocol string) *tls.Config {
 	return &tls.Config{
 		InsecureSkipVerify: true, // the key is compared below
 		NextProtos:         []string{protocol},
@@ -281,7 +177,7 @@ func pinned(x *testnet.Node, protocol string) *tls.Config {
 			if err != nil {
 				return err
 			}
-			if sha256.Sum256(spki) != [32]byte(x.Card.SPKI) {
+			if sha256.Sum256(spki) != [32]byte(key) {
 				return errors.New("another TLS key than the node's card names")
 			}
 			return nil

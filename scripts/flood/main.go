@@ -7,7 +7,8 @@
 // What is measured, and how:
 //
 //   - capacity: committed access requests per second of the two lenders with many
-//     in flight, and nobody else.
+//     in flight, and nobody else; measured anew before each flood, for what else a
+//     machine does changes it.
 //   - The lenders then offer a third of it, whatever happens, for turns of
 //     --seconds without and with each flood. keeps is what they get committed
 //     with the flood as a part of what they get without, turn by turn, the median
@@ -15,12 +16,12 @@
 //   - valid: a dishonest node of the greedy member sends its signed transactions
 //     to all validators over the nodes' own protocol. invalid: the same with
 //     wrong signatures. client: a client of the greedy member's honest node calls
-//     without heed of refusals. slow: event streams, answers and connections at
+//     without heed of refusals. These are a process of its own and of lower
+//     priority, for an attacker has machines of its own. slow: event streams, answers and connections at
 //     the lenders' own nodes that nobody reads.
 //   - CPU of the four nodes in a turn, and resident memory of the largest before,
-//     at the peak of and after the flood. The flood is signed beforehand, but runs
-//     on the same cores and in this process: client, which makes a call of its own
-//     for each transaction, says little unless the machine has cores to spare.
+//     at the peak of and after the flood; and the live memory of its heap before
+//     and after. The flood is signed beforehand, but runs on the same cores.
 package main
 
 import (
@@ -70,6 +71,7 @@ type formReport struct {
 	Passed   float64    `json:"floodPassed"`  // what some node took off its hands, per second
 	CPU      [2]float64 `json:"nodesCores"`   // of all nodes, without and with
 	RSS      [3]float64 `json:"rssMB"`        // of the largest node before, at the peak, after
+	Live     [2]float64 `json:"liveMB"`       // of the largest node's heap, garbage collected, before and after
 	Failed   int64      `json:"failed"`       // requests of the lenders that ended in an error
 }
 
@@ -81,11 +83,18 @@ var forms = []struct {
 }{
 	{"valid", valid, true, 10},
 	{"invalid", invalid, true, 10},
-	{"client", client, true, 2},
+	{"client", client, true, 3},
 	{"slow", slow, false, 0},
 }
 
 func main() {
+	if os.Getenv(otherEnv) != "" {
+		if err := beOther(); err != nil {
+			fmt.Fprintln(os.Stderr, "flooding process:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.IntVar(&o.seconds, "seconds", 4, "length of one turn")
@@ -138,42 +147,44 @@ func (r *report) print() {
 }
 
 func (f *formReport) line() string {
-	return fmt.Sprintf("%-8s keeps %.2f %.2v  %4.0f → %4.0f /s  p50 %.0f → %.0f ms  p99 %.0f → %.0f ms  flood %.0f /s offered, %.0f taken  nodes %.2f → %.2f cores  largest %.0f, %.0f, %.0f MB  failed %d",
-		f.Form, f.Keeps, f.Ratios, f.Baseline, f.Flooded, f.P50[0], f.P50[1], f.P99[0], f.P99[1], f.Offered, f.Passed, f.CPU[0], f.CPU[1], f.RSS[0], f.RSS[1], f.RSS[2], f.Failed)
+	return fmt.Sprintf("%-8s keeps %.2f %.2v  %4.0f → %4.0f /s  p50 %.0f → %.0f ms  p99 %.0f → %.0f ms  flood %.0f /s offered, %.0f taken  nodes %.2f → %.2f cores  largest %.0f, %.0f, %.0f MB, live %.0f, %.0f MB  failed %d",
+		f.Form, f.Keeps, f.Ratios, f.Baseline, f.Flooded, f.P50[0], f.P50[1], f.P99[0], f.P99[1], f.Offered, f.Passed, f.CPU[0], f.CPU[1], f.RSS[0], f.RSS[1], f.RSS[2], f.Live[0], f.Live[1], f.Failed)
 }
 
 // capacity measures what the lenders get with as many in flight as they may have.
-func (w *world) capacity(ctx context.Context, d time.Duration) (*report, error) {
+// The lenders are to offer a third of it.
+func (w *world) capacity(ctx context.Context, d time.Duration) (full, offer float64, err error) {
 	l := w.startLoad(ctx, 0)
 	defer l.stop()
 	if _, err := w.window(ctx, l, 2*time.Second); err != nil { // warm up
-		return nil, err
+		return 0, 0, err
 	}
-	full, err := w.window(ctx, l, d)
+	seen, err := w.window(ctx, l, d)
 	if err != nil {
-		return nil, err
+		return 0, 0, err
 	}
 	if err := l.stop(); err != nil {
-		return nil, err
+		return 0, 0, err
 	}
-	if len(full.waits) == 0 {
-		return nil, errors.New("nothing was committed without a flood")
+	if len(seen.waits) == 0 {
+		return 0, 0, errors.New("nothing was committed without a flood")
 	}
-	return &report{Capacity: full.perSecond(), Offered: full.perSecond() / 3}, nil
+	return seen.perSecond(), seen.perSecond() / 3, nil
 }
 
 func (w *world) measure(ctx context.Context, o options, say func(string)) (*report, error) {
 	d := time.Duration(o.seconds) * time.Second
-	r, err := w.capacity(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	say(fmt.Sprintf("capacity %.0f requests a second", r.Capacity))
+	r := &report{}
+	var err error
 	for _, f := range forms {
 		if !slices.Contains(strings.Split(o.forms, ","), f.name) {
 			continue
 		}
 		x := formReport{Form: f.name}
+		if r.Capacity, r.Offered, err = w.capacity(ctx, d); err != nil {
+			return r, err
+		}
+		say(fmt.Sprintf("capacity %.0f requests a second", r.Capacity))
 		var base, under []float64
 		for range o.repeats {
 			before, after, err := w.turn(ctx, d, r, f.run, f.signs, f.times, &x)
@@ -203,6 +214,10 @@ func (w *world) turn(ctx context.Context, d time.Duration, r *report, f flood, s
 				return 0, 0, err
 			}
 		}
+	}
+	live, err := w.liveHeap(ctx)
+	if err != nil {
+		return 0, 0, err
 	}
 	l := w.startLoad(ctx, r.Offered)
 	defer l.stop()
@@ -248,6 +263,10 @@ func (w *world) turn(ctx context.Context, d time.Duration, r *report, f flood, s
 	x.P99 = [2]float64{before.quantile(0.99), under.quantile(0.99)}
 	x.CPU = [2]float64{before.cores, under.cores}
 	x.RSS = [3]float64{before.rss, under.rss, after.rss}
+	x.Live[0] = live
+	if x.Live[1], err = w.liveHeap(ctx); err != nil {
+		return 0, 0, err
+	}
 	x.Failed += under.failed
 	return before.perSecond(), under.perSecond(), nil
 }

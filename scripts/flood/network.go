@@ -32,7 +32,7 @@ const (
 var lenders = []string{"lender-1", "lender-2"}
 
 func manifest() testnet.Manifest {
-	return testnet.Manifest{Network: "flood", Members: []testnet.ManifestMember{
+	return testnet.Manifest{Network: "flood", Profiles: true, Members: []testnet.ManifestMember{
 		{ID: bank, Name: "Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
 		{ID: lenders[0], Name: "Lender 1", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
 		{ID: lenders[1], Name: "Lender 2", Roles: []string{"DATA_CONSUMER"}, Validators: 1},

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/keys"
+	"github.com/assent-network/assent/sdk"
+)
+
+// Whoever floods has machines of its own. Here a flood of transactions is a process
+// of its own, and of lower priority than the others: else it would show how an
+// operating system shares cores, and in one process with the lenders how Go does.
+
+const (
+	otherEnv      = "ASSENT_FLOOD_PROCESS"
+	otherNiceness = 10
+	clientCalls   = 64 // open at a time
+)
+
+// order is what the other process is told.
+type order struct {
+	PerSecond int
+	Requests  [][]byte
+
+	// Of a client.
+	API, Bearer string
+	SPKI        sdk.Hash
+	// Of a node; the password of its keystore comes this way too, for test networks
+	// are the only ones that are flooded with their own keys.
+	KeysDir, HostKey, Password string
+	Peers                      []network.Peer
+}
+
+// client is a client of the greedy member's own, honest node that calls without
+// heed of what the node answers.
+func client(ctx context.Context, w *world, perSecond int, t *tally) error {
+	x := w.net.First(greedy)
+	call, err := w.rawClient(x, greedy)
+	if err != nil {
+		return err
+	}
+	return other(ctx, &order{API: x.API, Bearer: call.bearer, SPKI: sdk.Hash(x.Card.SPKI), PerSecond: perSecond}, t)
+}
+
+// valid is the node of a dishonest member: it takes part in the network under
+// the observer's key and sends signed transactions of one greedy client to every
+// validator, whatever they say to it.
+func valid(ctx context.Context, w *world, perSecond int, t *tally) error {
+	return w.forward(ctx, perSecond, t)
+}
+
+// invalid does the same with signatures that are wrong.
+func invalid(ctx context.Context, w *world, perSecond int, t *tally) error {
+	return w.forward(ctx, perSecond, t)
+}
+
+func (w *world) forward(ctx context.Context, perSecond int, t *tally) error {
+	cfg, err := w.hostConfig()
+	if err != nil {
+		return err
+	}
+	password, err := w.password(w.observer.Member)
+	if err != nil {
+		return err
+	}
+	o := &order{PerSecond: perSecond, KeysDir: cfg.Identity.KeysDir, HostKey: cfg.Identity.HostKey, Password: password}
+	for _, x := range w.validators() {
+		o.Peers = append(o.Peers, network.Peer{ID: network.PeerID(x.Card.NodeID), Addrs: []string{x.P2P}, Dial: true})
+	}
+	return other(ctx, o, t)
+}
+
+// other runs a flood in a process of its own until ctx ends.
+func other(ctx context.Context, o *order, t *tally) error {
+	o.Requests = ctx.Value(stockKey{}).(*stock).reqs
+	told, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self)
+	cmd.Env, cmd.Stderr = append(os.Environ(), otherEnv+"=1"), os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { in.Close() }) // then it ends
+	defer stop()
+	_, deaf := in.Write(append(told, '\n'))
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var offered, passed, refused int64
+		if _, err := fmt.Sscan(lines.Text(), &offered, &passed, &refused); err != nil {
+			break
+		}
+		t.offered.Store(offered)
+		t.passed.Store(passed)
+		t.refused.Store(refused)
+	}
+	in.Close()
+	err = errors.Join(lines.Err(), cmd.Wait())
+	if ctx.Err() == nil { // it ended by itself
+		err = errors.Join(errors.New("the flooding process ended"), err, deaf)
+	}
+	return err
+}
+
+// beOther is the other process, which ends when its standard input does.
+func beOther() error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, otherNiceness); err != nil {
+		return fmt.Errorf("lower the priority: %w", err)
+	}
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read what to do: %w", err)
+	}
+	var o order
+	if err := json.Unmarshal(line, &o); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		cancel()
+	}()
+	var t tally
+	ended := make(chan error, 1)
+	go func() {
+		if o.HostKey != "" {
+			ended <- o.beNode(ctx, &t)
+		} else {
+			ended <- o.beClient(ctx, &t)
+		}
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+			fmt.Println(t.offered.Load(), t.passed.Load(), t.refused.Load())
+		}
+	}
+}
+
+func (o *order) beClient(ctx context.Context, t *tally) error {
+	var wg sync.WaitGroup
+	s := &stock{reqs: o.Requests}
+	call := newRaw(o.API, o.Bearer, o.SPKI)
+	pace := rate.NewLimiter(rate.Limit(o.PerSecond), o.PerSecond/100+1)
+	for range clientCalls {
+		wg.Go(func() {
+			for pace.Wait(ctx) == nil {
+				call.submit(ctx, s.take(), t)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func (c *raw) submit(ctx context.Context, tx []byte, t *tally) {
+	body, err := json.Marshal(map[string]any{"transaction": tx})
+	if err != nil {
+		t.refused.Add(1)
+		return
+	}
+	t.offered.Add(1)
+	resp, err := c.post(ctx, "Submit", "application/json", body)
+	if err != nil {
+		t.refused.Add(1)
+		return
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		t.passed.Add(1)
+	} else {
+		t.refused.Add(1)
+	}
+}
+
+// beNode is a host of our network with the observer's key. What no queue takes is
+// not sent: the flood offers PerSecond transactions to each validator.
+func (o *order) beNode(ctx context.Context, t *tally) error {
+	store, err := keys.Open(o.KeysDir)
+	if err != nil {
+		return err
+	}
+	key, err := store.Host(o.HostKey, []byte(o.Password))
+	if err != nil {
+		return err
+	}
+	h, err := network.Open(ctx, network.Config{HostKey: key, Limits: network.DefaultLimits(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	h.SetPeers(o.Peers)
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	s := &stock{reqs: o.Requests}
+	for began, sent := time.Now(), 0; ; {
+		select {
+		case err := <-done:
+			return err
+		case <-pace.C:
+		}
+		for due := int(time.Since(began).Seconds() * float64(o.PerSecond)); sent < due; sent++ {
+			r := s.take()
+			t.offered.Add(1)
+			for _, p := range o.Peers {
+				if h.Send(p.ID, network.ClassTx, r) != nil {
+					t.refused.Add(1)
+				} else {
+					t.passed.Add(1)
+				}
+			}
+		}
+	}
+}
