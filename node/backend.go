@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/assent-network/assent/chaincode"
@@ -135,6 +136,9 @@ func (b *backend) Outcome(ctx context.Context, id ledger.Hash, wait time.Duratio
 	for {
 		next := b.chain.Executed()
 		o, err := b.state.View().Find(id)
+		if err == nil && o.NoPayload {
+			return nil, b.pruned(ctx, o.Height, fmt.Sprintf("what transaction %s returned at height %d", id, o.Height))
+		}
 		if err == nil {
 			return apiOutcome(o), nil
 		}
@@ -276,8 +280,11 @@ func aboveTip(err error) error {
 }
 
 // Block implements gateway.Blocks.
-func (b *backend) Block(_ context.Context, h ledger.Height) (block, certificate []byte, err error) {
+func (b *backend) Block(ctx context.Context, h ledger.Height) (block, certificate []byte, err error) {
 	block, certificate, err = b.store.Encoded(h)
+	if errors.Is(err, store.ErrPruned) {
+		return nil, nil, b.pruned(ctx, h, fmt.Sprintf("block %d", h))
+	}
 	return block, certificate, aboveTip(err)
 }
 

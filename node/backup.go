@@ -415,6 +415,9 @@ func removeCopies(dataDir string) error {
 }
 
 func writeBlocks(ctx context.Context, out *tar.Writer, blocks *store.Store, tip ledger.Height) error {
+	if base := blocks.Base(); base > 1 {
+		return fmt.Errorf("blocks below %d are pruned here: make the backup with --no-blocks; a node that is restored from it begins with a snapshot of the others", base)
+	}
 	var chunk []byte
 	first := ledger.Height(0)
 	for h := first; h <= tip; h++ {

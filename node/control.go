@@ -89,6 +89,7 @@ func (n *Node) runControl(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+backupPath, n.serveBackup)
+	mux.HandleFunc("POST "+snapshotPath, n.serveSnapshot)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(n.control.listener) }()

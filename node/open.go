@@ -21,6 +21,7 @@ import (
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/executor"
 	"github.com/assent-network/assent/node/gateway"
+	"github.com/assent-network/assent/node/join"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/metrics"
@@ -47,6 +48,10 @@ type Options struct {
 	Listen func(ctx context.Context, addr string) (net.Listener, error)
 	Clock  func() time.Time
 	Files  func(dir string, s store.Files) store.Files
+
+	// ByBlocks makes the node catch up block by block however far it is behind, as
+	// long as somebody keeps the blocks. Serve sets it when nobody has a snapshot.
+	ByBlocks bool
 }
 
 // Host moves bytes between nodes; *network.Host is one, and says what each
@@ -101,17 +106,20 @@ type Node struct {
 
 	vaultsSeen atomic.Int64 // Unix ns of the last look at the vaults for /readyz
 
-	server   *sync.Server
-	follower *follower
-	senders  senders
-	own      ownTxs
-	holds    holds
-	duties   duties
-	gateway  *gateway.Server
-	ops      net.Listener // nil when metrics.listen is off
-	control  control
-	restored *restored // nil unless the node came from a backup
-	metrics  *metrics.Metrics
+	server    *sync.Server
+	client    *sync.Client
+	snapshots *snapshots
+	keepers   keepers
+	follower  *follower
+	senders   senders
+	own       ownTxs
+	holds     holds
+	duties    duties
+	gateway   *gateway.Server
+	ops       net.Listener // nil when metrics.listen is off
+	control   control
+	restored  *restored // nil unless the node came from a backup
+	metrics   *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening
 }
@@ -123,18 +131,7 @@ func (n *Node) now() time.Time { return n.opts.Clock() }
 // error has closed what was open.
 func Open(ctx context.Context, opts Options) (n *Node, err error) {
 	opts = withFaults(opts)
-	if opts.Clock == nil {
-		opts.Clock = time.Now
-	}
-	n = &Node{cfg: opts.Config, opts: opts, version: opts.Version, log: opts.Logger, member: opts.Config.Identity.Member}
-	if n.log == nil {
-		n.log = slog.Default()
-	}
-	n.roster.wake = make(chan struct{}, 1)
-	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
-	n.metrics = metrics.New(n.version)
-	n.own.byID = make(map[string]*ledger.Transaction)
-	n.duties.wake = make(chan struct{}, 1)
+	n = newNode(opts)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -148,8 +145,10 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		{"keys", func(context.Context) error { return n.openKeys(opts.Password) }},
 		{"mark of a restore", func(context.Context) error { return n.openRestored() }},
 		{"ledger", n.openLedger},
+		{"ledger", n.openWhole},
 		{"private database", n.openPrivate},
 		{"network", func(ctx context.Context) error { return n.openNetwork(ctx, opts.Network) }},
+		{"network", n.serveNetwork},
 		{"chain", n.openChain},
 		{"answering", n.openAnswering},
 		{"api", n.openAPI},
@@ -161,6 +160,27 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		}
 	}
 	return n, nil
+}
+
+// newNode returns a node of which nothing is open.
+func newNode(opts Options) *Node {
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	n := &Node{cfg: opts.Config, opts: opts, version: opts.Version, log: opts.logger(), member: opts.Config.Identity.Member}
+	n.roster.wake = make(chan struct{}, 1)
+	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
+	n.metrics = metrics.New(n.version)
+	n.own.byID = make(map[string]*ledger.Transaction)
+	n.duties.wake = make(chan struct{}, 1)
+	return n
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.Default()
+	}
+	return o.Logger
 }
 
 // Close frees what Open opened, last first. Run calls it.
@@ -186,10 +206,20 @@ func (n *Node) openLedger(ctx context.Context) error {
 		return err
 	}
 	n.closeLater(n.store.Close)
+	if err := join.Recover(states); err != nil {
+		return err
+	}
 	if n.state, err = n.openState(ctx, state.Config{Dir: states, ChainID: n.chainID, Files: n.files(states)}); err != nil {
 		return err
 	}
-	n.closeLater(n.state.Close)
+	n.closeLater(func() error {
+		if n.state == nil { // closed before the others
+			return nil
+		}
+		return n.state.Close()
+	})
+	n.snapshots = newSnapshots(filepath.Join(n.cfg.DataDir, snapshotsDir))
+	n.closeLater(n.snapshots.Close)
 	contracts, err := Contracts()
 	if err != nil {
 		return err
@@ -264,9 +294,13 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 	}
 	n.host = host
 	n.closeLater(host.Close)
-	if _, err := n.refreshDirectory(); err != nil {
-		return err
-	}
+	_, err = n.refreshDirectory()
+	return err
+}
+
+// serveNetwork says what this node does with what comes in.
+func (n *Node) serveNetwork(context.Context) error {
+	host := n.host
 	host.Handle(network.ClassConsensus, func(from network.PeerID, msg []byte) {
 		if id, ok := n.dir.replica(from); ok {
 			n.chain.Step(id, msg)
@@ -283,13 +317,16 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 
 func (n *Node) openChain(context.Context) error {
 	peers := syncPeers{n.host}
-	client, err := sync.NewClient(sync.ClientConfig{Store: n.store, Request: peers.Request, Peers: n.syncPeers, Logger: n.log})
+	var err error
+	n.client, err = sync.NewClient(sync.ClientConfig{
+		Store: n.store, Request: peers.Request, Peers: n.syncPeers, FarBehind: n.farBehind(), Logger: n.log,
+	})
 	if err != nil {
 		return err
 	}
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
-		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{client},
+		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{n.client},
 		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Clock: n.now, Logger: n.log,
 		PoolUnits: n.cfg.Limits.PoolRequests, Registered: n.registered,
 		OnExecuted: func(r *executor.Result) {
@@ -300,7 +337,7 @@ func (n *Node) openChain(context.Context) error {
 	if n.chain, err = chain.New(cfg); err != nil {
 		return err
 	}
-	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Voter: func() (ledger.Signer, ledger.Height) {
+	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Snapshots: n.snapshots, SnapshotRate: n.cfg.Snapshots.Rate / 2, Voter: func() (ledger.Signer, ledger.Height) {
 		key, _, voted := n.chain.Voter()
 		return key, voted
 	}})

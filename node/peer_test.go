@@ -67,10 +67,8 @@ func (p *peer) id() network.PeerID { return network.PeerID(p.card.NodeID) }
 
 func (p *peer) running() bool { return p.node != nil }
 
-// open opens the node and runs it.
-func (p *peer) open() {
-	t := p.c.t
-	t.Helper()
+// options are what the node is opened with.
+func (p *peer) options() Options {
 	logger := slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: p.c.level}))
 	opts := Options{
 		Config: p.cfg, Password: keys.Fixed(password), Version: "test", Logger: logger,
@@ -85,7 +83,14 @@ func (p *peer) open() {
 	if p.machine != nil {
 		p.machine.boot(p, &opts)
 	}
-	n, err := Open(context.Background(), opts)
+	return opts
+}
+
+// open opens the node and runs it.
+func (p *peer) open() {
+	t := p.c.t
+	t.Helper()
+	n, err := Open(context.Background(), p.options())
 	if err != nil {
 		t.Fatalf("open %s: %v", p.name, err)
 	}

@@ -30,6 +30,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"chain", n.chain.Run},
 		{"first view", n.firstView},
 		{"config updates", n.runAssembler},
+		{"snapshots", n.runSnapshots},
 		// … then what is on its way to others, so that nothing more leaves;
 		{"outbox", n.outbox.Run},
 		// … then the loop that starts answers, and those under way;

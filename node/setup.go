@@ -38,6 +38,9 @@ const (
 	stateDir    = "state"
 	walDir      = "wal"
 	privateFile = "private.db"
+
+	snapshotsDir = "snapshots"
+	joinDir      = "join" // what is unfinished while the node begins with a snapshot
 )
 
 // Card is what a node tells the others about itself: public keys and addresses,

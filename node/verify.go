@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/executor"
+	"github.com/assent-network/assent/node/join"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/snapshot"
 	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/store"
 )
@@ -22,6 +25,13 @@ type Verified struct {
 	Executed  ledger.Height `json:"executed"`
 	StateRoot string        `json:"stateRoot"`
 	Receipts  uint64        `json:"receipts"`
+	// Begin is the height of the snapshot from which execution was repeated; 0:
+	// from genesis on. It is that of a snapshot where blocks were pruned or the node
+	// began with one.
+	Begin ledger.Height `json:"begin"`
+	// Repeated is false if nothing could be executed again: blocks are missing and no
+	// snapshot stands below those that are there.
+	Repeated bool `json:"repeated"`
 }
 
 // VerifyProgress says how far Verify is.
@@ -32,8 +42,9 @@ type VerifyProgress struct {
 
 // Verify checks the ledger of a stopped node, trusting nothing but its genesis
 // file: hash chain, bodies, certificates and config changes of every block; every
-// root that a header names, by executing all blocks again beside the data
-// directory; and that the node's own state has those roots, its index and its
+// root that a header names, by executing the blocks again beside the data
+// directory, all of them or, where they were pruned, those above a snapshot of its
+// own; and that the node's own state has those roots, its index and its
 // receipt log. The data are not changed. The error names the first thing that is
 // wrong and what to do.
 func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress)) (v Verified, err error) {
@@ -69,24 +80,58 @@ func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress
 	if _, err := db.Verify(ctx, func(p state.Progress) { progress(VerifyProgress{"state: " + p.Stage, p.Done, p.Total}) }); err != nil {
 		return v, fmt.Errorf("verify: %w: move %s away and start the node, it executes the blocks anew", err, filepath.Join(cfg.DataDir, stateDir))
 	}
-	if err := verifyExecution(ctx, cfg, genesis, blocks, db, progress); err != nil {
+	v.Begin, v.Repeated, err = verifyExecution(ctx, cfg, genesis, blocks, db, progress)
+	if err != nil {
 		return v, fmt.Errorf("verify execution: %w", err)
 	}
 	return v, nil
 }
 
-// verifyExecution executes every block again in a state of its own.
-func verifyExecution(ctx context.Context, cfg config.Config, genesis *ledger.Config, blocks *store.Store, own *state.DB, progress func(VerifyProgress)) (err error) {
+// verifyExecution executes every block that is kept again, in a state of its own.
+func verifyExecution(ctx context.Context, cfg config.Config, genesis *ledger.Config, blocks *store.Store, own *state.DB, progress func(VerifyProgress)) (begin ledger.Height, repeated bool, err error) {
 	dir, err := os.MkdirTemp(cfg.DataDir, "verify-")
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	again, err := state.Create(ctx, state.Config{Dir: filepath.Join(dir, stateDir), ChainID: genesis.Hash()})
-	if err != nil {
-		return err
+	again, err := beginAgain(ctx, cfg, genesis, blocks, dir, progress)
+	if err != nil || again == nil {
+		return 0, false, err
 	}
 	defer func() { err = errors.Join(err, again.Close()) }()
+	return again.BeganAt(), true, executeAgain(ctx, cfg, genesis, blocks, own, again, progress)
+}
+
+// beginAgain returns a state below the first block that is kept: empty, or made
+// of a snapshot; nil if there is none.
+func beginAgain(ctx context.Context, cfg config.Config, genesis *ledger.Config, blocks *store.Store, dir string, progress func(VerifyProgress)) (*state.DB, error) {
+	sc := state.Config{Dir: filepath.Join(dir, stateDir), ChainID: genesis.Hash()}
+	if blocks.Base() <= 1 {
+		return state.Create(ctx, sc)
+	}
+	own := snapshot.Open(filepath.Join(cfg.DataDir, snapshotsDir))
+	list, err := own.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range slices.Backward(list) { // the oldest that fits
+		if !join.Fits(blocks, m) || m.Height()+1 < blocks.Base() {
+			continue
+		}
+		f, err := own.File(m.Height())
+		if err != nil {
+			return nil, err
+		}
+		err = join.Restore(ctx, blocks, f, sc, dir, func(p join.Progress) { progress(VerifyProgress{"snapshot: " + p.Step, p.Done, p.Total}) })
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("snapshot of height %d: %w: remove it, and write another", m.Height(), err)
+		}
+		return state.Open(ctx, sc)
+	}
+	return nil, nil
+}
+
+func executeAgain(ctx context.Context, cfg config.Config, genesis *ledger.Config, blocks *store.Store, own, again *state.DB, progress func(VerifyProgress)) error {
 	contracts, err := Contracts()
 	if err != nil {
 		return err
@@ -97,7 +142,11 @@ func verifyExecution(ctx context.Context, cfg config.Config, genesis *ledger.Con
 	}
 	tip := blocks.Tip().Height
 	executed, _, ok := own.Executed()
-	for b, err := range blocks.Blocks(0, tip) {
+	next := ledger.Height(0)
+	if h, _, ok := again.Executed(); ok {
+		next = h + 1
+	}
+	for b, err := range blocks.Blocks(next, tip) {
 		if err != nil {
 			return err
 		}
@@ -141,7 +190,7 @@ func compareOutcomes(own *state.View, again []*state.Outcome) error {
 		if err != nil {
 			return err
 		}
-		if got.TxID != want.TxID || got.Height != want.Height || got.Time != want.Time || !bytes.Equal(got.Payload, want.Payload) {
+		if got.TxID != want.TxID || got.Height != want.Height || got.Time != want.Time || !!got.NoPayload && !bytes.Equal(got.Payload, want.Payload) {
 			return fmt.Errorf("the state keeps another outcome of transaction %s at height %d than executing it gives", want.TxID, want.Height)
 		}
 	}

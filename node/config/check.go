@@ -40,6 +40,7 @@ func (c *Config) complaints() []error {
 	d.api(c.API)
 	d.answering(c.Answering)
 	d.limits(c.Limits)
+	d.snapshots(c.Snapshots, c.Retention)
 	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	d.oneOf("log.format", c.Log.Format, "json", "text")
 	if c.Metrics.Listen != Off {
@@ -234,5 +235,22 @@ func (d *decoder) limits(l Limits) {
 	rate("limits.peerTxRate", l.PeerTxRate)
 	if l.RequestTimeout < 100*time.Millisecond || l.RequestTimeout > 5*time.Minute {
 		d.complain("limits.requestTimeout", "has %s, want 100ms to 5m", l.RequestTimeout)
+	}
+}
+
+func (d *decoder) snapshots(s Snapshots, r Retention) {
+	for _, n := range []struct {
+		path        string
+		v, low, top int
+	}{
+		{"snapshots.every", s.Every, 0, 1 << 40}, {"snapshots.keep", s.Keep, 1, 100},
+		{"snapshots.bytesPerSecond", s.Rate, 1 << 20, 1 << 40}, {"snapshots.joinAbove", s.JoinAbove, 0, 1 << 40},
+	} {
+		if n.v < n.low || n.v > n.top {
+			d.complain(n.path, "has %d, want %d to %d", n.v, n.low, n.top)
+		}
+	}
+	if r.Blocks != 0 && r.Blocks < time.Hour {
+		d.complain("retention.blocks", "has %s, want an hour at least, or 0 to keep all", r.Blocks)
 	}
 }

@@ -25,6 +25,8 @@ type Config struct {
 	API       API       `conf:"api" doc:"How clients reach it."`
 	Answering Answering `conf:"answering" doc:"Whether it answers permitted requests from the member's own database."`
 	Limits    Limits    `conf:"limits" doc:"What it takes from others."`
+	Snapshots Snapshots `conf:"snapshots" doc:"Copies of the state, from which other nodes can begin."`
+	Retention Retention `conf:"retention" doc:"How long it keeps what the ledger's roots no longer need. Headers and config blocks are kept for ever."`
 	Log       Log       `conf:"log" doc:"What it writes about itself; personal data never is."`
 	Metrics   Metrics   `conf:"metrics" doc:"What it tells a monitoring system."`
 }
@@ -103,6 +105,24 @@ type Limits struct {
 	RequestTimeout time.Duration `conf:"requestTimeout" doc:"Longest time of one API call that does not wait for anything."`
 }
 
+// Snapshots says when the node copies its state, and when it begins with a copy
+// of another node's.
+type Snapshots struct {
+	Every     int `conf:"every" doc:"Blocks between two snapshots; 0: none is written."`
+	Keep      int `conf:"keep" doc:"How many of them are kept."`
+	Rate      int `conf:"bytesPerSecond" doc:"How fast the state is read for a snapshot at most, and half as fast sent to others. Slower is felt less by clients."`
+	JoinAbove int `conf:"joinAbove" doc:"With more blocks missing the node begins with a snapshot of another node; 0: only when nobody keeps the blocks."`
+}
+
+// Retention says how long the node keeps what may be pruned, counted in block
+// time. Nothing is pruned that a snapshot of its own does not stand above.
+type Retention struct {
+	Blocks time.Duration `conf:"blocks" doc:"How long blocks are kept with the signed transactions in them; 0: for ever."`
+}
+
+// ThreeYears is the least time for which every node keeps access records.
+const ThreeYears = 1096 * 24 * time.Hour
+
 // Log says what is logged.
 type Log struct {
 	Level  string `conf:"level" doc:"debug, info, warn or error."`
@@ -148,8 +168,10 @@ func Default() Config {
 			PeerTxRate:     5_000,
 			RequestTimeout: 10 * time.Second,
 		},
-		Log:     Log{Level: "info", Format: "json"},
-		Metrics: Metrics{Listen: "127.0.0.1:9464"},
+		Snapshots: Snapshots{Every: 20_000, Keep: 2, Rate: 64 << 20, JoinAbove: 20_000},
+		Retention: Retention{Blocks: ThreeYears},
+		Log:       Log{Level: "info", Format: "json"},
+		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 	}
 }
 

@@ -91,6 +91,7 @@ type DB struct {
 	cfg    Config
 	ldb    *leveldb.DB
 	files  io.Closer // holds the lock of the directory
+	meta   metaRow   // as stored; written by the flush that raises its version
 	blocks *blockCache
 
 	// Owned by the executor.
@@ -191,7 +192,7 @@ func create(cfg Config, files storage.Storage) (*DB, error) {
 	if err != nil {
 		return nil, storageError("create database", err)
 	}
-	meta := encodeRow(&metaRow{formatVersion, cfg.ChainID})
+	meta := encodeRow(&metaRow{Version: formatVersion, ChainID: cfg.ChainID})
 	if err := ldb.Put(keyMeta, meta, &opt.WriteOptions{Sync: true}); err != nil {
 		return nil, errors.Join(storageError("write format version", err), ldb.Close())
 	}
@@ -244,7 +245,9 @@ func (db *DB) checkNoGap() error {
 		if err != nil {
 			return corrupt("roots", err)
 		}
-		if n > 0 && ledger.Height(h) != last+1 {
+		// Below the snapshot that the state began with stand only those heights
+		// that later headers name.
+		if n > 0 && ledger.Height(h) != last+1 && ledger.Height(h) > db.meta.Begin {
 			return corrupt("journal", fmt.Errorf("what height %d to %d wrote is missing", last+1, h-1))
 		}
 		last = ledger.Height(h)
@@ -273,7 +276,8 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 	if err != nil {
 		return nil, storageError("open database", err)
 	}
-	if err := checkMeta(cfg, snap); err != nil {
+	meta, err := readMeta(cfg, snap)
+	if err != nil {
 		return nil, err
 	}
 	v := &View{snap: snap, roots: EmptyRoots}
@@ -291,7 +295,7 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 		from = h.Height + 1
 	}
 	db := &DB{
-		cfg: cfg, ldb: ldb, blocks: cache, snap: snap,
+		cfg: cfg, meta: *meta, ldb: ldb, blocks: cache, snap: snap,
 		layer:     newLayer(from, v.roots.ReceiptsSize),
 		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
 		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),
@@ -312,22 +316,22 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 	return db, nil
 }
 
-func checkMeta(cfg Config, snap *leveldb.Snapshot) error {
+func readMeta(cfg Config, snap *leveldb.Snapshot) (*metaRow, error) {
 	b, err := stored(snap, "format version", keyMeta)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var m metaRow
-	if err := decodeRow("format version", b, &m); err != nil {
-		return err
+	m := new(metaRow)
+	if err := decodeRow("format version", b, m); err != nil {
+		return nil, err
 	}
-	if m.Version != formatVersion {
-		return fmt.Errorf("state has format %d, this program reads format %d: use the version of the program that wrote it, or remove the directory to rebuild it", m.Version, formatVersion)
+	if m.Version < formatReadable || m.Version > formatVersion {
+		return nil, fmt.Errorf("state has format %d, this program reads format %d: use the version of the program that wrote it, or remove the directory to rebuild it", m.Version, formatVersion)
 	}
 	if m.ChainID != cfg.ChainID {
-		return fmt.Errorf("state belongs to chain %s, this node to %s: check the data directory in the configuration", m.ChainID, cfg.ChainID)
+		return nil, fmt.Errorf("state belongs to chain %s, this node to %s: check the data directory in the configuration", m.ChainID, cfg.ChainID)
 	}
-	return nil
+	return m, nil
 }
 
 func (db *DB) loadRoots(v *View) error {
@@ -360,6 +364,10 @@ func (db *DB) loadRoots(v *View) error {
 
 // View returns the state after the last committed block.
 func (db *DB) View() *View { return db.head.Load() }
+
+// BeganAt returns the height of the snapshot with which the state began, 0 if it
+// began with genesis.
+func (db *DB) BeganAt() ledger.Height { return db.meta.Begin }
 
 // Executed returns the height and roots after the last committed block; ok is
 // false if nothing was executed yet.

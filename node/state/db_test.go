@@ -106,11 +106,11 @@ func TestCreateAndOpenAreDifferent(t *testing.T) {
 func TestNewerFormatIsRefused(t *testing.T) {
 	d := newDisk()
 	db := mustCreate(t, testConfig(), d)
-	if err := db.ldb.Put(keyMeta, encodeRow(&metaRow{formatVersion + 1, testConfig().ChainID}), nil); err != nil {
+	if err := db.ldb.Put(keyMeta, encodeRow(&metaRow{Version: formatVersion + 1, ChainID: testConfig().ChainID}), nil); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, db)
-	if _, err := open(fill(t, testConfig()), d); err == nil || !strings.Contains(err.Error(), "format 2") {
+	if _, err := open(fill(t, testConfig()), d); err == nil || !strings.Contains(err.Error(), "format 4") {
 		t.Fatalf("opened a newer format: %v", err)
 	}
 }

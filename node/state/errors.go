@@ -16,6 +16,12 @@ var (
 	ErrNotExecuted = errors.New("not executed yet")
 	// ErrNotFound: no such transaction.
 	ErrNotFound = errors.New("not found")
+	// ErrPruned: this node no longer keeps what was asked for. Ask a node that
+	// keeps more.
+	ErrPruned = errors.New("pruned here")
+	// ErrAged: a transaction read a log row that is older than what every node
+	// keeps. The executor refuses the transaction, on every node alike.
+	ErrAged = errors.New("log row is older than every node keeps")
 	// ErrLogRowExists: a transaction would overwrite or delete a row of a log.
 	// Nothing was applied; the executor refuses the transaction.
 	ErrLogRowExists = errors.New("log rows are written once")

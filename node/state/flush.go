@@ -172,6 +172,10 @@ func (db *DB) changes(v *View) []change {
 		}
 	}
 	cs = append(cs, change{keyHead, encodeRow(&headRow{v.height, v.time, v.roots}), false})
+	if db.meta.Version < formatVersion { // from here on an older program cannot read it
+		db.meta.Version = formatVersion
+		cs = append(cs, change{keyMeta, encodeRow(&db.meta), false})
+	}
 	slices.SortFunc(cs, func(a, b change) int { return bytes.Compare(a.key, b.key) })
 	return cs
 }

@@ -16,6 +16,7 @@ const (
 	prefixRow     = 'r' // "r" key                 → a row of a contract: a record or index row as written, for a log row its value or where it stands: see rows.go
 	prefixNode    = 't' // "t" path (1 B/nibble)   → node of the state trie
 	prefixOutcome = 'l' // "l" position:8          → what became of a transaction, and the few log rows it wrote; by place in the receipt log
+	prefixPruned  = 'p' // "p" position:8          → what is left of a pruned outcome: enough to verify the log
 	prefixTile    = 'n' // "n" level:1 number:8    → 16 hashes of the receipt log's Merkle tree
 	prefixIndex   = 'x' // "x" txID:32             → where the transaction stands
 )
@@ -40,6 +41,8 @@ func keyNode(path string) []byte {
 func keyRoots(h ledger.Height) []byte { return numbered(prefixRoots, uint64(h)) }
 
 func keyOutcome(position uint64) []byte { return numbered(prefixOutcome, position) }
+
+func keyPruned(position uint64) []byte { return numbered(prefixPruned, position) }
 
 func keyTile(id tileID) []byte {
 	b := make([]byte, 0, 10)

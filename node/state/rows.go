@@ -12,8 +12,15 @@ import (
 )
 
 // formatVersion is the version of the bytes in the database. A reader refuses
-// any other. Version 2: log rows begin with a tag and may hold their value.
-const formatVersion = 2
+// any other.
+//
+// 2: log rows begin with a tag and may hold their value. 3 adds what follows
+// Payload in outcomeRow, pruned rows and Begin in metaRow; a database of format 2
+// is one of format 3 that has none of them.
+const (
+	formatVersion  = 3
+	formatReadable = 2 // the oldest that this program reads
+)
 
 // maxStoredBytes bounds any stored row a decoder accepts.
 const maxStoredBytes = 8 << 20
@@ -31,6 +38,7 @@ var EmptyRoots = Roots{State: ledger.EmptyStateRoot, Receipts: ledger.EmptyLogRo
 type metaRow struct {
 	Version uint64
 	ChainID ledger.Hash
+	Begin   ledger.Height `rlp:"optional"` // of the snapshot with which the state began; 0: it began with genesis
 }
 
 // headRow says what the database holds: the state after Height.
@@ -53,6 +61,9 @@ type Outcome struct {
 	Events   []ledger.Event
 	Writes   []ledger.WriteHash // ascending by key
 	Payload  []byte             // what the contract returned
+	// NoPayload: the contract returned something, but this node began with a
+	// snapshot and does not know what: no root commits to it.
+	NoPayload bool
 }
 
 // Receipt returns the leaf that the receipt log keeps of o.
@@ -85,7 +96,11 @@ type outcomeRow struct {
 	Writes  []storedWrite
 	Events  []storedEvent
 	Payload []byte
+	Same    uint64 `rlp:"optional"` // i+1: the payload is that of event i, and Payload is empty; unknownPayload: Outcome.NoPayload
 }
+
+// unknownPayload in outcomeRow.Same says that the payload was not carried over.
+const unknownPayload = 1 << 32
 
 // storedWrite is a WriteHash; for the i-th log row the hash is that of Logs[i]
 // and is left out, unless log rows stand alone.
@@ -122,6 +137,12 @@ func makeOutcomeRow(o *Outcome, values []ledger.Write) *outcomeRow {
 		if n := slices.IndexFunc(r.Logs, func(v []byte) bool { return bytes.Equal(v, e.Payload) }); n >= 0 {
 			r.Events[i].Log, r.Events[i].Payload = uint64(n)+1, nil
 		}
+		if r.Same == 0 && len(o.Payload) > 0 && bytes.Equal(e.Payload, o.Payload) {
+			r.Same, r.Payload = uint64(i)+1, nil
+		}
+	}
+	if o.NoPayload {
+		r.Same, r.Payload = unknownPayload, nil
 	}
 	return r
 }
@@ -153,6 +174,14 @@ func (r *outcomeRow) outcome(position uint64) (*Outcome, error) {
 		if e.Log > 0 {
 			o.Events[i].Payload = r.Logs[e.Log-1]
 		}
+	}
+	switch {
+	case r.Same == unknownPayload:
+		o.NoPayload = true
+	case r.Same > uint64(len(o.Events)):
+		return nil, corrupt("receipt log", fmt.Errorf("row %d lacks the payload", position))
+	case r.Same > 0:
+		o.Payload = o.Events[r.Same-1].Payload
 	}
 	return o, nil
 }

@@ -48,7 +48,7 @@ func FuzzRows(f *testing.F) {
 	o, writes := sampleOutcome()
 	f.Add(encodeRow(makeOutcomeRow(o, writes)))
 	f.Add(encodeRow(&headRow{3, 4, EmptyRoots}))
-	f.Add(encodeRow(&metaRow{1, ledger.Hash{9}}))
+	f.Add(encodeRow(&metaRow{Version: 1, ChainID: ledger.Hash{9}}))
 	f.Add(txRef{1, 2, 3, 4}.encode())
 	f.Add(logRef{position: 5, ordinal: 6}.row(nil))
 	f.Add(logRef{alone: true}.row([]byte("value")))

@@ -10,7 +10,11 @@
 // It leaves to others whether a block is right: validators have voted for it,
 // or package sync has checked the votes, before it comes here. Verify makes all
 // checks again, for people who do not want to take that on trust. Executing
-// blocks, finding transactions and pruning are others' business.
+// blocks, finding transactions and deciding what is pruned are others' business.
+//
+// Headers, certificates and config blocks are kept for ever. The other bodies
+// are there from a base on, which is 0 until something is pruned or the node
+// begins with a snapshot.
 //
 // Files: a blocks/ directory may be lost or rolled back without harm to the
 // network, and an observer fetches it again from its peers; a validator must not

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/assent-network/assent/node/ledger"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 )
 
@@ -33,6 +34,9 @@ func (s *Store) loadTip() error {
 	}
 	for ok := true; ok && span < journalSpan; ok = it.Prev() {
 		gotHeight, gotRow, _ := splitKey(it.Key())
+		if row == rowBody && gotHeight == h && gotRow == rowHeader && h < s.base.Load().Height && h > 0 {
+			row = rowHeader // its body is not kept
+		}
 		if gotHeight != h || gotRow != row {
 			return damaged(fmt.Errorf("row %d is missing, yet block %d is stored", row, height), fmt.Sprintf("read block %d", h))
 		}
@@ -71,12 +75,15 @@ func (s *Store) loadTip() error {
 func (s *Store) checkTip() error {
 	tip := s.tip.Load()
 	b, err := s.Block(tip.Height)
-	if err != nil {
+	var u *ledger.Update
+	switch {
+	case errors.Is(err, ErrPruned): // of a config block it would be kept
+	case err != nil:
 		return err
-	}
-	u, err := b.Update()
-	if err != nil {
-		return damaged(err, fmt.Sprintf("read block %d", tip.Height))
+	default:
+		if u, err = b.Update(); err != nil {
+			return damaged(err, fmt.Sprintf("read block %d", tip.Height))
+		}
 	}
 	seq := tip.Header.ConfigSeq
 	if u != nil {

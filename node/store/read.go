@@ -33,6 +33,9 @@ func (r *recent) get(h ledger.Height) *entry {
 func (s *Store) get(h ledger.Height, row byte) ([]byte, error) {
 	b, err := s.db.Get(keyOf(h, row), nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
+		if at := s.base.Load().Height; row == rowBody && h < at {
+			return nil, fmt.Errorf("read block %d: %w: bodies begin with block %d", h, ErrPruned, at)
+		}
 		return nil, damaged(fmt.Errorf("row %d is missing", row), fmt.Sprintf("read block %d", h))
 	}
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 // Every key of blocks/:
 //
 //	'a' ‖ "format"          → RLP [version, chain id, genesis config]
+//	'a' ‖ "base"            → RLP [base, swept, fill from, fill next], once a body is missing; see base.go
 //	'c' ‖ seq:8             → height:8 of the block that brought config seq; none for genesis
 //	'h' ‖ height:8 ‖ 1      → header hash:32 ‖ header
-//	'h' ‖ height:8 ‖ 2      → the elements of the block's RLP list after the header
+//	'h' ‖ height:8 ‖ 2      → the elements of the block's RLP list after the header; below base of config blocks alone
 //	'h' ‖ height:8 ‖ 3      → certificate; none for genesis
 //
 // Integers are big-endian. Rows of one height are neighbours, and an ordinary
@@ -32,7 +33,10 @@ const (
 	rowCertificate = 3
 )
 
-var keyFormat = []byte{prefixAbout, 'f', 'o', 'r', 'm', 'a', 't'}
+var (
+	keyFormat = []byte{prefixAbout, 'f', 'o', 'r', 'm', 'a', 't'}
+	keyBase   = []byte{prefixAbout, 'b', 'a', 's', 'e'}
+)
 
 type format struct {
 	Version uint64

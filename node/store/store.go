@@ -33,6 +33,8 @@ var (
 	ErrAbove = errors.New("height is above the tip")
 	// ErrFork: another block is stored at the height, or below it.
 	ErrFork = errors.New("block contradicts the stored ledger")
+	// ErrPruned: the body of the block is not kept here. Ask a node that keeps more.
+	ErrPruned = errors.New("the block's body is not kept here")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("block store is closed")
 )
@@ -54,6 +56,7 @@ type Store struct {
 	genesis *ledger.Config
 	tip     atomic.Pointer[Tip] // immutable; replaced by Append
 	recent  recent
+	base    atomic.Pointer[base] // immutable; replaced under mu
 
 	mu      sync.Mutex // held while appending
 	failure error      // why no block can be appended any more; guarded by mu
@@ -162,6 +165,9 @@ func load(db *leveldb.DB, files storage.Storage, chain ledger.Hash) (*Store, err
 	s := &Store{db: db, files: files, chain: chain}
 	s.grown.init()
 	err := s.loadFormat()
+	if err == nil {
+		err = s.loadBase()
+	}
 	if err == nil {
 		err = s.loadConfigs()
 	}

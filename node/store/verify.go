@@ -2,14 +2,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/assent-network/assent/node/ledger"
 )
 
 // Verify reads every block up to the tip and checks it against genesis: the
-// hash chain, the body, the certificate under the config in force, and every
-// config update. It reports the first thing that is wrong, with its height.
+// hash chain, the body where it is kept, the certificate under the config in
+// force, and every config update. It reports the first thing that is wrong, with its height.
 // Transactions' signatures are not checked again: the certificate says that a
 // quorum has. progress, if not nil, is told now and then how far it is.
 func (s *Store) Verify(ctx context.Context, progress func(done, total ledger.Height)) error {
@@ -52,6 +53,9 @@ func (s *Store) verifyGenesis() (*ledger.Config, *ledger.Header, error) {
 
 func (s *Store) verifyBlock(h ledger.Height, parent *ledger.Header, config *ledger.Config) (*ledger.Block, *ledger.Config, error) {
 	encoded, certificate, err := s.Encoded(h)
+	if errors.Is(err, ErrPruned) {
+		return s.verifyHeader(h, parent, config)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,4 +85,21 @@ func (s *Store) verifyBlock(h ledger.Height, parent *ledger.Header, config *ledg
 		}
 	}
 	return b, next, nil
+}
+
+// verifyHeader is verifyBlock for a block whose body is not kept, so that it
+// brought no config.
+func (s *Store) verifyHeader(h ledger.Height, parent *ledger.Header, config *ledger.Config) (*ledger.Block, *ledger.Config, error) {
+	e, err := s.readEntry(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	step := fmt.Sprintf("check header %d", h)
+	if err := e.header.Follows(parent, config); err != nil {
+		return nil, nil, damaged(err, step)
+	}
+	if err := config.VerifyCertificate(&e.header, e.cert); err != nil {
+		return nil, nil, damaged(err, step)
+	}
+	return &ledger.Block{Header: e.header}, config, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/store"
 )
 
 // source is a peer that says to have blocks this node lacks.
@@ -22,13 +23,16 @@ type source struct {
 // CatchUp fetches the blocks above the tip, as far as any peer has them, checks
 // them and hands them to add in order. It returns when no peer has more, when
 // none helps any more, after MaxCatchUp, or when ctx ends: all of that is nil, as
-// is a network without peers. Errors: what add returned, ErrForked, a failed
-// read of the store. All are fatal.
+// is a network without peers. Errors: what add returned, ErrForked, ErrBehind, a
+// failed read of the store. All are fatal.
 func (c *Client) CatchUp(ctx context.Context, add Append) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.MaxCatchUp)
 	defer cancel()
 	start, from := time.Now(), c.cfg.Store.Tip().Height
 	sources, err := c.ahead(ctx)
+	if err == nil {
+		err = c.farBehind(sources)
+	}
 	if err == nil && len(sources) > 0 {
 		err = c.drain(ctx, sources, add)
 	}
@@ -40,6 +44,31 @@ func (c *Client) CatchUp(ctx context.Context, add Append) error {
 	}
 	return nil
 }
+
+// farBehind is ErrBehind if this node lacks too much, by a proven height or by the
+// word of more validators than can be dishonest.
+func (c *Client) farBehind(sources []*source) error {
+	tip := c.cfg.Store.Tip()
+	if c.cfg.FarBehind == 0 {
+		return nil
+	}
+	said := 0
+	for _, s := range sources {
+		if s.height <= tip.Height+c.cfg.FarBehind {
+			continue
+		}
+		if s.peer.Validator != 0 {
+			said++
+		}
+		if s.proven || said > faulty(tip.Config) {
+			return fmt.Errorf("%w: this node is at height %d, others at %d", ErrBehind, tip.Height, s.height)
+		}
+	}
+	return nil
+}
+
+// faulty is how many of c's validators can be dishonest without harm.
+func faulty(c *ledger.Config) int { return ledger.Faults(len(c.Validators)) }
 
 // grace is how long slower peers may answer after one peer was found ahead.
 const grace = 150 * time.Millisecond
@@ -136,6 +165,7 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 		}
 	}
 	turn := 0
+	gone := prunedBy{}
 	ask := func(from ledger.Height) {
 		src := sources[turn%len(sources)]
 		turn++
@@ -174,10 +204,28 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 			if fatal := c.blame(ch.source.peer.ID, err, false); fatal != nil {
 				return fatal
 			}
+			if err := gone.add(ch.source.peer, err, c.cfg.Store.Tip()); err != nil {
+				return err
+			}
 			sources = slices.DeleteFunc(sources, func(s *source) bool { return s == ch.source })
 		}
 		height := c.cfg.Store.Tip().Height
 		c.cfg.OnProgress(Progress{Height: height, Target: max(target, height)})
+	}
+	return nil
+}
+
+// prunedBy are the validators that said to keep the next block no more.
+type prunedBy map[uint64]bool
+
+// add takes note of what a peer's error says, and returns ErrBehind once more
+// validators have said it than can be dishonest.
+func (g prunedBy) add(p Peer, err error, tip store.Tip) error {
+	if !errors.Is(err, ErrPruned) || p.Validator == 0 {
+		return nil
+	}
+	if g[p.Validator] = true; len(g) > faulty(tip.Config) {
+		return fmt.Errorf("%w: %d validators keep block %d no more", ErrBehind, len(g), tip.Height+1)
 	}
 	return nil
 }
@@ -194,6 +242,8 @@ func (c *Client) blame(peer string, err error, known bool) error {
 		return l
 	}
 	switch {
+	case errors.Is(err, ErrPruned):
+		c.log.Log(context.Background(), at(slog.LevelInfo), "peer no longer keeps the next block and is left for others", "peer", peer, "reason", err)
 	case errors.As(err, &lied):
 		c.log.Log(context.Background(), at(slog.LevelWarn), "peer answers wrongly and is left for others", "peer", peer, "reason", err)
 	case errors.As(err, &silent):

@@ -43,9 +43,12 @@ type ClientConfig struct {
 	StatusTimeout time.Duration // for a peer to say where it stands, default 2 s
 	FetchTimeout  time.Duration // for one response with blocks, default 10 s; a quarter while other peers could send them
 	MaxCatchUp    time.Duration // of one CatchUp, default 60 s
-	PollWait      time.Duration // that Follow asks a peer to hold a request, default 4 s
-	PollGap       time.Duration // least time between two requests of Follow, default 20 ms
-	MaxBackoff    time.Duration // between requests of Follow while no peer helps, default 1 s
+	// FarBehind is how many blocks this node may lack: with more, CatchUp and Follow
+	// end with ErrBehind. 0: any number.
+	FarBehind  ledger.Height
+	PollWait   time.Duration // that Follow asks a peer to hold a request, default 4 s
+	PollGap    time.Duration // least time between two requests of Follow, default 20 ms
+	MaxBackoff time.Duration // between requests of Follow while no peer helps, default 1 s
 
 	OnProgress func(Progress) // may be nil; called after each response, must not block
 	Logger     *slog.Logger   // default slog.Default; gets peer ids, heights and reasons
@@ -169,11 +172,22 @@ func (c *Client) fetch(ctx context.Context, peer string, from ledger.Height, wai
 	if err != nil {
 		return nil, fault{err}
 	}
+	if len(a.Blocks) == 0 && a.Base > from {
+		return nil, fmt.Errorf("%w: it has blocks from %d on", ErrPruned, a.Base)
+	}
 	if len(a.Blocks) == 0 && a.Tip >= from {
 		return nil, faultf("it says to have height %d but sends nothing from %d on", a.Tip, from)
 	}
 	return a, nil
 }
+
+// ErrPruned means that a peer no longer keeps a block.
+var ErrPruned = errors.New("the peer no longer keeps the block")
+
+// ErrBehind means that this node cannot, or had better not, catch up block by
+// block: it lacks more than ClientConfig.FarBehind, or more validators than can be
+// dishonest say that they keep the next block no more.
+var ErrBehind = errors.New("too far behind to catch up block by block: begin with a snapshot of a peer")
 
 // ErrForked means that a certified block does not continue this node's ledger:
 // this node or more than a third of the validators went wrong.

@@ -3,8 +3,8 @@
 //
 // It owns the messages of the protocol /assent/sync/1, one request and one
 // response each: a signed status for a nonce, certified headers, blocks with
-// their certificates (at once or as soon as there are any), and the config
-// blocks that a light client walks. Server answers them, Client fetches blocks
+// their certificates (at once or as soon as there are any), the config blocks
+// that a light client walks, and snapshots in pieces. Server answers them, Client fetches blocks
 // (CatchUp once, Follow for ever), View asks for statuses.
 //
 // It promises that no block is handed on without its body, its certificate

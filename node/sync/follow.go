@@ -23,7 +23,7 @@ func (c *Client) Follow(ctx context.Context, add Append) error {
 	if err := c.CatchUp(ctx, add); err != nil {
 		return err
 	}
-	f := follower{Client: c, until: map[string]time.Time{}, turn: rand.IntN(1 << 20)}
+	f := follower{Client: c, gone: prunedBy{}, until: map[string]time.Time{}, turn: rand.IntN(1 << 20)}
 	for ctx.Err() == nil {
 		if err := f.poll(ctx, add); err != nil {
 			return fmt.Errorf("follow from height %d: %w", c.cfg.Store.Tip().Height, err)
@@ -42,6 +42,7 @@ type follower struct {
 	since   time.Time
 	turn    int
 	until   map[string]time.Time // penalties; only of peers that exist
+	gone    prunedBy             // since the last block
 	gap     time.Duration        // before the next request
 	started time.Time            // of the last request
 	arrived time.Time            // of the last block
@@ -70,6 +71,9 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 		if err := f.blame(f.source, err, !f.until[f.source].IsZero()); err != nil {
 			return err
 		}
+		if err := f.pruned(err); err != nil {
+			return err
+		}
 		f.until[f.source] = time.Now().Add(penalty)
 		f.source = ""
 		f.slower()
@@ -83,9 +87,20 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 		}
 	default:
 		f.arrived = time.Now()
+		clear(f.gone)
 		f.gap = max(0, f.cfg.PollGap-time.Since(f.started))
 		height := f.cfg.Store.Tip().Height
 		f.cfg.OnProgress(Progress{Height: height, Target: height})
+	}
+	return nil
+}
+
+// pruned takes note if the source said to keep the next block no more.
+func (f *follower) pruned(err error) error {
+	for _, p := range f.cfg.Peers() {
+		if p.ID == f.source {
+			return f.gone.add(p, err, f.cfg.Store.Tip())
+		}
 	}
 	return nil
 }

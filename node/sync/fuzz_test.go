@@ -20,15 +20,18 @@ func seeds(t testing.TB) [][]byte {
 		encode(&blocksRequest{tagBlocks, 1, 1000, 0}),
 		encode(&headersRequest{tagHeaders, 1, 10}),
 		encode(&configsRequest{tagConfigs, 1, 10}),
+		encode(&offersRequest{tagOffers}),
 	}
-	for _, req := range out[:4] {
+	for _, req := range out[:5] {
 		b, err := h(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, b)
 	}
-	return out
+	return append(out,
+		encode(&pieceRequest{tagPiece, ledger.Hash{1}, 2, 3, 4}), encode(&pieceAnswer{tagPieceAnswer, []byte("piece")}),
+		encode(&offersAnswer{tagOffersAnswer, 3, []Offer{{1, ledger.Hash{2}, 3, 4}}}))
 }
 
 // FuzzMessages checks that no message makes a decoder or the server panic and
@@ -51,12 +54,19 @@ func FuzzMessages(f *testing.F) {
 		}
 		for tag, v := range map[string]any{
 			tagStatus: new(statusRequest), tagHeaders: new(headersRequest), tagConfigs: new(configsRequest),
+			tagOffers: new(offersRequest), tagPiece: new(pieceRequest),
 		} {
 			same(tag, v, decode(b, maxRequest, tag, v))
 		}
 		var r blocksRequest
 		err := decode(b, maxRequest, tagBlocks, &r)
 		same(tagBlocks, &r, err)
+		if oa, err := decodeOffersAnswer(b); err == nil {
+			same("offers answer", oa, nil)
+		}
+		if pa, err := decodePieceAnswer(b); err == nil {
+			same("piece answer", pa, nil)
+		}
 		if sa, err := decodeStatusAnswer(b); err == nil {
 			same(tagStatusAnswer, sa, nil)
 			_, _, _ = checkStatus(blocks, b, newNonce())

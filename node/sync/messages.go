@@ -15,6 +15,7 @@ const (
 	maxBlocks  = 4096
 	maxHeaders = 1024
 	maxConfigs = 16
+	maxOffers  = 16
 )
 
 // Every message is an RLP list that starts with its tag.
@@ -27,6 +28,10 @@ const (
 	tagHeadersAnswer  = "assent/sync/headers-answer/1"
 	tagConfigs        = "assent/sync/configs/1"
 	tagConfigsAnswer  = "assent/sync/configs-answer/1"
+	tagOffers         = "assent/sync/snapshots/1"
+	tagOffersAnswer   = "assent/sync/snapshots-answer/1"
+	tagPiece          = "assent/sync/snapshot-piece/1"
+	tagPieceAnswer    = "assent/sync/snapshot-piece-answer/1"
 	maxTag            = 40
 	maxStatusBytes    = 512
 	maxCertifiedBytes = 17 << 10
@@ -56,11 +61,14 @@ type blocksRequest struct {
 }
 
 // blocksAnswer holds consecutive blocks from the height asked for on; none if
-// the server has none. Tip is the server's highest height.
+// the server has none. Tip is the server's highest height. Base, if it is there,
+// is the height from which on the server has all blocks: it has no block asked
+// for below it.
 type blocksAnswer struct {
 	Tag    string
 	Tip    ledger.Height
 	Blocks []blockItem
+	Base   ledger.Height `rlp:"optional"`
 }
 
 type blockItem struct {
@@ -93,6 +101,39 @@ type configsAnswer struct {
 	Tag    string
 	Newest uint64
 	Proofs [][]byte // ledger.ConfigProof, consecutive
+}
+
+// offersRequest asks which snapshots a node has.
+type offersRequest struct{ Tag string }
+
+// offersAnswer lists them, newest first. Base is as in blocksAnswer, 0 for all.
+type offersAnswer struct {
+	Tag       string
+	Base      ledger.Height
+	Snapshots []Offer
+}
+
+// Offer is a snapshot that a peer says to have. Nothing of it is checked.
+type Offer struct {
+	Height   ledger.Height // after which it shows the state
+	ID       ledger.Hash   // of its content
+	Manifest uint64        // bytes of the manifest
+	Bytes    uint64        // of all chunks
+}
+
+// pieceRequest asks for up to Max bytes of the manifest (Part 0) or of chunk
+// Part−1 of a snapshot, from Offset on.
+type pieceRequest struct {
+	Tag      string
+	Snapshot ledger.Hash
+	Part     uint64
+	Offset   uint64
+	Max      uint64
+}
+
+type pieceAnswer struct {
+	Tag  string
+	Data []byte
 }
 
 func encode(v any) []byte {
@@ -166,6 +207,25 @@ func decodeConfigsAnswer(b []byte) (*configsAnswer, error) {
 	}
 	a := new(configsAnswer)
 	if err := decode(b, maxResponse, tagConfigsAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeOffersAnswer(b []byte) (*offersAnswer, error) {
+	if err := checkCount(b, maxOffers); err != nil {
+		return nil, err
+	}
+	a := new(offersAnswer)
+	if err := decode(b, maxRequest+maxOffers*64, tagOffersAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodePieceAnswer(b []byte) (*pieceAnswer, error) {
+	a := new(pieceAnswer)
+	if err := decode(b, maxResponse, tagPieceAnswer, a); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -25,6 +25,11 @@ type ServerConfig struct {
 	// that their view is fresh.
 	Voter func() (key ledger.Signer, voted ledger.Height)
 
+	Snapshots Snapshots // nil: none are offered
+	// SnapshotRate bounds the bytes of snapshots sent in a second, to all peers
+	// together, default 32 MiB: serving them must not be felt by clients.
+	SnapshotRate int
+
 	MaxBytes int           // of blocks in one response, default 2 MiB; one block may exceed it
 	MaxWait  time.Duration // that a request for coming blocks is held, default 10 s
 	MaxWaits int           // requests held at a time, one a peer, default 4
@@ -42,6 +47,7 @@ func (c *ServerConfig) check() error {
 	setDefault(&c.MaxWait, 10*time.Second)
 	setDefault(&c.MaxWaits, 4)
 	setDefault(&c.Rate, 100)
+	setDefault(&c.SnapshotRate, 32<<20)
 	if c.MaxBytes > maxResponse/2 { // a block more must fit
 		return fmt.Errorf("sync server: responses of %d bytes, at most %d are allowed", c.MaxBytes, maxResponse/2)
 	}
@@ -55,9 +61,19 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
+// Snapshots are what a server offers to nodes that begin.
+type Snapshots interface {
+	// Offers lists them, newest first.
+	Offers() ([]Offer, error)
+	// Piece returns up to limit bytes of the manifest (part 0) or of chunk part−1
+	// from an offset on. An error is for the peer to read.
+	Piece(snapshot ledger.Hash, part, offset, limit uint64) ([]byte, error)
+}
+
 // Server answers peers from the block store.
 type Server struct {
-	cfg ServerConfig
+	cfg  ServerConfig
+	pace *rate.Limiter // of snapshot bytes
 
 	mu    stdsync.Mutex
 	peers map[string]*peerUse
@@ -76,7 +92,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, peers: map[string]*peerUse{}}, nil
+	return &Server{cfg: cfg, pace: rate.NewLimiter(rate.Limit(cfg.SnapshotRate), max(cfg.SnapshotRate, maxPiece)), peers: map[string]*peerUse{}}, nil
 }
 
 // ErrTooMany means that a peer asked more often than it may.
@@ -97,6 +113,10 @@ func (s *Server) Handle(ctx context.Context, from string, req []byte) ([]byte, e
 		return s.headers(req)
 	case tagConfigs:
 		return s.configs(req)
+	case tagOffers:
+		return s.offers(req)
+	case tagPiece:
+		return s.piece(ctx, req)
 	default:
 		return nil, fmt.Errorf("unknown request %.40q: is the peer of a newer release?", tag)
 	}
@@ -200,6 +220,10 @@ func (s *Server) blocks(ctx context.Context, from string, req []byte) ([]byte, e
 	limit, sum := min(r.MaxBytes, uint64(s.cfg.MaxBytes)), uint64(0)
 	for h := r.From; h <= tip && len(a.Blocks) < maxBlocks && ctx.Err() == nil; h++ {
 		block, cert, err := s.cfg.Store.Encoded(h)
+		if errors.Is(err, store.ErrPruned) {
+			a.Base = s.cfg.Store.Base()
+			break
+		}
 		if err != nil {
 			return nil, unreadable(h)
 		}

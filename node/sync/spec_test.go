@@ -38,12 +38,17 @@ func sampleMessages() []struct {
 		{tagStatus, &statusRequest{tagStatus, nonce}, []any{nonce[:]}},
 		{tagStatusAnswer, &statusAnswer{tagStatusAnswer, b("status"), b("header")}, []any{b("status"), b("header")}},
 		{tagBlocks, &blocksRequest{tagBlocks, 7, 1 << 20, 2_000}, []any{uint64(7), uint64(1 << 20), uint64(2_000)}},
-		{tagBlocksAnswer, &blocksAnswer{tagBlocksAnswer, 9, []blockItem{{b("block 7"), b("votes 7")}, {b("block 8"), b("votes 8")}}},
+		{tagBlocksAnswer, &blocksAnswer{tagBlocksAnswer, 9, []blockItem{{b("block 7"), b("votes 7")}, {b("block 8"), b("votes 8")}}, 0},
 			[]any{uint64(9), []any{[]any{b("block 7"), b("votes 7")}, []any{b("block 8"), b("votes 8")}}}},
+		{tagBlocksAnswer, &blocksAnswer{tagBlocksAnswer, 9, nil, 5}, []any{uint64(9), []any{}, uint64(5)}},
 		{tagHeaders, &headersRequest{tagHeaders, 7, 1_024}, []any{uint64(7), uint64(1_024)}},
 		{tagHeadersAnswer, &headersAnswer{tagHeadersAnswer, 300, [][]byte{b("header 7")}}, []any{uint64(300), []any{b("header 7")}}},
 		{tagConfigs, &configsRequest{tagConfigs, 1, 16}, []any{uint64(1), uint64(16)}},
 		{tagConfigsAnswer, &configsAnswer{tagConfigsAnswer, 2, [][]byte{b("proof 1"), b("proof 2")}}, []any{uint64(2), []any{b("proof 1"), b("proof 2")}}},
+		{tagOffers, &offersRequest{tagOffers}, []any{}},
+		{tagOffersAnswer, &offersAnswer{tagOffersAnswer, 5, []Offer{{40, nonce, 700, 9_000}}}, []any{uint64(5), []any{[]any{uint64(40), nonce[:], uint64(700), uint64(9_000)}}}},
+		{tagPiece, &pieceRequest{tagPiece, nonce, 1, 1 << 20, 512}, []any{nonce[:], uint64(1), uint64(1 << 20), uint64(512)}},
+		{tagPieceAnswer, &pieceAnswer{tagPieceAnswer, b("bytes")}, []any{b("bytes")}},
 	}
 }
 

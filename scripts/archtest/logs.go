@@ -51,6 +51,8 @@ var textKeys = map[string]string{
 	"id":        "of a chaincode package",
 	"item":      "the id of a consent or request",
 	"kind":      "one of few words",
+	"stage":     "one of few words",
+	"step":      "one of few words",
 	"listen":    "network addresses",
 	"member":    "a member's id",
 	"message":   "why a contract refused, in its own words",

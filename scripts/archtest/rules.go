@@ -50,6 +50,8 @@ var rules = []rule{
 	{"node/executor/...", []string{"node/state", "chaincode/..."}},
 	{"node/chain/...", []string{"consensus", "node/executor", "node/store", "node/state"}},
 	{"node/sync/...", []string{"node/store"}},
+	{"node/snapshot/...", []string{"node/state"}},
+	{"node/join/...", []string{"node/snapshot", "node/state", "node/store", "node/sync"}},
 	{"node/query/...", []string{"node/vault/...", "node/answer"}},
 	{"node/gateway/...", []string{"node/api/..."}},
 	{"node/logs", nil},

@@ -6,6 +6,7 @@
 //	assentd start --home DIR
 //	assentd card --home DIR                    show what it tells others
 //	assentd verify --home DIR                  check everything a stopped node keeps
+//	assentd snapshot write|list|verify         copies of the state, to begin with
 //	assentd backup --home DIR --recipient …    make an encrypted copy, also while it runs
 //	assentd restore --home DIR FILE            make an observer out of one
 //	assentd doctor --home DIR                  say how the node is, and what to do
@@ -121,7 +122,7 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := group("assentd", "Run a node of an Assent network",
-		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.vaultCommand(), a.keysCommand(), a.versionCommand())
+		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.backupCommand(), a.restoreCommand(), a.snapshotCommand(), a.doctorCommand(), a.vaultCommand(), a.keysCommand(), a.versionCommand())
 	root.Long = "assentd sets a node up, runs it and checks its data.\n\n" +
 		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do; with --json they are one object on standard error."
 	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, version

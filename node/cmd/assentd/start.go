@@ -35,15 +35,17 @@ func (a *app) startCommand() *cobra.Command {
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
 			}
-			n, err := node.Open(cmd.Context(), node.Options{Config: cfg, Password: password, Version: version, Logger: log})
+			var last *node.Node
+			err = node.Serve(cmd.Context(), node.Options{Config: cfg, Password: password, Version: version, Logger: log}, func(n *node.Node) {
+				last = n
+				log.Info("node opened", "node", n.ID(), "member", cfg.Identity.Member, "kind", cfg.Identity.Node, "height", n.Height(), "api", n.APIAddr(), "version", version)
+			})
 			if err != nil {
 				return inUse(err)
 			}
-			log.Info("node opened", "node", n.ID(), "member", cfg.Identity.Member, "kind", cfg.Identity.Node, "height", n.Height(), "api", n.APIAddr(), "version", version)
-			if err := n.Run(cmd.Context()); err != nil {
-				return err
+			if last != nil {
+				log.Info("node stopped", "height", last.Height())
 			}
-			log.Info("node stopped", "height", n.Height())
 			return nil
 		},
 	}
@@ -75,6 +77,12 @@ func (a *app) verifyCommand() *cobra.Command {
 			}
 			return a.print(v, func(w io.Writer) {
 				fmt.Fprintf(w, "The ledger is sound: %d blocks, state root %s after height %d, %d receipts.\n", v.Blocks, v.StateRoot, v.Executed, v.Receipts)
+				switch {
+				case !v.Repeated:
+					fmt.Fprintln(w, "Blocks below are pruned and no snapshot is here: nothing was executed again.")
+				case v.Begin > 0:
+					fmt.Fprintf(w, "Blocks were executed again from the snapshot of height %d on.\n", v.Begin)
+				}
 			})
 		},
 	}

@@ -1,0 +1,228 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/syndtr/goleveldb/leveldb/util"
+
+	"github.com/assent-network/assent/node/ledger"
+)
+
+// ErrNotFrozen: the state after that height cannot be read as a whole at this
+// moment. Try again after the next block.
+var ErrNotFrozen = errors.New("the state after that height is not at hand as a whole")
+
+// Frozen is the whole state after one height, to be copied while blocks are
+// executed. It needs no closing, but holding one makes the database keep old
+// rows.
+type Frozen struct {
+	view   *View
+	rows   []change // rows, but those in receipts, that the database below the layer has otherwise; by key
+	height ledger.Height
+	time   uint64
+}
+
+// Freeze returns the state after height h, which must be one of the newest: it
+// takes from memory what was not flushed. Any goroutine may call it.
+func (db *DB) Freeze(h ledger.Height) (*Frozen, error) {
+	v := db.View()
+	db.mu.Lock()
+	at, ok := db.recent[h]
+	base, known := db.recent[v.layer.from-1]
+	db.mu.Unlock()
+	if !v.executed || h > v.height {
+		return nil, fmt.Errorf("freeze height %d: this node has executed height %d: %w", h, v.height, ErrNotExecuted)
+	}
+	if !ok {
+		return nil, fmt.Errorf("freeze height %d: %w", h, ErrNotFrozen)
+	}
+	w := *v
+	w.height, w.time, w.roots, w.edge = h, at.Time, at.Roots, nil
+	if h+1 < v.layer.from {
+		// Nothing was written since, as by a seal: the flushed state is that one.
+		if !known || base.Roots != at.Roots {
+			return nil, fmt.Errorf("freeze height %d: %w", h, ErrNotFrozen)
+		}
+		w.height = v.layer.from - 1
+	}
+	return &Frozen{view: &w, rows: w.layer.rowsAt(w.height), height: h, time: at.Time}, nil
+}
+
+// rowsAt returns the rows of the layer after height, but those whose values stand
+// in outcome rows, by key.
+func (l *layer) rowsAt(h ledger.Height) []change {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []change
+	for _, rows := range []map[string]*version{l.records, l.plain} {
+		for key, newest := range rows { //archtest:order-free sorted below
+			if v := newest.at(h); v != nil {
+				out = append(out, change{[]byte(key), v.value, v.deleted})
+			}
+		}
+	}
+	for key, r := range l.logs { //archtest:order-free sorted below
+		if r.ref.alone && r.height <= h {
+			out = append(out, change{[]byte(key), r.value, false})
+		}
+	}
+	slices.SortFunc(out, func(a, b change) int { return bytes.Compare(a.key, b.key) })
+	return out
+}
+
+// Height returns the height after which f shows the state.
+func (f *Frozen) Height() ledger.Height { return f.height }
+
+// Time returns the time of the block at that height, Unix ms.
+func (f *Frozen) Time() uint64 { return f.time }
+
+// Roots returns the roots after that height.
+func (f *Frozen) Roots() Roots { return f.view.roots }
+
+// Rows yields the records, the index rows and the log rows that stand alone, by
+// ascending key. The bytes are valid
+// until yield returns; its error ends the walk.
+func (f *Frozen) Rows(yield func(key, value []byte) error) error {
+	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixRow}), nil)
+	defer it.Release()
+	above := f.rows
+	for ok := it.Next(); ok || len(above) > 0; {
+		c := 1
+		if ok {
+			c = -1
+			if len(above) > 0 {
+				c = bytes.Compare(it.Key()[1:], above[0].key)
+			}
+		}
+		var err error
+		switch {
+		case c < 0:
+			err = yieldRow(it.Key()[1:], it.Value(), yield)
+		case !above[0].gone:
+			err = yield(above[0].key, above[0].value)
+		}
+		if err != nil {
+			return err
+		}
+		if c >= 0 {
+			above = above[1:]
+		}
+		if c <= 0 {
+			ok = it.Next()
+		}
+	}
+	if err := it.Error(); err != nil {
+		return storageError("read all rows", err)
+	}
+	return nil
+}
+
+// yieldRow yields a stored row, unless it is a log row whose value its receipt
+// carries.
+func yieldRow(key, stored []byte, yield func(key, value []byte) error) error {
+	if ledger.KeepingOf(string(key)) != ledger.KeepLog {
+		return yield(key, stored)
+	}
+	ref, value, err := decodeLogRow(stored)
+	if err != nil || !ref.alone {
+		return err
+	}
+	return yield(key, value)
+}
+
+// carried is a receipt as a snapshot carries it: all that its leaf commits to,
+// and nothing else. Of a pruned one Logs and Events are gone and EventsHash
+// stands for the latter.
+type carried struct {
+	TxID       ledger.Hash
+	Height     ledger.Height
+	Index      uint64
+	Code       string
+	Logs       [][]byte
+	Writes     []storedWrite
+	Events     []storedEvent
+	EventsHash []byte // 32 bytes of a pruned receipt, else none
+}
+
+// prunedRow is what is left of an outcome that was pruned.
+type prunedRow struct {
+	TxID   ledger.Hash
+	Height ledger.Height
+	Index  uint64
+	Time   uint64
+	Code   string
+	Events ledger.Hash
+	Writes []storedWrite // all with their hashes
+}
+
+// Receipts yields every receipt of the log in order, as Restore.Receipt takes
+// it.
+func (f *Frozen) Receipts(yield func(item []byte) error) error {
+	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixOutcome}), nil)
+	defer it.Release()
+	gone := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixPruned}), nil)
+	defer gone.Release()
+	whole, pruned := it.Next(), gone.Next()
+	var buf bytes.Buffer
+	for position := range f.view.roots.ReceiptsSize {
+		var c *carried
+		var err error
+		switch key := keyOutcome(position); {
+		case position >= f.view.layer.first:
+			var b []byte
+			if b, err = f.view.outcomeRow(position); err == nil {
+				c, err = carry(position, b)
+			}
+		case whole && bytes.Equal(it.Key(), key):
+			c, err = carry(position, it.Value())
+			whole = it.Next()
+		case pruned && bytes.Equal(gone.Key()[1:], key[1:]):
+			c, err = carryPruned(position, gone.Value())
+			pruned = gone.Next()
+		default:
+			err = corrupt("receipt log", fmt.Errorf("row %d of %d is missing", position, f.view.roots.ReceiptsSize))
+		}
+		if err == nil {
+			err = errors.Join(it.Error(), gone.Error())
+		}
+		if err != nil {
+			return storageError("read all receipts", err)
+		}
+		buf.Reset()
+		if err := rlp.Encode(&buf, c); err != nil {
+			return fmt.Errorf("carry receipt %d: %w", position, err)
+		}
+		if err := yield(buf.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func carry(position uint64, b []byte) (*carried, error) {
+	r, err := decodeOutcomeRow(position, b)
+	if err != nil {
+		return nil, err
+	}
+	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Logs: r.Logs, Writes: r.Writes, Events: r.Events}, nil
+}
+
+func carryPruned(position uint64, b []byte) (*carried, error) {
+	r, err := decodePruned(position, b)
+	if err != nil {
+		return nil, err
+	}
+	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Writes: r.Writes, EventsHash: r.Events[:]}, nil
+}
+
+func decodePruned(position uint64, b []byte) (*prunedRow, error) {
+	r := new(prunedRow)
+	if err := decodeRow(fmt.Sprintf("pruned row %d", position), b, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
