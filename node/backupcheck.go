@@ -146,7 +146,7 @@ func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir 
 		case name == backup.PrivateName:
 			path := filepath.Join(dir, privateFile)
 			if err = copyTo(path, r); err == nil {
-				err = outbox.CheckFile(ctx, path)
+				_, err = outbox.CheckFile(ctx, path)
 			}
 		case backup.IsKey(name):
 			out.Keys++

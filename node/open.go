@@ -260,11 +260,18 @@ func Contracts() (executor.Contracts, error) {
 }
 
 func (n *Node) openPrivate(ctx context.Context) error {
-	var err error
-	if n.private, err = outbox.OpenPrivate(ctx, filepath.Join(n.cfg.DataDir, privateFile)); err != nil {
+	path := filepath.Join(n.cfg.DataDir, privateFile)
+	err := checkPrivateThere(path, n.store.Tip().Height)
+	if err != nil {
+		return err
+	}
+	if n.private, err = outbox.OpenPrivate(ctx, path); err != nil {
 		return err
 	}
 	n.closeLater(n.private.Close)
+	if err := bindPrivate(ctx, n.private, n.chainID); err != nil {
+		return err
+	}
 	if n.inbox, err = outbox.OpenInbox(ctx, n.private, outbox.InboxLimits{}); err != nil {
 		return err
 	}

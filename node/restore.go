@@ -230,7 +230,7 @@ func (x *restoring) finish(ctx context.Context) error {
 // database checks private.db and takes out of it what must not go on.
 func (x *restoring) database(ctx context.Context) error {
 	path := x.path("data", privateFile)
-	if err := outbox.CheckFile(ctx, path); err != nil {
+	if _, err := outbox.CheckFile(ctx, path); err != nil {
 		return err
 	}
 	p, err := outbox.OpenPrivate(ctx, path)

@@ -59,9 +59,20 @@ func readMark(dataDir string) (*mark, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mark of a restore: %w", err)
 	}
-	var m mark
-	if err := json.Unmarshal(b, &m); err != nil || m.Format != 1 {
+	m, err := parseMark(b)
+	if err != nil {
 		return nil, fmt.Errorf("read the mark of a restore: %s is damaged (%w): restore the node again, a node without it could vote twice", filepath.Join(dataDir, restoredFile), err)
+	}
+	return m, nil
+}
+
+func parseMark(b []byte) (*mark, error) {
+	var m mark
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
+	if m.Format != 1 {
+		return nil, fmt.Errorf("format %d, known is 1", m.Format)
 	}
 	return &m, nil
 }

@@ -32,6 +32,9 @@ type Verified struct {
 	// Repeated is false if nothing could be executed again: blocks are missing and no
 	// snapshot stands below those that are there.
 	Repeated bool `json:"repeated"`
+	// Private says how private.db was checked: "every byte", or "form" alone after a
+	// crash: start and stop the node once for the rest.
+	Private string `json:"private"`
 }
 
 // VerifyProgress says how far Verify is.
@@ -44,8 +47,9 @@ type VerifyProgress struct {
 // file: hash chain, bodies, certificates and config changes of every block; every
 // root that a header names, by executing the blocks again beside the data
 // directory, all of them or, where they were pruned, those above a snapshot of its
-// own; and that the node's own state has those roots, its index and its
-// receipt log. The data are not changed. The error names the first thing that is
+// own; that the node's own state has those roots, its index and its receipt log;
+// that the private database is whole and of this network, and the ordering log fits
+// the blocks. The data are not changed. The error names what is
 // wrong and what to do.
 func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress)) (v Verified, err error) {
 	if progress == nil {
@@ -56,12 +60,20 @@ func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	v.ChainID = genesis.Hash().Hex()
+	if err := verifyDisk(cfg.DataDir); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
 	blocks, err := store.Open(filepath.Join(cfg.DataDir, blocksDir), genesis.Hash())
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	defer func() { err = errors.Join(err, blocks.Close()) }()
 	v.Blocks = blocks.Tip().Height
+	sealed, beside := verifyBeside(ctx, &cfg, genesis.Hash(), blocks)
+	v.Private = map[bool]string{true: "every byte", false: "form"}[sealed]
+	if beside != nil {
+		defer func() { err = errors.Join(err, fmt.Errorf("verify: %w", beside)) }()
+	}
 	if err := blocks.Verify(ctx, func(done, total ledger.Height) {
 		progress(VerifyProgress{"blocks and certificates", uint64(done), uint64(total)})
 	}); err != nil {

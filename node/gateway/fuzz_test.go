@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,6 +58,35 @@ func FuzzFilter(f *testing.F) {
 			if !wider.match(e) {
 				t.Error("a filter that asks for less lets less through")
 			}
+		}
+	})
+}
+
+// FuzzCalls sends what somebody with a registered key could send to each method: the
+// server answers with a code, and goes on.
+func FuzzCalls(f *testing.F) {
+	paths := []string{
+		"DeliveryService/PutSealedPart", "LedgerService/Submit", "LedgerService/GetOutcome", "LedgerService/Evaluate", "LedgerService/GetBlock",
+		"LedgerService/GetHeader", "LedgerService/ProveRecord", "LedgerService/ProveReceipt", "LedgerService/GetConfigProofs", "NetworkService/Probe",
+		"ProviderService/Bind", "ProviderService/Unbind", "ProviderService/BindConsent", "ProviderService/CheckTemplate",
+	}
+	r := newRig(f, func(c *Config) { c.Logger = slog.New(slog.DiscardHandler) })
+	tok := r.token("clerk", "bank-a")
+	f.Add(uint8(0), false, []byte(`{"consentId":"c","version":1,"recipient":"bank-b","sealed":"AAAA"}`))
+	f.Add(uint8(1), false, []byte(`{"transaction":"+AAA"}`))
+	f.Add(uint8(3), false, []byte(`{"contract":"membership","function":"GetMember","args":["bank-a"]}`))
+	f.Add(uint8(9), false, []byte(`{"addr":"/ip4/127.0.0.1/tcp/1","hostKey":"AAAA"}`))
+	f.Add(uint8(10), true, []byte{0x0a, 0x04, 'c', 'n', ':', '1'})
+	f.Fuzz(func(t *testing.T, method uint8, binary bool, body []byte) {
+		kind := "application/json"
+		if binary {
+			kind = "application/proto"
+		}
+		path := paths[int(method)%len(paths)]
+		caller := &rig{t: t, url: r.url}
+		status, answer, _ := caller.post(r.http, "/assent.v1."+path, tok, kind, string(body))
+		if status != http.StatusOK && (!strings.Contains(answer, `"code"`) || strings.Contains(answer, "panic") || strings.Contains(answer, "goroutine")) {
+			t.Errorf("%s answers %d %.300s", path, status, answer)
 		}
 	})
 }

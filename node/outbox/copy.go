@@ -38,7 +38,7 @@ func (p *Private) CopyTo(ctx context.Context, path string) (err error) {
 	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, path); err != nil {
 		return fmt.Errorf("copy private.db: %w", err)
 	}
-	if err := CheckFile(ctx, path); err != nil {
+	if _, err := CheckFile(ctx, path); err != nil {
 		return fmt.Errorf("copy private.db: %w", err)
 	}
 	return nil
@@ -47,34 +47,44 @@ func (p *Private) CopyTo(ctx context.Context, path string) (err error) {
 // ErrDamaged: a database file is not what was written.
 var ErrDamaged = errors.New("the private database is damaged: stop the node and restore it from a backup (assentd restore), or move it away; then questions may be asked twice: open a new epoch of every product before answering again")
 
-// CheckFile reads a database that nobody writes, and checks the form of every
-// page, row and index. What a row says it cannot check. Nothing is changed.
-func CheckFile(ctx context.Context, path string) (err error) {
+// CheckFile checks a database that nobody writes, and changes nothing: every byte,
+// where the hashes of the last closing are there (sealed), and in any case the log and
+// the form of every page, row and index.
+func CheckFile(ctx context.Context, path string) (sealed bool, err error) {
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("check private.db: %w", err)
+		return false, fmt.Errorf("check private.db: %w: restore it from a backup (assentd restore)", err)
 	}
+	if sealed, err = checkSums(path); err == nil {
+		err = checkJournal(path + "-wal")
+	}
+	if err != nil {
+		return sealed, fmt.Errorf("check private.db: %w", err)
+	}
+	db, err := OpenReadOnly(path)
+	if err != nil {
+		return sealed, fmt.Errorf("check private.db: %w", err)
+	}
+	err = checkForm(ctx, db, `PRAGMA integrity_check(1)`)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return sealed, fmt.Errorf("check %s: %w", path, err)
+	}
+	return sealed, nil
+}
+
+// OpenReadOnly opens a database that nobody writes.
+func OpenReadOnly(path string) (*sql.DB, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{"mode": {"ro"}, "_pragma": {"query_only(1)", "trusted_schema(0)", "cell_size_check(1)"}}.Encode()}
-	db, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return fmt.Errorf("check private.db: %w", err)
+	return sql.Open("sqlite", u.String())
+}
+
+// checkForm runs one of SQLite's own checks.
+func checkForm(ctx context.Context, db *sql.DB, pragma string) error {
+	var said string
+	if err := db.QueryRowContext(ctx, pragma).Scan(&said); err != nil {
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, `PRAGMA integrity_check(1)`)
-	if err != nil {
-		return fmt.Errorf("check %s: %w (%w)", path, ErrDamaged, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var said string
-		if err := rows.Scan(&said); err != nil {
-			return fmt.Errorf("check %s: %w (%w)", path, ErrDamaged, err)
-		}
-		if said != "ok" {
-			return fmt.Errorf("check %s: %w (%.200s)", path, ErrDamaged, said)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("check %s: %w (%w)", path, ErrDamaged, err)
+	if said != "ok" {
+		return fmt.Errorf("%w (%.200s)", ErrDamaged, said)
 	}
 	return nil
 }

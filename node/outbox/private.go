@@ -58,6 +58,10 @@ func OpenPrivate(ctx context.Context, path string) (*Private, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open private.db: %w", err)
 	}
+	sealed, err := checkBefore(path)
+	if err != nil {
+		return nil, fmt.Errorf("open private.db: %w", err)
+	}
 	p := &Private{path: path}
 	if p.write, err = openSQLite(ctx, path, "secure_delete(1)", "cache_size(-8000)"); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -69,6 +73,12 @@ func OpenPrivate(ctx context.Context, path string) (*Private, error) {
 	}
 	p.read.SetMaxOpenConns(2)
 	p.read.SetMaxIdleConns(2)
+	if sealed {
+		return p, nil
+	}
+	if err := checkForm(ctx, p.read, `PRAGMA quick_check(1)`); err != nil { // after a crash
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), p.read.Close(), p.write.Close())
+	}
 	return p, nil
 }
 
@@ -182,5 +192,14 @@ func (p *Private) Checkpoint(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the database. Every caller of Do must have returned.
-func (p *Private) Close() error { return errors.Join(p.read.Close(), p.write.Close()) }
+// Close closes the database and leaves the hashes of its file beside it. Every caller
+// of Do must have returned.
+func (p *Private) Close() error {
+	if err := errors.Join(p.read.Close(), p.write.Close()); err != nil {
+		return err
+	}
+	if err := writeSums(p.path); err != nil {
+		return fmt.Errorf("close private.db: %w", err)
+	}
+	return nil
+}

@@ -131,6 +131,9 @@ func Open(dir string, chain ledger.Hash) (*Store, error) { return OpenFiles(dir,
 func OpenFiles(dir string, chain ledger.Hash, wrap func(Files) Files) (*Store, error) {
 	switch _, err := os.Stat(filepath.Join(dir, "CURRENT")); {
 	case errors.Is(err, os.ErrNotExist):
+		if tables, _ := filepath.Glob(filepath.Join(dir, "*.l[do][bg]")); len(tables) > 0 { // the pattern is right
+			return nil, fmt.Errorf("open block store %s: %w", dir, damaged(err, "find its list of files"))
+		}
 		return nil, fmt.Errorf("open block store %s: %w", dir, ErrMissing)
 	case err != nil:
 		return nil, fmt.Errorf("open block store: %w", err)
