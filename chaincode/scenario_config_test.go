@@ -80,7 +80,7 @@ func (s *scenario) proposalArgs(function string, o options) []string {
 		}
 		return []string{encode(s.t, p)}
 	case "Approve":
-		a := &record.ApprovalSpec{Admin: addressOf(admin), ConfigHash: hash, Signature: sign(s.t, o.get("sign", admin), digest, nil)}
+		a := &record.ApprovalSpec{Admin: addressOf(admin), ConfigHash: hash, Reason: o.get("reason", ""), Signature: sign(s.t, o.get("sign", admin), digest, nil)}
 		o.set("v", func(string) { a.Signature[64] += 27 })
 		return []string{encode(s.t, a)}
 	case "Withdraw", "GetProposal", "GetProposedConfig":

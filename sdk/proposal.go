@@ -38,6 +38,8 @@ type SignedApproval struct {
 	Admin      Address `json:"admin"`
 	ConfigHash Hash    `json:"configHash"`
 	Signature  Bytes   `json:"signature"` // 65 bytes over ConfigDigest
+	// Reason is not signed: why in spite of warnings; "": none.
+	Reason string `json:"reason,omitempty"`
 }
 
 // ConfigDigest returns what an admin signs to approve config on a network. It
@@ -91,6 +93,12 @@ func (m Members) ProposeSigned(ctx context.Context, next *Config, summary []stri
 // can follow the config in force. What it changes is for the caller to look at
 // first: ProposedConfig and DiffConfigs. Role: admin.
 func (m Members) Approve(ctx context.Context, hash Hash) (*Proposal, error) {
+	return m.ApproveBecause(ctx, hash, "")
+}
+
+// ApproveBecause is Approve with a reason that stands in the proposal's record: why
+// in spite of what the preflight warned of. It names no person.
+func (m Members) ApproveBecause(ctx context.Context, hash Hash, reason string) (*Proposal, error) {
 	if m.c.set.signer == nil {
 		return nil, noIdentity("approve a config")
 	}
@@ -109,6 +117,7 @@ func (m Members) Approve(ctx context.Context, hash Hash) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
+	signed.Reason = reason
 	return m.ApproveSigned(ctx, signed)
 }
 
@@ -116,7 +125,7 @@ func (m Members) Approve(ctx context.Context, hash Hash) (*Proposal, error) {
 // operator.
 func (m Members) ApproveSigned(ctx context.Context, a *SignedApproval) (*Proposal, error) {
 	o, err := m.c.write(ctx, record.ContractMembership, "Approve", &record.ApprovalSpec{
-		Admin: a.Admin, ConfigHash: a.ConfigHash, Signature: record.Blob(a.Signature),
+		Admin: a.Admin, ConfigHash: a.ConfigHash, Reason: a.Reason, Signature: record.Blob(a.Signature),
 	})
 	return proposalOf(o, err)
 }

@@ -116,6 +116,7 @@ func (*Contract) Approve(ctx *call.Context, approvalJSON string) (string, error)
 	if err := approve(ctx, caller, config, proposal, spec.Admin, spec.Signature); err != nil {
 		return "", err
 	}
+	proposal.ApprovalOf(caller.OrgID()).Reason = spec.Reason
 	return ctx.Publish(record.ProposalKey(spec.ConfigHash), EventProposal, proposal)
 }
 

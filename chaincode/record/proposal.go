@@ -72,12 +72,14 @@ func (v *ProposalSpec) Check() error {
 type ApprovalSpec struct {
 	Admin      Address // admin key of the caller's member that signed
 	ConfigHash Hash    // names the proposal
+	Reason     string  // why in spite of what the preflight warned of; at most 256 bytes; "": none
 	Signature  Blob    // over ApprovalDigest
 }
 
 func (v *ApprovalSpec) fields(c *codec) {
 	address(c, "admin", &v.Admin)
 	hash(c, "configHash", &v.ConfigHash)
+	optText(c, "reason", &v.Reason, maxSummaryLine)
 	blob(c, "signature", &v.Signature, 65)
 }
 
@@ -85,6 +87,9 @@ func (v *ApprovalSpec) fields(c *codec) {
 func (v *ApprovalSpec) Check() error {
 	if v.ConfigHash == (Hash{}) {
 		return errors.New("configHash: zero")
+	}
+	if v.Reason != "" {
+		return checkTitle("reason", v.Reason)
 	}
 	return nil
 }
@@ -94,13 +99,15 @@ type Approval struct {
 	Admin     Address
 	At        Millis
 	OrgID     OrgID
-	Signature Blob // 65 bytes, v 0 or 1
+	Reason    string // why in spite of warnings, in the approver's words; "": none
+	Signature Blob   // 65 bytes, v 0 or 1
 }
 
 func (v *Approval) fields(c *codec) {
 	address(c, "admin", &v.Admin)
 	number(c, "at", &v.At)
 	text(c, "orgId", &v.OrgID, maxID)
+	optText(c, "reason", &v.Reason, maxSummaryLine)
 	blob(c, "signature", &v.Signature, 65)
 }
 

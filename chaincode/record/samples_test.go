@@ -122,7 +122,7 @@ func sampleNode() *Node {
 
 func sampleProposal() *Proposal {
 	return &Proposal{
-		AppliedAt: 5, Approvals: []Approval{{Admin: sampleAddress(1), At: 3, OrgID: "bank-a", Signature: sampleBlob(65)}},
+		AppliedAt: 5, Approvals: []Approval{{Admin: sampleAddress(1), At: 3, OrgID: "bank-a", Reason: "the node starts tomorrow", Signature: sampleBlob(65)}},
 		ConfigHash: sampleHash(2), ConfigSeq: 2, Needed: 3, ProposedAt: 2, ProposedBy: sampleAddress(1), Proposer: "bank-a",
 		Status: ProposalApplied, Summary: []string{"adds Bank B", "新增成员"}, WithdrawnAt: 4,
 	}
@@ -224,7 +224,7 @@ func fixtures() []fixture {
 		kind("endorsement", sampleSealed().Endorsement),
 		kind("answerBody", sampleAnswer()),
 		kind("proposalSpec", &ProposalSpec{Admin: sampleAddress(1), Config: []byte{0xf8, 0xff, 0x3f}, Signature: sampleBlob(65), Summary: []string{"adds Bank B"}}),
-		kind("approvalSpec", &ApprovalSpec{Admin: sampleAddress(1), ConfigHash: sampleHash(2), Signature: sampleBlob(65)}),
+		kind("approvalSpec", &ApprovalSpec{Admin: sampleAddress(1), ConfigHash: sampleHash(2), Reason: "the node starts tomorrow", Signature: sampleBlob(65)}),
 		kind("approval", &sampleProposal().Approvals[0]),
 		kind("proposal", sampleProposal()),
 		kind("proposedConfig", &ProposedConfig{Config: []byte{0xf8, 0xff, 0x3f}}),

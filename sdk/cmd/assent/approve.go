@@ -127,7 +127,11 @@ func (a *app) approveCmd() *cobra.Command {
 		if signature != "" {
 			err = a.bring(c, client, v, hash, admin, signature)
 		} else {
-			v.Proposal, err = a.record(client.Members().Approve(c.Context(), hash))
+			why := ""
+			if v.Preflight.Worst() == sdk.RemarkWarning {
+				why = force
+			}
+			v.Proposal, err = a.record(client.Members().ApproveBecause(c.Context(), hash, why))
 		}
 		if err != nil {
 			return err
