@@ -10,7 +10,7 @@ import (
 // not fit into the block cache each lookup decodes some 300 KiB of them; they
 // take about a fiftieth of the tables. So the cache grows with the database.
 const (
-	blockCacheLeast = 4 << 20
+	blockCacheLeast = 2 << 20
 	blockCacheShare = 16 // of the database's size
 )
 

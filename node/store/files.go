@@ -19,7 +19,7 @@ func options() *opt.Options {
 		// A block near the limit must take the same path as every other: the
 		// journal, one sync.
 		DisableLargeBatchTransaction: true,
-		BlockCacheCapacity:           2 << 20,
+		BlockCacheCapacity:           1 << 20,
 		OpenFilesCacheCapacity:       32,
 		CompactionTableSize:          4 << 20,
 		CompactionTotalSize:          64 << 20,

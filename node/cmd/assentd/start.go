@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -34,6 +35,9 @@ func (a *app) startCommand() *cobra.Command {
 			slog.SetDefault(log)
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
+			}
+			if cfg.Metrics.Listen == config.Off {
+				runtime.MemProfileRate = 0 // nobody can ask for a heap profile: keep none
 			}
 			var last *node.Node
 			err = node.Serve(cmd.Context(), node.Options{Config: cfg, Password: password, Version: version, Logger: log}, func(n *node.Node) {
