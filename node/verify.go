@@ -202,7 +202,7 @@ func compareOutcomes(own *state.View, again []*state.Outcome) error {
 		if err != nil {
 			return err
 		}
-		if got.TxID != want.TxID || got.Height != want.Height || got.Time != want.Time || !!got.NoPayload && !bytes.Equal(got.Payload, want.Payload) {
+		if got.TxID != want.TxID || got.Height != want.Height || got.Time != want.Time || !got.NoPayload && !bytes.Equal(got.Payload, want.Payload) {
 			return fmt.Errorf("the state keeps another outcome of transaction %s at height %d than executing it gives", want.TxID, want.Height)
 		}
 	}
