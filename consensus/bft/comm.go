@@ -26,6 +26,12 @@ func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
 	if e.muted() {
 		return
 	}
+	switch {
+	case m.GetStateTransferRequest() != nil: // what was caught up with is in the library's memory by now
+		e.fresh.end()
+	case m.GetViewChange() != nil:
+		e.fresh.wait(e.cfg.Settings.ViewChangeResend, e.runCtx.Done())
+	}
 	sends := len(e.membership().Replicas) - 1
 	if h := m.GetHeartBeat(); h != nil {
 		m, sends = e.heartbeat(h), 1

@@ -34,15 +34,17 @@ type Engine struct {
 	resume restart
 	// promises are replaced when the library restarts, while none of its
 	// goroutines runs.
-	promises *promises
-	logger   *libLogger
-	inbound  *inbound
-	garbage  limiter
-	meter    viewMeter
-	encoded  encodeCache
-	behind   lag
-	left     overtaken
-	handing  atomic.Pointer[handover] // nil until something was delivered
+	promises  *promises
+	logger    *libLogger
+	inbound   *inbound
+	garbage   limiter
+	meter     viewMeter
+	encoded   encodeCache
+	behind    lag
+	left      overtaken
+	overheard overheard
+	fresh     refresh
+	handing   atomic.Pointer[handover] // nil until something was delivered
 
 	members atomic.Pointer[consensus.Membership] // never nil
 	voted   atomic.Uint64                        // highest height voted for
@@ -146,7 +148,7 @@ func Open(cfg Config) (*Engine, error) {
 	members := cfg.Membership
 	e.members.Store(&members)
 	e.meter.view.Store(last.view)
-	e.logger = &libLogger{log: cfg.Logger, fail: e.fail}
+	e.logger = &libLogger{log: cfg.Logger, fail: e.fail, restart: e.restart, catchesUp: e.fresh.begin}
 	e.inbound = &inbound{self: cfg.Self, max: cfg.Settings.MessageMaxBytes, verify: cfg.App.Verify, members: e.membership}
 	if err := e.openLog(last); err != nil {
 		return nil, fmt.Errorf("consensus/bft: %w", err)
@@ -262,6 +264,7 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		}
 		return
 	}
+	e.overheard.note(from, from == leaderOf(e.meter.view.Load(), e.membership()), m, time.Now())
 	if h := m.GetHeartBeat(); h != nil && from == leaderOf(h.GetView(), e.membership()) {
 		s := e.cfg.Settings
 		h.Seq = e.behind.hear(h.GetSeq(), e.height.Load(), time.Now(), time.Duration(s.TicksBehind)*s.Tick)

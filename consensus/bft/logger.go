@@ -2,6 +2,7 @@ package bft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -24,8 +25,11 @@ const maxLogText = 400
 type libLogger struct {
 	log   *slog.Logger
 	warns limiters
-	// fail stops the engine with the text of a panic.
-	fail func(error)
+	// fail stops the engine with the text of a panic; restart, which may be nil,
+	// starts it again from its log.
+	fail, restart func(error)
+	// catchesUp is called when the library says so in a view change; may be nil.
+	catchesUp func()
 	// lines counts what was logged. The request timers of the library read what a
 	// change of membership writes, with no lock between: they log right after it,
 	// the change right before, so that this counter puts the two in order.
@@ -36,6 +40,9 @@ func (l *libLogger) Debugf(format string, args ...any) { l.debug(format, args) }
 func (l *libLogger) Infof(format string, args ...any)  { l.debug(format, args) }
 func (l *libLogger) debug(format string, args []any) {
 	l.lines.Add(1)
+	if format == catchesUp && l.catchesUp != nil {
+		l.catchesUp()
+	}
 	l.write(slog.LevelDebug, format, args)
 }
 
@@ -47,9 +54,21 @@ func (l *libLogger) Warnf(format string, args ...any)  { l.limited(slog.LevelWar
 // and Run stops this one and returns the error.
 func (l *libLogger) Panicf(format string, args ...any) {
 	text := render(format, args)
+	if slices.Contains(apart, format) && l.restart != nil {
+		l.restart(errors.New(text))
+		runtime.Goexit()
+	}
 	l.log.Error("consensus engine cannot go on", "reason", text)
 	l.fail(fmt.Errorf("consensus engine: %s", text))
 	runtime.Goexit()
+}
+
+// apart are the texts of panics whose reason is that this replica caught up while
+// a view change went on with what it knew before: after a time of deafness it hears
+// of a view change and of newer blocks in any order. Its log is in order, and it
+// starts again from there.
+var apart = []string{
+	"Node %d got an in flight proposal with sequence %d while its last decision was on sequence %d",
 }
 
 // everyday are beginnings of warnings about what needs nobody's attention: votes

@@ -111,6 +111,11 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	if e.resume.leave {
 		in.cons.Complain(e.resume.meta.view, true)
 	}
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		e.watch(ctx, in)
+	}()
 	if again = e.wait(ctx); again {
 		pooled, _ = in.cons.Pool.NextRequests(e.cfg.Settings.PoolSize, math.MaxUint64, false)
 	}
@@ -125,6 +130,7 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 		}
 		return nil, false, err
 	}
+	<-watching
 	if cause := e.failure.Load(); cause != nil {
 		return nil, false, *cause
 	}

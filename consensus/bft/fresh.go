@@ -1,0 +1,150 @@
+package bft
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+
+	"github.com/assent-network/assent/consensus"
+)
+
+// A new leader accepts the view data only of replicas that have its own last
+// decision, or one more. With one replica down the others are just a quorum: if
+// one of them is a decision or two behind, no view change succeeds until it has
+// caught up, and each one that fails costs its time-out. Two things make that
+// rare. A replica that knows itself behind catches up as soon as the leader falls
+// silent, not only when the view changes (overheard). And when a view change has
+// timed out, for which the library catches up beside it, the next one waits for
+// that (refresh): its view data would be the old one else.
+
+// overheard is what the others say of how far they are.
+type overheard struct {
+	mu      sync.Mutex // guards what follows
+	decided map[consensus.ReplicaID]uint64
+	leader  time.Time // when the leader of the view was heard last
+	tried   time.Time
+}
+
+// note takes a message of a replica.
+func (o *overheard) note(from consensus.ReplicaID, leads bool, m *pb.Message, now time.Time) {
+	var decided uint64
+	switch {
+	case m.GetPrePrepare() != nil:
+		decided = m.GetPrePrepare().GetSeq() - 1
+	case m.GetPrepare() != nil:
+		decided = m.GetPrepare().GetSeq() - 1
+	case m.GetCommit() != nil:
+		decided = m.GetCommit().GetSeq() - 1
+	case m.GetHeartBeat() != nil:
+		decided = m.GetHeartBeat().GetSeq()
+	default:
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.decided == nil {
+		o.decided = make(map[consensus.ReplicaID]uint64)
+	}
+	o.decided[from] = decided
+	if leads {
+		o.leader = now
+	}
+}
+
+// behind reports, once in patience, that the leader has been silent for a quarter
+// of patience while more replicas than may be faulty say that they have decided
+// more than own.
+func (o *overheard) behind(own uint64, m consensus.Membership, now time.Time, patience time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.leader.IsZero() || now.Sub(o.leader) < patience/4 || now.Sub(o.tried) < patience {
+		return false
+	}
+	ahead := 0
+	for _, id := range m.Replicas {
+		if o.decided[id] > own {
+			ahead++
+		}
+	}
+	if ahead <= consensus.Faulty(len(m.Replicas)) {
+		return false
+	}
+	o.tried = now
+	return true
+}
+
+// watch looks after the silence of leaders for the life of an instance. It has a
+// goroutine of its own, because handing the library a message can wait for a
+// change of membership that waits for relief.
+func (e *Engine) watch(ctx context.Context, in *instance) {
+	tick := time.NewTicker(e.cfg.Settings.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			e.catchUpInTime(in, now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// catchUpInTime tells the library of a height that it cannot have, as a heartbeat
+// of the silent leader would, when this replica is behind.
+func (e *Engine) catchUpInTime(in *instance, now time.Time) {
+	own, m, view := e.height.Load(), e.membership(), e.meter.view.Load()
+	leader := leaderOf(view, m)
+	if leader == e.cfg.Self || e.muted() || !e.overheard.behind(own, m, now, e.cfg.Settings.HeartbeatTimeout) {
+		return
+	}
+	e.cfg.Logger.Info("the leader is silent and others have decided more: this replica catches up", "height", own, "view", view)
+	in.cons.HandleMessage(uint64(leader), &pb.Message{Content: &pb.Message_HeartBeat{HeartBeat: &pb.HeartBeat{View: view, Seq: own + 3}}})
+}
+
+// refresh is a catch-up that the library has asked of itself in a view change.
+type refresh struct {
+	mu   sync.Mutex
+	done chan struct{} // nil while there is none
+}
+
+// catchesUp is what the library says right before it asks. There is no call of
+// ours in between.
+const catchesUp = "Node %d is calling sync because it got a view change timeout"
+
+func (r *refresh) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(chan struct{})
+	}
+}
+
+// end lets those go on who wait for the catch-up.
+func (r *refresh) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done != nil {
+		close(r.done)
+		r.done = nil
+	}
+}
+
+// wait returns when there is no catch-up under way, or after limit.
+func (r *refresh) wait(limit time.Duration, ended <-chan struct{}) {
+	r.mu.Lock()
+	done := r.done
+	r.mu.Unlock()
+	if done == nil {
+		return
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	case <-ended:
+	}
+	r.end() // waited for once is enough
+}
