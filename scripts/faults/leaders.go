@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/assent-network/assent/scripts/faults/link"
 	"github.com/assent-network/assent/scripts/testnet"
@@ -55,6 +56,7 @@ func leaderSeries(ctx context.Context, p *play) error {
 		}
 		gap := p.load.history.Pause(struck, p.load.history.Now(), func(via string) bool { return via != x.Name })
 		p.resumed = append(p.resumed, gap.Milliseconds())
+		fmt.Fprintf(os.Stderr, "  %s struck %s: writes resumed after %d ms\n", time.Now().Format(time.TimeOnly), x.Name, gap.Milliseconds())
 		if i%2 == 0 {
 			err = p.again(ctx, x)
 		} else if err = p.thaw(x); err == nil {

@@ -162,9 +162,12 @@ func run(ctx context.Context, o options, out io.Writer) (passed bool, err error)
 		}
 	}
 	err = errors.Join(err, w.close())
-	if !o.keep && passed {
+	switch {
+	case o.keep:
+		fmt.Fprintln(os.Stderr, "  kept:", dir)
+	case passed:
 		err = errors.Join(err, os.RemoveAll(dir))
-	} else {
+	default: // what failed has its logs there
 		err = errors.Join(err, os.RemoveAll(w.netDir()), os.RemoveAll(w.baseDir()))
 	}
 	return passed, err
