@@ -41,8 +41,11 @@ func TestAPushedBackTransactionWaitsAsAdvisedAndKeepsItsID(t *testing.T) {
 func TestAClientThatIsPushedBackForGoodGetsATypedError(t *testing.T) {
 	w := newWorld(t)
 	for _, code := range []v1.Code{v1.Code_CODE_OVERLOADED, v1.Code_CODE_RATE_LIMITED} {
-		c := w.admin(sdk.WithTimeouts(sdk.Timeouts{Commit: 300 * time.Millisecond}))
+		c := w.admin(sdk.WithTimeouts(sdk.Timeouts{Commit: 2 * time.Second}))
 		w.node.Fail("Submit", func() error { return (&api.Error{Code: code, RetryAfter: 40 * time.Millisecond}).ToConnect() })
+		if _, err := c.Status(t.Context()); err != nil { // connected: the time is for asking again
+			t.Fatal(err)
+		}
 		before := w.net.Height()
 		_, err := c.Submit(t.Context(), register(w, c, "y"))
 		var u *sdk.CommitUnknown
