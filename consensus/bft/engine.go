@@ -44,6 +44,7 @@ type Engine struct {
 	left      overtaken
 	overheard overheard
 	fresh     refresh
+	rebuild   rebuild
 	handing   atomic.Pointer[handover] // nil until something was delivered
 
 	members atomic.Pointer[consensus.Membership] // never nil
@@ -148,7 +149,7 @@ func Open(cfg Config) (*Engine, error) {
 	members := cfg.Membership
 	e.members.Store(&members)
 	e.meter.view.Store(last.view)
-	e.logger = &libLogger{log: cfg.Logger, fail: e.fail, restart: e.restart, catchesUp: e.fresh.begin}
+	e.logger = &libLogger{log: cfg.Logger, fail: e.fail, restart: e.restart, heed: e.heed}
 	e.inbound = &inbound{self: cfg.Self, max: cfg.Settings.MessageMaxBytes, verify: cfg.App.Verify, members: e.membership}
 	if err := e.openLog(last); err != nil {
 		return nil, fmt.Errorf("consensus/bft: %w", err)

@@ -21,33 +21,33 @@ import (
 
 // overheard is what the others say of how far they are.
 type overheard struct {
-	mu      sync.Mutex // guards what follows
-	decided map[consensus.ReplicaID]uint64
-	leader  time.Time // when the leader of the view was heard last
-	tried   time.Time
+	mu     sync.Mutex                     // guards what follows
+	next   map[consensus.ReplicaID]uint64 // height that each works on
+	leader time.Time                      // when the leader of the view was heard last
+	tried  time.Time
 }
 
 // note takes a message of a replica.
 func (o *overheard) note(from consensus.ReplicaID, leads bool, m *pb.Message, now time.Time) {
-	var decided uint64
+	var next uint64 // height that it works on
 	switch {
 	case m.GetPrePrepare() != nil:
-		decided = m.GetPrePrepare().GetSeq() - 1
+		next = m.GetPrePrepare().GetSeq()
 	case m.GetPrepare() != nil:
-		decided = m.GetPrepare().GetSeq() - 1
+		next = m.GetPrepare().GetSeq()
 	case m.GetCommit() != nil:
-		decided = m.GetCommit().GetSeq() - 1
+		next = m.GetCommit().GetSeq()
 	case m.GetHeartBeat() != nil:
-		decided = m.GetHeartBeat().GetSeq()
+		next = m.GetHeartBeat().GetSeq() + 1
 	default:
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.decided == nil {
-		o.decided = make(map[consensus.ReplicaID]uint64)
+	if o.next == nil {
+		o.next = make(map[consensus.ReplicaID]uint64)
 	}
-	o.decided[from] = decided
+	o.next[from] = next
 	if leads {
 		o.leader = now
 	}
@@ -64,7 +64,7 @@ func (o *overheard) behind(own uint64, m consensus.Membership, now time.Time, pa
 	}
 	ahead := 0
 	for _, id := range m.Replicas {
-		if o.decided[id] > own {
+		if o.next[id] > own+1 {
 			ahead++
 		}
 	}
@@ -109,8 +109,7 @@ type refresh struct {
 	done chan struct{} // nil while there is none
 }
 
-// catchesUp is what the library says right before it asks. There is no call of
-// ours in between.
+// catchesUp is what the library says right before it asks.
 const catchesUp = "Node %d is calling sync because it got a view change timeout"
 
 func (r *refresh) begin() {

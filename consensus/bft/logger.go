@@ -28,8 +28,9 @@ type libLogger struct {
 	// fail stops the engine with the text of a panic; restart, which may be nil,
 	// starts it again from its log.
 	fail, restart func(error)
-	// catchesUp is called when the library says so in a view change; may be nil.
-	catchesUp func()
+	// heed gets every text, unrendered: some say what no call of ours says; may be
+	// nil.
+	heed func(format string)
 	// lines counts what was logged. The request timers of the library read what a
 	// change of membership writes, with no lock between: they log right after it,
 	// the change right before, so that this counter puts the two in order.
@@ -40,8 +41,8 @@ func (l *libLogger) Debugf(format string, args ...any) { l.debug(format, args) }
 func (l *libLogger) Infof(format string, args ...any)  { l.debug(format, args) }
 func (l *libLogger) debug(format string, args []any) {
 	l.lines.Add(1)
-	if format == catchesUp && l.catchesUp != nil {
-		l.catchesUp()
+	if l.heed != nil {
+		l.heed(format)
 	}
 	l.write(slog.LevelDebug, format, args)
 }

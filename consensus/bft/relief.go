@@ -93,5 +93,5 @@ func (e *Engine) relieve(now time.Time) {
 		return
 	}
 	e.counters.reliefs.Add(1)
-	e.cfg.Logger.Info("consensus engine: a decision outlived its view; going on without it", "height", e.height.Load())
+	e.cfg.Logger.Info("consensus engine waited for what could not come any more, and was helped on", "height", e.height.Load())
 }

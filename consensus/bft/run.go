@@ -21,11 +21,13 @@ type instance struct {
 	cons  *smartbft.Consensus
 	ticks [2]*time.Ticker
 	full  int // pool size at which a submission is refused without waiting
+
+	rebuild *rebuild
 }
 
 func (e *Engine) newInstance() *instance {
 	s := e.cfg.Settings
-	in := &instance{full: s.PoolSize}
+	in := &instance{full: s.PoolSize, rebuild: &e.rebuild}
 	for i := range in.ticks {
 		in.ticks[i] = time.NewTicker(s.Tick)
 	}
@@ -101,6 +103,8 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	defer in.stopTicks()
 	e.starting.Store(in)
 	e.handing.Store(nil)
+	e.fresh.end()
+	e.rebuild.end()
 	if err := e.start(in); err != nil {
 		return nil, false, err
 	}
@@ -274,6 +278,10 @@ func (in *instance) submit(req []byte) error {
 	if in.size() >= in.full {
 		return consensus.ErrBusy
 	}
+	if !in.rebuild.wait(maxSubmitTimeout) {
+		return consensus.ErrBusy
+	}
+	defer in.rebuild.pass()
 	err := in.cons.Pool.Submit(req)
 	switch {
 	case err == nil:
