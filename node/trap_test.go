@@ -109,13 +109,15 @@ func TestANetworkOfOneValidatorGrowsAndShrinks(t *testing.T) {
 		c.votes(p)
 	}
 	first.stop()
+	w.stop() // its client has ended with the node
 	c.start(first)
 	c.orders(first)
+	again := c.write(first)
 	c.votes(first)
 	c.reconfigure(func(conf *ledger.Config) { conf.Validators = conf.Validators[:1] }, first)
-	w = c.write(first)
-	w.flows(5)
-	w.stop()
+	again.flows(5)
+	again.stop()
 	c.calm(c.nodes...)
 	w.kept(c.nodes...)
+	again.kept(c.nodes...)
 }
