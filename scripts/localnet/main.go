@@ -8,19 +8,23 @@
 //	go run ./scripts/localnet down                   stop it; the data stay
 //
 // The network lives in .assent/localnet (--dir), a directory per member that stands
-// for its machines; up founds it by the steps of the README's *Founding a network*,
+// for its machines; up founds it by the steps of the README's *A node of your own*,
 // with the same commands. A manifest is JSON:
 //
 //	{"network":"local","members":[{"id":"bank","name":"Bank","roles":["DATA_PROVIDER"],"validators":4,"observers":1}]}
+//
+// With --json every command prints one JSON value on standard output, an error too.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -37,6 +41,9 @@ func main() {
 	a := &app{out: os.Stdout}
 	if err := a.root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "localnet:", err)
+		if a.json || slices.Contains(os.Args, "--json") { // which may stand after a wrong flag
+			_ = json.NewEncoder(a.out).Encode(map[string]string{"error": err.Error()}) // nobody is left to tell
+		}
 		os.Exit(1)
 	}
 }
@@ -67,6 +74,9 @@ func (a *app) up() *cobra.Command {
 				}
 				return a.printAddresses(n)
 			}
+			if !errors.Is(err, testnet.ErrNone) {
+				return err
+			}
 			m := testnet.DefaultManifest()
 			if manifest != "" {
 				if m, err = testnet.ReadManifest(manifest); err != nil {
@@ -84,7 +94,7 @@ func (a *app) up() *cobra.Command {
 			}
 			fmt.Fprintln(os.Stderr, "starting and registering …")
 			if err := n.Up(cmd.Context()); err != nil {
-				return err
+				return fmt.Errorf("%w. The network is half made: run localnet down, remove %s and its .bin, and begin anew", err, a.dir)
 			}
 			return a.printAddresses(n)
 		},
@@ -104,8 +114,20 @@ func (a *app) down() *cobra.Command {
 				return err
 			}
 		}
-		return nil
+		return a.done(n)
 	}}
+}
+
+// done shows what runs, to programs; people see from the silence that it worked.
+func (a *app) done(n *testnet.Net) error {
+	if !a.json {
+		return nil
+	}
+	running := make(map[string]bool)
+	for _, x := range n.Nodes {
+		running[x.Name] = x.Alive()
+	}
+	return json.NewEncoder(a.out).Encode(map[string]any{"running": running})
 }
 
 func (a *app) one(name, short string, f func(context.Context, *testnet.Net, *testnet.Node) error) *cobra.Command {
@@ -118,7 +140,10 @@ func (a *app) one(name, short string, f func(context.Context, *testnet.Net, *tes
 		if err != nil {
 			return err
 		}
-		return f(cmd.Context(), n, x)
+		if err := f(cmd.Context(), n, x); err != nil {
+			return err
+		}
+		return a.done(n)
 	}}
 }
 

@@ -88,6 +88,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
+		if o.json {
+			_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()}) // nobody is left to tell
+		}
 		stop()
 		os.Exit(1)
 	}

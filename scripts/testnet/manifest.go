@@ -1,8 +1,10 @@
 package testnet
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/assent-network/assent/node/config"
@@ -54,8 +56,13 @@ func ReadManifest(path string) (Manifest, error) {
 	if err != nil {
 		return m, fmt.Errorf("read manifest: %w", err)
 	}
-	if err := json.Unmarshal(b, &m); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // a misspelt one would make another network
+	if err := d.Decode(&m); err != nil {
 		return m, fmt.Errorf("read manifest %s: %w", path, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return m, fmt.Errorf("read manifest %s: something stands after the object", path)
 	}
 	return m, m.check()
 }

@@ -123,13 +123,12 @@ func BuildTagged(ctx context.Context, out, tags string) (string, error) {
 }
 
 // Create founds a new network in dir, which must be empty or absent, by the steps
-// that found.go lists.
-func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) {
+// that found.go lists. What it cannot finish it removes.
+func Create(ctx context.Context, dir, program string, m Manifest) (_ *Net, err error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
@@ -138,6 +137,11 @@ func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create network: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
 	n := &Net{Dir: dir, Program: program, Manifest: m}
 	made := make([][]*Node, len(m.Members))
 	g, gctx := errgroup.WithContext(ctx)
@@ -162,11 +166,14 @@ func Create(ctx context.Context, dir, program string, m Manifest) (*Net, error) 
 	return n, n.save()
 }
 
+// ErrNone is that a directory holds no network.
+var ErrNone = errors.New("no network")
+
 // Load opens a network that Create made.
 func Load(dir string) (*Net, error) {
 	b, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no network in %s: make one with `go run ./scripts/localnet up`", dir)
+		return nil, fmt.Errorf("%w in %s: make one with `go run ./scripts/localnet up`", ErrNone, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load network: %w", err)

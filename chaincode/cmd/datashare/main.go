@@ -7,8 +7,9 @@
 //	datashare identity CERTIFICATE  the client address of a certificate
 //	datashare version
 //
-// Every command takes --json. Errors say what is wrong and what to do; the exit
-// code is 1 for a failure and 2 for a wrong call. README.md in this folder says
+// Every command takes --json, and prints one object then, an error too. Errors say
+// on standard error what is wrong and what to do; the exit code is 1 for a failure
+// and 2 for a wrong call. README.md in this folder says
 // what differs from Assent's own network.
 package main
 
@@ -62,10 +63,9 @@ func run(args []string, env func(string) string, stdout, stderr io.Writer) int {
 	if errors.As(err, &wrong) {
 		code = 2
 	}
+	fmt.Fprintln(stderr, "datashare:", err)
 	if a.json || slices.Contains(args, "--json") { // which may stand after a wrong flag
-		_ = json.NewEncoder(stderr).Encode(map[string]any{"error": err.Error(), "exit": code}) // nobody is left to tell
-	} else {
-		fmt.Fprintln(stderr, "datashare:", err)
+		_ = json.NewEncoder(stdout).Encode(map[string]any{"error": err.Error(), "exit": code}) // nobody is left to tell
 	}
 	return code
 }

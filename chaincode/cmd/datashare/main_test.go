@@ -64,13 +64,12 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		{[]string{"package", "-o", "x", "--address=h:1", "--client-key=" + p.client + ".key"}, 2, "both --client-key and --client-cert"},
 	} {
 		code, out, text := command(append(c.args, "--json")...)
-		// What the service logs before it fails stands in lines before the error.
-		lines := strings.Split(strings.TrimSpace(text), "\n")
 		var problem struct {
 			Error string
 			Exit  int
 		}
-		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &problem); err != nil || code != c.code || problem.Exit != code || !strings.Contains(problem.Error, c.want) || out != "" {
+		if err := json.Unmarshal([]byte(out), &problem); err != nil || code != c.code || problem.Exit != code || !strings.Contains(problem.Error, c.want) ||
+			!strings.Contains(text, "datashare: "+problem.Error) {
 			t.Errorf("%v: exit %d, %q%q, want %d and %q", c.args, code, out, text, c.code, c.want)
 		}
 	}

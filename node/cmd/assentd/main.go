@@ -14,8 +14,9 @@
 //	assentd vault import|check                 the member's own data
 //	assentd keys create|list|new|password
 //
-// Every command takes --json. Errors say what is wrong, where, and what to do;
-// the exit code is 1 for a failure and 2 for a wrong call.
+// Every command takes --json, and then prints one object on standard output, an
+// error too. Errors say on standard error what is wrong, where, and what to do; the
+// exit code is 1 for a failure and 2 for a wrong call.
 package main
 
 import (
@@ -47,10 +48,11 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{out: stdout, err: stderr}
+	out := &told{Writer: stdout}
+	a := &app{out: out, err: stderr}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -65,18 +67,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &usage) {
 		code = 2
 	}
+	fmt.Fprintln(stderr, "assentd:", err)
 	// A wrong flag may stand before --json, which is then not parsed.
-	if a.json || slices.Contains(args, "--json") {
-		enc := json.NewEncoder(stderr)
+	if (a.json || slices.Contains(args, "--json")) && !out.something {
+		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
 		_ = enc.Encode(problem{err.Error(), code}) // nobody is left to tell
-	} else {
-		fmt.Fprintln(stderr, "assentd:", err)
 	}
 	return code
 }
 
-// problem is an error as --json prints it, on standard error.
+// told is standard output, which remembers whether it said something: with --json
+// that is one object, the result or the error.
+type told struct {
+	io.Writer
+	something bool
+}
+
+func (t *told) Write(b []byte) (int, error) {
+	t.something = t.something || len(b) > 0
+	return t.Writer.Write(b)
+}
+
+// problem is an error as --json prints it.
 type problem struct {
 	Error string `json:"error"`
 	Exit  int    `json:"exit"`
@@ -124,7 +137,7 @@ func (a *app) root() *cobra.Command {
 	root := group("assentd", "Run a node of an Assent network",
 		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.backupCommand(), a.restoreCommand(), a.snapshotCommand(), a.doctorCommand(), a.vaultCommand(), a.keysCommand(), a.versionCommand())
 	root.Long = "assentd sets a node up, runs it and checks its data.\n\n" +
-		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do; with --json they are one object on standard error."
+		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do, on standard error; with --json they are one object on standard output, too."
 	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, version
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

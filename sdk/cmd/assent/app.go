@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,7 +30,8 @@ const (
 	exitDenied   = 7 // the ledger denied a query
 	exitUnwell   = 8 // doctor found something
 	exitCodeHelp = `Exit codes: 0 done; 1 failed; 2 usage or set-up; 3 refused; 4 try again later; 5 outcome unknown
-(resolve it with "assent receipt tx"); 6 does not verify; 7 query denied; 8 doctor found something.`
+(resolve it with "assent receipt tx"); 6 does not verify; 7 query denied; 8 doctor found something.
+With --json errors are one object on standard output, too.`
 )
 
 // app is one run of the command.
@@ -69,6 +71,8 @@ type verdict int
 func (v verdict) Error() string { return fmt.Sprintf("exit code %d", int(v)) }
 
 func run(ctx context.Context, args []string, s *surroundings) int {
+	out := &told{Writer: s.out}
+	s.out = out
 	a := &app{surroundings: s}
 	root := a.root()
 	root.SetArgs(args)
@@ -86,8 +90,21 @@ func run(ctx context.Context, args []string, s *surroundings) int {
 	case errors.As(err, &v):
 		return int(v)
 	}
-	a.complain(err)
+	// A wrong flag may stand before --json, which is then not parsed.
+	a.complain(err, (a.flags.json || slices.Contains(args, "--json")) && !out.something)
 	return exitCode(err)
+}
+
+// told is standard output, which remembers whether it said something: with --json
+// that is one object, the result or the error. What streams ends with its last line.
+type told struct {
+	io.Writer
+	something bool
+}
+
+func (t *told) Write(b []byte) (int, error) {
+	t.something = t.something || len(b) > 0
+	return t.Writer.Write(b)
 }
 
 func (a *app) root() *cobra.Command {
@@ -102,7 +119,9 @@ func (a *app) root() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
+	})
 	f := root.PersistentFlags()
 	f.BoolVar(&a.flags.json, "json", false, "print one JSON document instead of text")
 	f.StringVar(&a.flags.profile, "profile", "", "profile file (default <config directory>/assent/profile.json; ASSENT_PROFILE)")
@@ -165,6 +184,10 @@ func (a *app) show(v any, human func(w io.Writer)) error {
 		human(tw)
 		return tw.Flush()
 	}
+	return a.encode(v)
+}
+
+func (a *app) encode(v any) error {
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
@@ -195,6 +218,8 @@ type problem struct {
 	TxID      string `json:"txId,omitempty"`
 	Ticket    string `json:"ticket,omitempty"`
 	Exit      int    `json:"exit"`
+
+	Change *changeView `json:"change,omitempty"` // that the preflight refused
 }
 
 // problemOf says of an error what is known: code, place, remedy.
@@ -210,6 +235,7 @@ func problemOf(err error) problem {
 		p.Retryable = true
 	case errors.As(err, &preflight):
 		p.Code, p.Where, p.Error, p.Remedy = "PREFLIGHT", "preflight", preflight.what(), preflight.remedy()
+		p.Change = preflight.change
 	case errors.As(err, &e):
 		p.Error, p.Code, p.Where, p.Remedy = e.What, string(e.Code), e.Where, e.Remedy
 		if e.TxID != (sdk.Hash{}) {
@@ -223,13 +249,12 @@ func problemOf(err error) problem {
 	return p
 }
 
-func (a *app) complain(err error) {
+// complain says an error on standard error, and as an object on standard output.
+func (a *app) complain(err error, object bool) {
 	p := problemOf(err)
 	p.Ticket = a.kept
-	if a.flags.json {
-		b, _ := json.Marshal(p)
-		fmt.Fprintln(a.err, string(b))
-		return
+	if object {
+		_ = a.encode(p) // nobody is left to tell
 	}
 	if p.Code != "" {
 		fmt.Fprintf(a.err, "assent: %s: %s: %s\n  %s\n", p.Where, p.Code, p.Error, p.Remedy)

@@ -73,7 +73,10 @@ func (v *changeView) standing() string {
 }
 
 // refusedByPreflight is a change that the preflight stopped.
-type refusedByPreflight struct{ remarks []sdk.Remark }
+type refusedByPreflight struct {
+	change  *changeView
+	remarks []sdk.Remark // of the worst level
+}
 
 func (r refusedByPreflight) Error() string { return r.what() + ". " + r.remedy() }
 
@@ -113,8 +116,8 @@ func (a *app) approveCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if stop := a.stops(v.Preflight, force); stop != nil {
-			return errors.Join(a.show(v, v.text), stop)
+		if err := a.stops(v, force); err != nil {
+			return err
 		}
 		if !a.flags.json {
 			if err := a.show(v, v.text); err != nil {

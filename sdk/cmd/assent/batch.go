@@ -203,9 +203,7 @@ func (a *app) batch(ctx context.Context, steps sdk.Queries, tickets []*sdk.Ticke
 // showItem prints one line at once: a batch is long, and may not come to its end.
 func (a *app) showItem(v *itemView) error {
 	if a.flags.json {
-		e := json.NewEncoder(a.out)
-		e.SetEscapeHTML(false)
-		return e.Encode(v)
+		return a.encode(v)
 	}
 	said := v.Value
 	switch {

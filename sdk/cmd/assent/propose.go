@@ -312,11 +312,11 @@ func (a *app) proposeConfig(c *cobra.Command, client *sdk.Client, p *proposing, 
 	if p.force != "" && v.Preflight.Worst() == sdk.RemarkWarning {
 		why = joined(why, "in spite of warnings: "+p.force)
 	}
-	if stop := a.stops(v.Preflight, p.force); p.dry || stop != nil {
-		if err := a.show(v, v.text); err != nil {
-			return err
-		}
-		return stop
+	if err := a.stops(v, p.force); err != nil {
+		return err
+	}
+	if p.dry {
+		return a.show(v, v.text)
 	}
 	if v.Proposal, err = a.record(client.Members().Propose(c.Context(), next, sdk.Summarise(current, next, why))); err != nil {
 		return err
@@ -334,15 +334,16 @@ func joined(a, b string) string {
 	return a + "; " + b
 }
 
-// stops returns why a preflight ends the command, nil if it does not.
-func (a *app) stops(p *sdk.Preflight, force string) error {
-	switch p.Worst() {
-	case sdk.RemarkRefusal:
-		return refusedByPreflight{p.Of(sdk.RemarkRefusal)}
-	case sdk.RemarkWarning:
-		if force == "" {
-			return refusedByPreflight{p.Of(sdk.RemarkWarning)}
-		}
+// stops returns why a preflight ends the command, nil if it does not, and shows
+// the change then; as JSON it is part of the error.
+func (a *app) stops(v *changeView, force string) error {
+	worst := v.Preflight.Worst()
+	if worst != sdk.RemarkRefusal && (worst != sdk.RemarkWarning || force != "") {
+		return nil
 	}
-	return nil
+	stop := refusedByPreflight{v, v.Preflight.Of(worst)}
+	if a.flags.json {
+		return stop
+	}
+	return errors.Join(a.show(v, v.text), stop)
 }
