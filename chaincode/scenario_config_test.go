@@ -3,6 +3,7 @@ package chaincode_test
 import (
 	"strings"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -35,14 +36,15 @@ type (
 // makes them differ from another story's.
 func (s *scenario) proposedConfig(name string, o options) []byte {
 	c := ordering{
-		Domain: o.get("domain", record.DomainConfig), Network: name,
+		Domain: o.get("domain", record.DomainConfig), Network: o.get("network", "net"),
 		Seq: s.number(o.get("seq", "2")), Protocol: s.number(o.get("protocol", "1")),
+		Limits: [6]uint64{256 << 10, 2 << 20, 2000, 5000, 64, 4},
 	}
 	for _, m := range config().Members {
 		c.Members = append(c.Members, orderingMember{string(m.OrgID), m.Title, nil, m.AdminKeys})
 	}
 	for i, org := range []string{"bank-a", "bank-b", "lender-a", "lender-b"} {
-		c.Validators = append(c.Validators, orderingValidator{uint64(i + 1), org, addressOf(org + "-vote"), [33]byte{2, byte(i)}, []string{"/ip4/10.0.0.1/tcp/7400"}})
+		c.Validators = append(c.Validators, orderingValidator{uint64(i + 1), org, addressOf(org + "-vote"), hostOf(org), []string{"/dns4/" + name + "/tcp/7400"}})
 	}
 	o.set("share", func(what string) {
 		if what == "vote" {
@@ -51,6 +53,7 @@ func (s *scenario) proposedConfig(name string, o options) []byte {
 			c.Validators[3].HostKey = c.Validators[0].HostKey
 		}
 	})
+	o.set("title", func(title string) { c.Members[0].Name = strings.ReplaceAll(title, "+", "\n") })
 	o.set("stranger", func(org string) { c.Validators[2].Member = org })
 	b, err := rlp.EncodeToBytes(&c)
 	if err != nil {
@@ -58,6 +61,12 @@ func (s *scenario) proposedConfig(name string, o options) []byte {
 	}
 	o.set("tail", func(v string) { b = append(b, v...) })
 	return b
+}
+
+// hostOf is the host key of a name's node.
+func hostOf(name string) (k [33]byte) {
+	copy(k[:], crypto.CompressPubkey(&keyOf(name+"-host").PublicKey))
+	return k
 }
 
 func (s *scenario) proposalArgs(function string, o options) []string {

@@ -138,7 +138,7 @@ func (n *Node) approvedUpdate() (*ledger.Update, error) {
 		}
 		if err != nil {
 			n.assembler.say(p.ConfigHash, err.Error(), func() {
-				n.log.Error("a config has its approvals and cannot come into force: withdraw it and propose one that passes the preflight", "configSeq", p.ConfigSeq, "configHash", p.ConfigHash, "reason", err)
+				n.log.Error("a config has its approvals and cannot come into force with this program: update it if it does not know the protocol version; another proposal may overtake this one", "configSeq", p.ConfigSeq, "configHash", p.ConfigHash, "reason", err)
 			})
 			continue
 		}

@@ -228,9 +228,19 @@ func TestAnUpdateThatMayNotBeIsRefusedAndChangesNothing(t *testing.T) {
 			t.Errorf("%s, from another node: accepted", name)
 		}
 	}
-	// What the contract takes and the ordering level does not: it stays a proposal.
+	// What the ordering level would refuse in the end is no proposal at all.
 	bad := c.update(p, func(conf *ledger.Config) { conf.Members[0].Name = "two\nlines" }).Config
-	c.proposeUnchecked(bad)
+	if err := c.proposeUnchecked(bad); sdk.CodeOf(err) != "BAD_REQUEST" || !strings.Contains(err.Error(), "control characters") {
+		t.Errorf("a config that the ordering level refuses is proposed: %v", err)
+	}
+	if _, err := p.as("admin").Members().Proposal(t.Context(), bad.Hash()); sdk.CodeOf(err) != record.CodeNotFound {
+		t.Errorf("it stands as a proposal: %v", err)
+	}
+	// What programs to come may take waits for them.
+	later := c.update(p, func(conf *ledger.Config) { conf.Protocol++ }).Config
+	if err := c.proposeUnchecked(later); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, patience, func() error {
 		if !slices.ContainsFunc(c.nodes, func(q *peer) bool { return strings.Contains(string(q.log.bytes()), "cannot come into force") }) {
 			return fmt.Errorf("no node says that the config cannot come into force")
@@ -244,8 +254,9 @@ func TestAnUpdateThatMayNotBeIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
-// proposeUnchecked proposes and approves a config past the SDK's checks.
-func (c *cluster) proposeUnchecked(next *ledger.Config) {
+// proposeUnchecked proposes and approves a config past the SDK's checks. Its error
+// is the proposal's.
+func (c *cluster) proposeUnchecked(next *ledger.Config) error {
 	c.t.Helper()
 	u := ledger.Update{ChainID: c.genesis.Hash(), Config: next}
 	for i, m := range []string{harbour, lake, lender} {
@@ -262,8 +273,13 @@ func (c *cluster) proposeUnchecked(next *ledger.Config) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if _, err := c.node(m).as("admin").Invoke(c.t.Context(), record.ContractMembership, function, string(body)); err != nil {
+		_, err = c.node(m).as("admin").Invoke(c.t.Context(), record.ContractMembership, function, string(body))
+		if i == 0 && err != nil {
+			return err
+		}
+		if err != nil {
 			c.t.Fatalf("%s by %s: %v", function, m, err)
 		}
 	}
+	return nil
 }

@@ -59,7 +59,26 @@ func (*Contract) ApplyConfig(ctx *call.Context, configJSON string) (string, erro
 	if err := closeProposal(ctx, next, now); err != nil {
 		return "", err
 	}
+	if err := keepConfig(ctx, next); err != nil {
+		return "", err
+	}
+	next.Config = nil
 	return ctx.Publish(record.ConfigKey, EventConfig, next)
+}
+
+// keepConfig keeps the bytes of a config that no member proposed here, such as
+// the genesis config: proposals are held against them.
+func keepConfig(ctx *call.Context, next *record.OrderingConfig) error {
+	if len(next.Config) == 0 {
+		return nil
+	}
+	key := record.ProposedConfigKey(next.ConfigHash)
+	kept, err := call.Get[record.ProposedConfig](ctx, key)
+	if err != nil || kept != nil {
+		return err
+	}
+	_, err = ctx.Put(key, &record.ProposedConfig{Config: next.Config})
+	return err
 }
 
 func memberOf(config *record.OrderingConfig, org record.OrgID) *record.ConfigMember {

@@ -13,9 +13,10 @@ const EventProposal = "proposal"
 // Propose proposes the config that is to follow the one in force, with the
 // caller's member's approval. Argument: record.ProposalSpec; result:
 // record.Proposal. For admins. Several members may propose for one sequence; the
-// first to have its approvals comes into force, the others are stale then. The
-// contract keeps the bytes and cannot tell whether they make a network that
-// works: whoever approves looks at them first.
+// first to have its approvals comes into force, the others are stale then. What
+// the ordering level would refuse is refused here, so that no proposal collects
+// approvals for nothing. Whether the config makes a network that works the
+// contract cannot tell: whoever approves looks at it first.
 func (*Contract) Propose(ctx *call.Context, proposalJSON string) (string, error) {
 	spec, err := call.Argument[record.ProposalSpec](proposalJSON)
 	if err != nil {
@@ -30,6 +31,9 @@ func (*Contract) Propose(ctx *call.Context, proposalJSON string) (string, error)
 		return "", err
 	}
 	if err := mayFollow(config, spec.Config); err != nil {
+		return "", err
+	}
+	if err := maySucceed(ctx, config, spec.Config); err != nil {
 		return "", err
 	}
 	next := &record.Proposal{
@@ -69,6 +73,24 @@ func mayFollow(config *record.OrderingConfig, b []byte) error {
 		return record.Refuse(record.CodeDowngrade, "protocol version %d is in force, the config names %d", config.ProtocolVersion, next.Protocol)
 	case next.SharedKeys:
 		return record.Refuse(record.CodeDuplicateKey, "two validators share a vote key or a host key")
+	}
+	return nil
+}
+
+// maySucceed refuses a config that the ordering level would never put in force. On
+// a network that does not order with it, such as Fabric, nobody told the contract
+// the bytes in force, and it leaves that to whoever puts configs in force there.
+func maySucceed(ctx *call.Context, config *record.OrderingConfig, b []byte) error {
+	inForce, err := call.Get[record.ProposedConfig](ctx, record.ProposedConfigKey(config.ConfigHash))
+	if err != nil || inForce == nil {
+		return err
+	}
+	s, err := record.ReadSuccession(inForce.Config, b)
+	if err == nil {
+		err = s.Check()
+	}
+	if err != nil {
+		return record.Refuse(record.CodeBadRequest, "%v", err)
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ const DefaultObserversPerMember = 4
 // node hands it over at genesis and at each config block.
 type OrderingConfig struct {
 	ChainID            Hash
-	ConfigHash         Hash // of the ordering config's bytes; zero: not told
+	Config             []byte // the ordering config's bytes, when it is handed over; the contract keeps them beside this record
+	ConfigHash         Hash   // of the ordering config's bytes; zero: not told
 	ConfigSeq          uint64
 	Members            []ConfigMember // strictly ascending by OrgID
 	ObserversPerMember uint64         // 0: DefaultObserversPerMember
@@ -38,6 +39,7 @@ type ConfigMember struct {
 
 func (v *OrderingConfig) fields(c *codec) {
 	hash(c, "chainId", &v.ChainID)
+	optBase64Bytes(c, "config", &v.Config, MaxConfigBytes)
 	optHash(c, "configHash", &v.ConfigHash)
 	number(c, "configSeq", &v.ConfigSeq)
 	objects(c, "members", &v.Members, maxMembers)
@@ -53,13 +55,16 @@ func (v *ConfigMember) fields(c *codec) {
 }
 
 // maxSize lets in the largest config that the ordering level admits.
-func (*OrderingConfig) maxSize() int { return 512 << 10 }
+func (*OrderingConfig) maxSize() int { return 768 << 10 }
 
 // Check implements Checked. It must admit every config that the ordering level
 // admits: that one is in force whatever a contract thinks of it.
 func (v *OrderingConfig) Check() error {
 	if v.ChainID == (Hash{}) {
 		return errors.New("chainId: zero")
+	}
+	if len(v.Config) != 0 && ConfigHash(v.Config) != v.ConfigHash {
+		return errors.New("config: not the bytes that configHash names")
 	}
 	if len(v.Members) == 0 {
 		return errors.New("members: want at least one")

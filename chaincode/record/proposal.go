@@ -208,9 +208,22 @@ func (*ProposalPage) maxSize() int { return maxListSize }
 // base64Bytes is a byte string of any length up to max, in standard base64 with
 // padding and without line ends.
 func base64Bytes(c *codec, name string, v *[]byte, max int) {
-	if !c.field(name, false, true) {
+	if c.field(name, false, true) {
+		base64Value(c, name, v, max)
+	}
+}
+
+func optBase64Bytes(c *codec, name string, v *[]byte, max int) {
+	if !c.field(name, true, len(*v) != 0) {
 		return
 	}
+	base64Value(c, name, v, max)
+	if len(*v) == 0 {
+		c.failField(name, "left out when empty")
+	}
+}
+
+func base64Value(c *codec, name string, v *[]byte, max int) {
 	if !c.reading {
 		if len(*v) > max {
 			c.failField(name, "within its length limit")

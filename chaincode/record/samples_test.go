@@ -164,7 +164,7 @@ func fixtures() []fixture {
 	configMember := ConfigMember{AdminKeys: []Address{{1}, {2}}, OrgID: "bank-a", Roles: []MemberRole{DataProvider}, Title: "Bank A"}
 	return []fixture{
 		kind("creator", NewCreator("bank-a", sampleAddress(1))),
-		kind("config", &OrderingConfig{ChainID: sampleHash(1), ConfigHash: sampleHash(2), ConfigSeq: 1, Members: []ConfigMember{configMember}, ObserversPerMember: 4, ProtocolVersion: 1}),
+		kind("config", &OrderingConfig{ChainID: sampleHash(1), Config: []byte{0xf8, 0xff, 0x3f}, ConfigHash: ConfigHash([]byte{0xf8, 0xff, 0x3f}), ConfigSeq: 1, Members: []ConfigMember{configMember}, ObserversPerMember: 4, ProtocolVersion: 1}),
 		kind("configMember", &configMember),
 		kind("suspension", suspension),
 		kind("member", member),

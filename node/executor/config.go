@@ -43,11 +43,11 @@ func (e *Executor) applyConfig(b *state.Block, r *Result, id ledger.Hash, index 
 	return err
 }
 
-// orderingConfig is what contracts see of a config: members and their admins,
-// not how the network orders.
+// orderingConfig is what contracts see of a config: members and their admins, and
+// the bytes that hold how the network orders.
 func orderingConfig(chain ledger.Hash, c *ledger.Config) *record.OrderingConfig {
 	out := &record.OrderingConfig{
-		ChainID: chain, ConfigHash: c.Hash(), ConfigSeq: c.Seq,
+		ChainID: chain, Config: c.Encode(), ConfigHash: c.Hash(), ConfigSeq: c.Seq,
 		ObserversPerMember: c.Limits.ObserversPerMember, ProtocolVersion: c.Protocol,
 	}
 	for _, m := range c.Members {

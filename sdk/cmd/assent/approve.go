@@ -27,6 +27,7 @@ type changeView struct {
 	Changes    []string        `json:"changes"`           // against the config in force
 	Preflight  *sdk.Preflight  `json:"preflight,omitempty"`
 	InForce    bool            `json:"inForce,omitempty"`
+	Cannot     string          `json:"cannot,omitempty"` // why it cannot come into force with the programs that run
 	Config     json.RawMessage `json:"config,omitempty"`
 }
 
@@ -195,9 +196,9 @@ func (a *app) look(c *cobra.Command, client *sdk.Client, hash sdk.Hash, prefligh
 	if err != nil {
 		return nil, err
 	}
-	next, err := client.Members().ProposedConfig(ctx, hash)
-	if err != nil {
-		return nil, err
+	next, cannot := client.Members().ProposedConfig(ctx, hash)
+	if cannot != nil && (preflight || sdk.CodeOf(cannot) != "BAD_REQUEST") {
+		return nil, cannot
 	}
 	current, err := client.Config(ctx)
 	if err != nil {
@@ -207,8 +208,13 @@ func (a *app) look(c *cobra.Command, client *sdk.Client, hash sdk.Hash, prefligh
 	if v.Proposal, err = a.record(p, nil); err != nil {
 		return nil, err
 	}
+	if cannot != nil {
+		v.Cannot = cannot.Error()
+	}
 	if current.Seq < p.ConfigSeq {
-		v.Changes = sdk.DiffConfigs(current, next)
+		if next != nil {
+			v.Changes = sdk.DiffConfigs(current, next)
+		}
 		for _, m := range current.Members {
 			if p.ApprovalOf(sdk.OrgID(m.ID)) == nil {
 				v.Missing = append(v.Missing, m.ID)
@@ -267,6 +273,10 @@ func (v *changeView) approvals(w io.Writer) {
 	}
 	for _, org := range v.Missing {
 		fmt.Fprintf(w, "  missing\t%s\n", org)
+	}
+	if v.Cannot != "" {
+		fmt.Fprintf(w, "It cannot come into force with this program: %s\n", v.Cannot)
+		return
 	}
 	fmt.Fprintln(w, v.standing())
 }
