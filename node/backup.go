@@ -91,7 +91,7 @@ func Backup(ctx context.Context, c BackupConfig) (r *BackupReport, err error) {
 		return nil, fmt.Errorf("backup: %s exists: another backup is being written there, or one was interrupted: remove it", part)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
+		return nil, fmt.Errorf("backup: %w: choose an --out that can be written", err)
 	}
 	defer func() {
 		if err != nil {

@@ -73,7 +73,9 @@ func (x *examination) keys(password keys.Password) {
 			err = unlocks(s, k.name, password)
 		}
 		f.Err, f.Created = err, info.Created
-		if err == nil {
+		// Whose key it is can be read without its password: the node that answers is
+		// told from another one even if no key opens.
+		if info.PublicKey != "" {
 			f.Public = x.public(f.Use, f.Next, info)
 		}
 		x.facts.Keys = append(x.facts.Keys, f)

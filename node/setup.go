@@ -109,7 +109,7 @@ func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card
 		return nil, fmt.Errorf("init: %s exists: a node is set up here already; choose an empty directory, or edit that file", path)
 	}
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, fmt.Errorf("init: %w", err)
+		return nil, fmt.Errorf("init: %w: choose a home that can be made here", err)
 	}
 	if len(cfg.Identity.DataKeys) == 0 {
 		cfg.Identity.DataKeys = []string{"data"}

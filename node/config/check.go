@@ -57,8 +57,7 @@ func (d *decoder) required(path, v, remedy string) {
 
 func (d *decoder) oneOf(path, v string, allowed ...string) {
 	if !slices.Contains(allowed, v) {
-		n, _ := nearest(v, allowed)
-		d.complain(path, "has %s, want one of %s: did you mean %s?", show(path, v), strings.Join(allowed, ", "), n)
+		d.complain(path, "has %s, want one of %s%s", show(path, v), strings.Join(allowed, ", "), meant(v, allowed, ""))
 	}
 }
 

@@ -49,8 +49,7 @@ func (d *decoder) structure(path string, v any, into reflect.Value) {
 	for _, name := range sortedKeys(m) {
 		i, ok := index[name]
 		if !ok {
-			n, _ := nearest(name, names)
-			d.complain(join(path, name), "unknown key: did you mean %s?", join(path, n))
+			d.complain(join(path, name), "unknown key%s", meant(name, names, path))
 			continue
 		}
 		d.value(join(path, name), m[name], into.Field(i))
@@ -148,6 +147,16 @@ func show(path string, v any) string {
 		return "a list"
 	}
 	return "a group of keys"
+}
+
+// meant asks whether one of the names was meant, by its place under path, if s looks
+// like a slip of it.
+func meant(s string, names []string, path string) string {
+	n, d := nearest(s, names)
+	if d > max(2, len(n)/3) {
+		return ""
+	}
+	return ": did you mean " + join(path, n) + "?"
 }
 
 // nearest returns the name with the least edit distance to s, and that distance.

@@ -70,7 +70,11 @@ func readFile(what, path string, limit int64) ([]byte, error) {
 	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%s file %s does not exist: correct the path, or make one with \"assentd init\"", what, path)
+		remedy := "make one with \"assentd init\""
+		if what == "genesis" {
+			remedy = "fetch it from a member: assentd init --genesis FILE copies it"
+		}
+		return nil, fmt.Errorf("%s file %s does not exist: correct the path, or %s", what, path, remedy)
 	case err != nil:
 		return nil, fmt.Errorf("%s file: %w", what, err)
 	case !fi.Mode().IsRegular():
@@ -248,8 +252,7 @@ func fromFlags(flags map[string]string) (map[string]any, []error) {
 	for _, name := range sortedKeys(flags) {
 		k, ok := known[name]
 		if !ok {
-			n, _ := nearest(name, names)
-			errs = append(errs, fmt.Errorf("  %s: unknown key: did you mean %s?", name, n))
+			errs = append(errs, fmt.Errorf("  %s: unknown key%s", name, meant(name, names, "")))
 			continue
 		}
 		set(out, k.path, parse(k.typ, flags[name]))

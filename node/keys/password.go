@@ -19,31 +19,39 @@ func Fixed(password []byte) Password {
 	return func(string) ([]byte, error) { return bytes.Clone(password), nil }
 }
 
+// whose names the password in errors; "" is that of all keys.
+func whose(key string) string {
+	if key == "" {
+		return "password of the keys"
+	}
+	return fmt.Sprintf("password of key %q", key)
+}
+
 // FromFile reads the first line of a file that nobody else may read. The group
 // may, because secret stores mount files so.
 func FromFile(path string) Password {
 	return func(key string) ([]byte, error) {
 		fi, err := os.Stat(path)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("password of key %q: file %s does not exist: write the password into it with mode 0600, or correct the path", key, path)
+			return nil, fmt.Errorf("%s: file %s does not exist: write the password into it with mode 0600, or correct the path", whose(key), path)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("password of key %q: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", whose(key), err)
 		}
 		if p := fi.Mode().Perm(); p&0o027 != 0 {
-			return nil, fmt.Errorf("password of key %q: %w: %s has mode %04o, run: chmod 600 %s", key, ErrTooOpen, path, p, path)
+			return nil, fmt.Errorf("%s: %w: %s has mode %04o, run: chmod 600 %s", whose(key), ErrTooOpen, path, p, path)
 		}
 		if fi.Size() > maxPasswordBytes {
-			return nil, fmt.Errorf("password of key %q: file %s has more than %d bytes: it holds something else", key, path, maxPasswordBytes)
+			return nil, fmt.Errorf("%s: file %s has more than %d bytes: it holds something else", whose(key), path, maxPasswordBytes)
 		}
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("password of key %q: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", whose(key), err)
 		}
 		line, _, _ := bytes.Cut(b, []byte("\n"))
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		if len(line) == 0 {
-			return nil, fmt.Errorf("password of key %q: file %s begins with an empty line: put the password on the first line", key, path)
+			return nil, fmt.Errorf("%s: file %s begins with an empty line: put the password on the first line", whose(key), path)
 		}
 		return line, nil
 	}
@@ -54,7 +62,7 @@ func FromEnv(variable string) Password {
 	return func(key string) ([]byte, error) {
 		v := os.Getenv(variable)
 		if v == "" {
-			return nil, fmt.Errorf("password of key %q: environment variable %s is not set: set it, or name a password file", key, variable)
+			return nil, fmt.Errorf("%s: environment variable %s is not set: set it, or name a password file", whose(key), variable)
 		}
 		return []byte(v), nil
 	}

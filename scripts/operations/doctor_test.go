@@ -17,7 +17,13 @@ import (
 // diagnose runs assentd doctor on a node's home.
 func (w *world) diagnose(t *testing.T, x *testnet.Node, flags ...string) *doctor.Report {
 	t.Helper()
+	return w.diagnoseWith(t, x, nil, flags...)
+}
+
+func (w *world) diagnoseWith(t *testing.T, x *testnet.Node, env []string, flags ...string) *doctor.Report {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), w.program, append([]string{"doctor", "--home", x.Home, "--json"}, flags...)...)
+	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.Output()
 	w.said = append(w.said, out...)
 	code := 0
@@ -95,6 +101,12 @@ func testDoctor(t *testing.T, w *world) {
 	if err := os.Rename(vault+".away", vault); err != nil {
 		t.Fatal(err)
 	}
+
+	// What answers at the operators' address is taken for this node only if it is,
+	// also when no key opens.
+	r = w.diagnoseWith(t, dead, []string{"ASSENT_METRICS_LISTEN=" + first.Ops}, "--password", "env:NONE")
+	want(t, r, "node", doctor.Warn, "stopped, at height")
+	want(t, r, "key host", doctor.Fail, "NONE is not set")
 
 	r = w.diagnose(t, dead)
 	want(t, r, "node", doctor.Warn, "stopped, at height")

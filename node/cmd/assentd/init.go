@@ -17,6 +17,7 @@ import (
 
 	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/ledger"
 )
 
 // initFlags are those of init without --genesis.
@@ -77,7 +78,7 @@ func (a *app) setUp(f *initFlags) error {
 	if err := cfg.Check(); err != nil {
 		return usage("init:\n%w", err)
 	}
-	password, err := a.newPassword(cfg.Identity.Password, "all of them")
+	password, err := a.newPassword(cfg.Identity.Password, "")
 	if err != nil {
 		return err
 	}
@@ -217,9 +218,23 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 	if err != nil {
 		return err
 	}
+	// ASSENT_GENESIS is the command line's too, and may name a file that pins
+	// another network: that is neither taken for this node's nor written over.
+	if err := sameNetwork(cfg.Genesis, g); err != nil {
+		return err
+	}
+	own, err := config.Load(config.Sources{File: filepath.Join(a.home, node.ConfigFile), Env: slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, config.EnvName("genesis")+"=")
+	})})
+	if err != nil {
+		return err
+	}
 	// First the ledger, which is refused where one is, then the copy: a genesis
 	// file that a ledger rests on is never replaced.
-	final := cfg.Genesis
+	final := own.Genesis
+	if _, err := os.Stat(cfg.Genesis); errors.Is(err, os.ErrNotExist) {
+		final = cfg.Genesis // where the node will look for it
+	}
 	cfg.Genesis = path
 	create := node.CreateLedger
 	if join {
@@ -242,6 +257,22 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 	return a.print(map[string]string{"chainId": g.Hash().Hex(), "dataDir": cfg.DataDir}, func(w io.Writer) {
 		fmt.Fprintf(w, "Ledger of network %s (chain id %s) created in %s.\nCompare the chain id with the other members, then run: assentd start --home %s\n", g.Network, g.Hash(), cfg.DataDir, a.home)
 	})
+}
+
+// sameNetwork refuses a genesis file that stands where the node will look for it
+// and is another network's.
+func sameNetwork(path string, g *ledger.Config) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	there, err := config.ReadGenesis(path)
+	if err == nil && there.Hash() == g.Hash() {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%s is the genesis of network %s, chain id %s", path, there.Network, there.Hash())
+	}
+	return fmt.Errorf("create ledger: the configuration (or %s) names another genesis file: %w: move it away, or unset the variable; nothing was changed", config.EnvName("genesis"), err)
 }
 
 func sameFile(a, b string) (bool, error) {

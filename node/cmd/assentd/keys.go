@@ -170,7 +170,7 @@ func (a *app) keysPassword(open openKeys) *cobra.Command {
 					names = append(names, k.Name)
 				}
 			}
-			fresh, err := a.newPassword(source, "all of them")
+			fresh, err := a.newPassword(source, "")
 			if err != nil {
 				return err
 			}

@@ -119,6 +119,12 @@ func (a *app) root() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.flags.timeout < 0 {
+			return usageError{fmt.Errorf("--timeout %s: give a time above 0, such as 30s", a.flags.timeout)}
+		}
+		return nil
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
@@ -171,7 +177,7 @@ func leaf(use, short string, do func(c *cobra.Command, args []string) error) *co
 	words := strings.Fields(use)[1:]
 	return &cobra.Command{Use: use, Short: short, RunE: do, Args: func(c *cobra.Command, args []string) error {
 		if len(args) != len(words) {
-			return usageError{fmt.Errorf("%s: %d arguments, want %d: %s", c.CommandPath(), len(args), len(words), c.UseLine())}
+			return usageError{fmt.Errorf("%s: %d arguments, want %d: %s", strings.TrimPrefix(c.CommandPath(), "assent "), len(args), len(words), c.UseLine())}
 		}
 		return nil
 	}}
