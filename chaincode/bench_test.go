@@ -9,8 +9,17 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// BenchmarkRequest is the hot path: one permitted request through contractapi.
+// BenchmarkRequest is the hot path: one permitted request, through contractapi and
+// as a node calls it.
 func BenchmarkRequest(b *testing.B) {
+	b.Run("contractapi", benchmarkRequest)
+	b.Run("direct", func(b *testing.B) {
+		directly(b)
+		benchmarkRequest(b)
+	})
+}
+
+func benchmarkRequest(b *testing.B) {
 	w := newWorld(b)
 	w.found()
 	t := terms("c1")

@@ -38,16 +38,21 @@ func New() (*contractapi.ContractChaincode, error) {
 	if _, err := metadata.ReadMetadataFile(); !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("assemble chaincode: contract-metadata/metadata.json or META-INF/metadata.json in the working directory would replace what the contracts say; remove it or start elsewhere")
 	}
-	m, k, c, a := membership.New(), catalog.New(), consent.New(), access.New()
-	m.BeforeTransaction, k.BeforeTransaction = strict, strict
-	c.BeforeTransaction, a.BeforeTransaction = strict, strict
-	cc, err := contractapi.NewChaincode(m, k, c, a)
+	cc, err := contractapi.NewChaincode(assemble()...)
 	if err != nil {
 		return nil, fmt.Errorf("assemble chaincode: %w", err)
 	}
 	cc.DefaultContract = ""
 	cc.TransactionSerializer = Serializer{}
 	return cc, nil
+}
+
+// assemble makes the contracts.
+func assemble() []contractapi.ContractInterface {
+	m, k, c, a := membership.New(), catalog.New(), consent.New(), access.New()
+	m.BeforeTransaction, k.BeforeTransaction = strict, strict
+	c.BeforeTransaction, a.BeforeTransaction = strict, strict
+	return []contractapi.ContractInterface{m, k, c, a}
 }
 
 // strict runs before every function. Without it contractapi would take

@@ -234,8 +234,8 @@ func (f *fabricNet) creator(c *seen) []byte {
 	if who.System() {
 		if config, err := record.Parse[record.OrderingConfig](c.Args[0]); err == nil {
 			who = *record.NewCreator(config.Members[0].OrgID, config.Members[0].AdminKeys[0])
-		} else { // refused whoever calls
-			who = *record.NewCreator("bank-a", slices.Collect(maps.Keys(f.ids))[0])
+		} else { // no member of that name: refused, whatever is called
+			who = *record.NewCreator("nobody", slices.Collect(maps.Keys(f.ids))[0])
 		}
 	}
 	key, err := record.ParseAddress(who.Address)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
 	"github.com/assent-network/assent/chaincode"
 	"github.com/assent-network/assent/chaincode/internal/memledger"
@@ -71,7 +72,7 @@ type world struct {
 }
 
 // assembled is the one chaincode of all worlds: it keeps no state.
-var assembled = sync.OnceValues(chaincode.New)
+var assembled = sync.OnceValues(func() (shim.Chaincode, error) { return chaincode.New() })
 
 func newWorld(t testing.TB) *world {
 	t.Helper()

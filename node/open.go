@@ -249,7 +249,7 @@ func (n *Node) openState(ctx context.Context, cfg state.Config) (*state.DB, erro
 
 // Contracts assembles the contracts as the executor wants them.
 func Contracts() (executor.Contracts, error) {
-	cc, err := chaincode.New()
+	cc, err := chaincode.NewDirect()
 	if err != nil {
 		return executor.Contracts{}, err
 	}

@@ -139,7 +139,7 @@ func (w *world) start(i int, dir string, change ...func(*Config)) *member {
 			t.Fatal(err)
 		}
 	}
-	cc, err := chaincode.New()
+	cc, err := chaincode.NewDirect()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type Contracts struct {
 
 // assent returns the contracts of package chaincode.
 func assent() (Contracts, error) {
-	cc, err := chaincode.New()
+	cc, err := chaincode.NewDirect()
 	if err != nil {
 		return Contracts{}, err
 	}
