@@ -58,5 +58,7 @@ func ClaimCommitment(id DisputeID, salt Hash, text string) Hash {
 // keccak256(domain ‖ head ‖ keccak256(record)). The chain begins at the zero hash.
 func NextHead(head Hash, request []byte) Hash {
 	inner := crypto.Keccak256Hash(request)
-	return crypto.Keccak256Hash([]byte(DomainUsage), head[:], inner[:])
+	b := make([]byte, 0, len(DomainUsage)+2*len(head))
+	b = append(append(append(b, DomainUsage...), head[:]...), inner[:]...)
+	return crypto.Keccak256Hash(b)
 }

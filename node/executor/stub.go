@@ -46,7 +46,7 @@ type stub struct {
 	calls, readBytes, rangeRows, writeBytes int
 
 	writes  []ledger.Write // in order of first write
-	written map[string]int // key → index in writes
+	written map[string]int // key → index in writes; nil while they are few
 	event   *ledger.Event  // the last one set, as in Fabric
 
 	refusal *record.Refusal
@@ -190,24 +190,51 @@ func (s *stub) write(w ledger.Write) error {
 	if owner, _, err := ledger.SplitKey(key); err != nil || owner != s.inv.call.Contract {
 		return s.refuse(record.CodeForbidden, "contract %s may write only under its own name", s.inv.call.Contract)
 	}
-	if i, ok := s.written[key]; ok {
+	if i := s.indexOf(key); i >= 0 {
 		s.writeBytes += len(w.Value) - len(s.writes[i].Value)
 		s.writes[i] = w
 	} else {
 		if len(s.writes) == s.limits.writes {
 			return s.refuse(record.CodeLimitExceeded, "more than %d rows written", s.limits.writes)
 		}
-		if s.written == nil {
-			s.written = make(map[string]int, 8)
-		}
-		s.written[key] = len(s.writes)
-		s.writes = append(s.writes, w)
+		s.remember(w)
 		s.writeBytes += len(key) + len(w.Value)
 	}
 	if s.writeBytes > s.limits.writeBytes {
 		return s.refuse(record.CodeLimitExceeded, "more than %d bytes written", s.limits.writeBytes)
 	}
 	return nil
+}
+
+// fewWrites is up to how many keys are looked through one by one.
+const fewWrites = 8
+
+// indexOf returns where the write of key stands, or -1.
+func (s *stub) indexOf(key string) int {
+	if s.written != nil {
+		if i, ok := s.written[key]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(s.writes, func(w ledger.Write) bool { return w.Key == key })
+}
+
+// remember adds the write of a further key.
+func (s *stub) remember(w ledger.Write) {
+	if s.writes == nil {
+		s.writes = make([]ledger.Write, 0, fewWrites)
+	}
+	s.writes = append(s.writes, w)
+	switch {
+	case s.written != nil:
+		s.written[w.Key] = len(s.writes) - 1
+	case len(s.writes) > fewWrites:
+		s.written = make(map[string]int, 8*fewWrites)
+		for i := range s.writes {
+			s.written[s.writes[i].Key] = i
+		}
+	}
 }
 
 // SetEvent announces something if the transaction is not refused. As in Fabric,

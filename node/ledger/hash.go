@@ -38,7 +38,33 @@ const (
 )
 
 // Sum returns keccak256 over the concatenation of parts.
-func Sum(parts ...[]byte) Hash { return crypto.Keccak256Hash(parts...) }
+func Sum(parts ...[]byte) Hash {
+	k := hashers.Get().(*hasher)
+	k.Reset()
+	for _, p := range parts {
+		k.Write(p)
+	}
+	return k.done()
+}
+
+// hasher computes one hash after the other. The result is read into it, because
+// what is handed to an interface would be allocated anew each time.
+type hasher struct {
+	crypto.KeccakState
+	sum Hash
+}
+
+var hashers = sync.Pool{New: func() any { return &hasher{KeccakState: crypto.NewKeccakState()} }}
+
+// done returns the hash of what was written and gives k back.
+func (k *hasher) done() Hash {
+	if _, err := k.Read(k.sum[:]); err != nil {
+		panic(fmt.Sprintf("ledger: read keccak state: %v", err)) // never fails
+	}
+	h := k.sum
+	hashers.Put(k)
+	return h
+}
 
 // mustEncode encodes values of this package's own types, which RLP can always
 // encode; an error is a bug in this package.
@@ -51,20 +77,18 @@ func mustEncode(v any) []byte {
 }
 
 // hashOf is Sum(mustEncode(v)), without the bytes in between.
-func hashOf(v any) (h Hash) {
-	k := hashers.Get().(crypto.KeccakState)
-	defer hashers.Put(k)
+func hashOf(v any) Hash { return hashBehind(nil, v) }
+
+// hashBehind is Sum(prefix, mustEncode(v)).
+func hashBehind(prefix []byte, v any) Hash {
+	k := hashers.Get().(*hasher)
 	k.Reset()
-	if err := rlp.Encode(k, v); err != nil {
+	k.Write(prefix)
+	if err := rlp.Encode(k.KeccakState, v); err != nil {
 		panic(fmt.Sprintf("ledger: encode %T: %v", v, err))
 	}
-	if _, err := k.Read(h[:]); err != nil {
-		panic(fmt.Sprintf("ledger: read keccak state: %v", err)) // never fails
-	}
-	return h
+	return k.done()
 }
-
-var hashers = sync.Pool{New: func() any { return crypto.NewKeccakState() }}
 
 // decode fills v from b and refuses anything that is not the one canonical
 // encoding within limit bytes.

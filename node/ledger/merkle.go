@@ -3,7 +3,6 @@ package ledger
 import (
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
 )
@@ -13,13 +12,21 @@ import (
 type LogHasher struct{}
 
 // EmptyRoot returns the root of an empty log.
-func (LogHasher) EmptyRoot() []byte { return crypto.Keccak256() }
+func (LogHasher) EmptyRoot() []byte { return ownBytes(Sum()) }
+
+// What is hashed in front of a leaf's data and of two subtrees.
+var (
+	leafPrefix  = []byte{0}
+	innerPrefix = []byte{1}
+)
 
 // HashLeaf hashes leaf data.
-func (LogHasher) HashLeaf(data []byte) []byte { return crypto.Keccak256([]byte{0}, data) }
+func (LogHasher) HashLeaf(data []byte) []byte { return ownBytes(Sum(leafPrefix, data)) }
 
 // HashChildren hashes two subtrees.
-func (LogHasher) HashChildren(l, r []byte) []byte { return crypto.Keccak256([]byte{1}, l, r) }
+func (LogHasher) HashChildren(l, r []byte) []byte { return ownBytes(Sum(innerPrefix, l, r)) }
+
+func ownBytes(h Hash) []byte { return h[:] }
 
 // Size returns the size of a hash in bytes.
 func (LogHasher) Size() int { return 32 }

@@ -54,7 +54,7 @@ func HashEvents(events []Event) Hash {
 
 // HashedWrites returns the hashes of writes, in order.
 func HashedWrites(writes []Write) []WriteHash {
-	out := make([]WriteHash, len(writes))
+	out, sums := make([]WriteHash, len(writes)), make([]Hash, len(writes))
 	for i := range writes {
 		w := &writes[i]
 		out[i].Key = w.Key
@@ -63,8 +63,8 @@ func HashedWrites(writes []Write) []WriteHash {
 		case i > 0 && out[i-1].Value != nil && bytes.Equal(w.Value, writes[i-1].Value): // index rows
 			out[i].Value = out[i-1].Value
 		default:
-			h := Sum(w.Value)
-			out[i].Value = h[:]
+			sums[i] = Sum(w.Value)
+			out[i].Value = sums[i][:]
 		}
 	}
 	return out
@@ -83,6 +83,13 @@ func (r *Receipt) Encode() []byte {
 	d := *r
 	d.Domain = domainReceipt
 	return mustEncode(&d)
+}
+
+// LeafHash returns LogHasher.HashLeaf(r.Encode()), without the bytes in between.
+func (r *Receipt) LeafHash() Hash {
+	d := *r
+	d.Domain = domainReceipt
+	return hashBehind(leafPrefix, &d)
 }
 
 // DecodeReceipt reads a leaf's bytes.

@@ -29,14 +29,39 @@ type Block struct {
 	height ledger.Height
 	time   uint64
 
-	rows     map[string]*ledger.Write
-	logs     map[string]logRef
-	leaves   map[string][]byte // record key → keccak256 of its value; nil: removed
-	index    map[ledger.Hash]txRef
-	outcomes [][]byte
-	nodes    []nodeChange
-	roots    Roots
-	sealed   bool
+	*blockMaps // empty once it is committed
+	outcomes   [][]byte
+	nodes      []nodeChange
+	roots      Roots
+	sealed     bool
+}
+
+// blockMaps are the maps of a block. Nobody else sees them, so the next block takes
+// them over.
+type blockMaps struct {
+	rows   map[string]*ledger.Write
+	logs   map[string]logRef
+	leaves map[string][]byte // record key → keccak256 of its value; nil: removed
+	index  map[ledger.Hash]txRef
+	room   int // most rows that were in them
+}
+
+func newBlockMaps() *blockMaps {
+	return &blockMaps{rows: map[string]*ledger.Write{}, logs: map[string]logRef{}, leaves: map[string][]byte{}, index: map[ledger.Hash]txRef{}}
+}
+
+// emptied returns m for a further block, or new ones if m was made large by a
+// block that was much larger than this one: emptying takes time by size.
+func (m *blockMaps) emptied() *blockMaps {
+	m.room = max(m.room, len(m.rows))
+	if m.room > 64 && len(m.rows) < m.room/8 {
+		return newBlockMaps()
+	}
+	clear(m.rows)
+	clear(m.logs)
+	clear(m.leaves)
+	clear(m.index)
+	return m
 }
 
 // Begin starts the block at height, which must follow the last committed one;
@@ -56,10 +81,12 @@ func (db *DB) Begin(height ledger.Height, time uint64) (*Block, error) {
 		return nil, fmt.Errorf("begin block %d: the next one is %d", height, next)
 	}
 	db.known.forget(windowStart(time))
-	db.open = &Block{
-		db: db, parent: v, height: height, time: time,
-		rows: map[string]*ledger.Write{}, logs: map[string]logRef{}, leaves: map[string][]byte{}, index: map[ledger.Hash]txRef{},
+	maps := db.spare
+	if maps == nil {
+		maps = newBlockMaps()
 	}
+	db.spare = nil
+	db.open = &Block{db: db, parent: v, height: height, time: time, blockMaps: maps}
 	return db.open, nil
 }
 
@@ -201,7 +228,11 @@ func (b *Block) Apply(tx *Tx) (*Outcome, error) {
 	if err := b.db.log.append(leafHash(&r)); err != nil {
 		return nil, b.db.fail(corrupt("receipt log", err))
 	}
-	b.outcomes = append(b.outcomes, encodeRow(makeOutcomeRow(o, tx.Writes)))
+	b.db.row.fill(o, tx.Writes)
+	b.outcomes = append(b.outcomes, encodeRow(&b.db.row))
+	if cap(b.db.row.Writes) > 64 { // a batch: not to be kept in memory
+		b.db.row = outcomeRow{}
+	}
 	return o, nil
 }
 
@@ -362,7 +393,7 @@ func (b *Block) Commit() error {
 		layer: l, snap: db.snap, executed: true, height: b.height, time: b.time,
 		roots: b.roots, edge: slices.Clone(db.log.edge),
 	})
-	db.open = nil
+	db.open, db.spare, b.blockMaps = nil, b.emptied(), &blockMaps{}
 	db.dirty++
 	return nil
 }

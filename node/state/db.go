@@ -102,9 +102,11 @@ type DB struct {
 	rowCache   *cache[[]byte]
 	nodeCache  *cache[cachedNode]
 	open       *Block
-	dirty      int    // blocks since the last flush
-	dirtySince uint64 // caller's clock when the first of them was seen; 0 = not yet seen
-	failed     error  // after the first error nothing is written any more
+	spare      *blockMaps // of the block before; nil while one is open
+	row        outcomeRow // room for the one that is being encoded
+	dirty      int        // blocks since the last flush
+	dirtySince uint64     // caller's clock when the first of them was seen; 0 = not yet seen
+	failed     error      // after the first error nothing is written any more
 
 	head atomic.Pointer[View]
 
@@ -296,7 +298,7 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 	}
 	db := &DB{
 		cfg: cfg, meta: *meta, ldb: ldb, blocks: cache, snap: snap,
-		layer:     newLayer(from, v.roots.ReceiptsSize),
+		layer:     newLayer(from, v.roots.ReceiptsSize, nil),
 		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
 		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),
 		recent:    map[ledger.Height]headRow{},

@@ -92,7 +92,7 @@ func (db *DB) Flush() error {
 	})
 	db.trimPastLocked()
 	db.mu.Unlock()
-	db.snap, db.layer = snap, newLayer(v.height+1, v.roots.ReceiptsSize)
+	db.snap, db.layer = snap, newLayer(v.height+1, v.roots.ReceiptsSize, db.layer)
 	db.dirty, db.dirtySince = 0, 0
 	next := v.clone()
 	next.layer, next.snap = db.layer, snap
@@ -143,17 +143,18 @@ func (db *DB) writeLayer(v *View) error {
 // look into.
 func (db *DB) changes(v *View) []change {
 	l := db.layer
+	var keys chunks
 	cs := make([]change, 0, len(l.records)+len(l.plain)+len(l.logs)+len(l.nodes)+len(l.outcome)+len(l.index)+len(l.tiles)+256)
 	for _, rows := range []map[string]*version{l.records, l.plain} {
 		for key, r := range rows { //archtest:order-free sorted below
-			cs = append(cs, change{keyRow(key), r.value, r.deleted})
+			cs = append(cs, change{keys.key(prefixRow, key), r.value, r.deleted})
 		}
 	}
 	for key, r := range l.logs { //archtest:order-free sorted below
-		cs = append(cs, change{keyRow(key), r.ref.row(r.value), false})
+		cs = append(cs, change{keys.key(prefixRow, key), r.ref.row(r.value), false})
 	}
 	for path, n := range l.nodes { //archtest:order-free sorted below
-		cs = append(cs, change{keyNode(path), n.blob, n.blob == nil})
+		cs = append(cs, change{keys.key(prefixNode, path), n.blob, n.blob == nil})
 	}
 	for i, row := range l.outcome {
 		cs = append(cs, change{keyOutcome(l.first + uint64(i)), row, false})
@@ -178,6 +179,25 @@ func (db *DB) changes(v *View) []change {
 	}
 	slices.SortFunc(cs, func(a, b change) int { return bytes.Compare(a.key, b.key) })
 	return cs
+}
+
+// chunks gives out room for the many small keys of a flush, which live and die
+// together.
+type chunks struct{ rest []byte }
+
+const chunkBytes = 32 << 10
+
+// key returns prefix and name as a slice of its own.
+func (c *chunks) key(prefix byte, name string) []byte {
+	n := 1 + len(name)
+	if len(c.rest) < n {
+		c.rest = make([]byte, max(n, chunkBytes))
+	}
+	k := c.rest[:n:n]
+	c.rest = c.rest[n:]
+	k[0] = prefix
+	copy(k[1:], name)
+	return k
 }
 
 // trimPastLocked forgets flushed layers that are older than the last certified

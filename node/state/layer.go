@@ -68,11 +68,18 @@ type layer struct {
 	sorted []string // row keys in order; replaced, never changed
 }
 
-func newLayer(from ledger.Height, first uint64) *layer {
+// newLayer returns an empty layer with room for as much as before holds, since as
+// much is likely to come: growing maps costs more than filling them. before may be
+// nil.
+func newLayer(from ledger.Height, first uint64, before *layer) *layer {
+	if before == nil {
+		before = &layer{}
+	}
 	return &layer{
 		from: from, first: first,
-		records: map[string]*version{}, plain: map[string]*version{}, logs: map[string]loggedRow{},
-		nodes: map[string]*nodeVersion{}, index: map[ledger.Hash]txRef{}, tiles: map[tileID][]byte{},
+		records: make(map[string]*version, len(before.records)), plain: make(map[string]*version, len(before.plain)),
+		logs: make(map[string]loggedRow, len(before.logs)), nodes: make(map[string]*nodeVersion, len(before.nodes)),
+		index: make(map[ledger.Hash]txRef, len(before.index)), tiles: make(map[tileID][]byte, len(before.tiles)),
 	}
 }
 

@@ -117,26 +117,29 @@ type storedEvent struct {
 	Payload  []byte
 }
 
-// makeOutcomeRow takes o apart; values are those of o.Writes.
-func makeOutcomeRow(o *Outcome, values []ledger.Write) *outcomeRow {
-	r := &outcomeRow{
+// fill makes r of o; values are those of o.Writes. What r held before is gone; its
+// slices are used again.
+func (r *outcomeRow) fill(o *Outcome, values []ledger.Write) {
+	*r = outcomeRow{
 		TxID: o.TxID, Height: o.Height, Index: o.Index, Time: o.Time, Code: o.Code, Message: o.Message,
-		Writes: make([]storedWrite, len(o.Writes)), Events: make([]storedEvent, len(o.Events)), Payload: o.Payload,
+		Logs: r.Logs[:0], Writes: r.Writes[:0], Events: r.Events[:0], Payload: o.Payload,
 	}
 	alone := logsStandAlone(values)
 	for i, w := range o.Writes {
-		r.Writes[i].Key = w.Key
+		s := storedWrite{Key: w.Key}
 		if ledger.KeepingOf(w.Key) == ledger.KeepLog && !alone {
 			r.Logs = append(r.Logs, values[i].Value)
 		} else {
-			r.Writes[i].Hash = w.Value
+			s.Hash = w.Value
 		}
+		r.Writes = append(r.Writes, s)
 	}
 	for i, e := range o.Events {
-		r.Events[i] = storedEvent{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
+		s := storedEvent{Contract: e.Contract, Name: e.Name, Payload: e.Payload}
 		if n := slices.IndexFunc(r.Logs, func(v []byte) bool { return bytes.Equal(v, e.Payload) }); n >= 0 {
-			r.Events[i].Log, r.Events[i].Payload = uint64(n)+1, nil
+			s.Log, s.Payload = uint64(n)+1, nil
 		}
+		r.Events = append(r.Events, s)
 		if r.Same == 0 && len(o.Payload) > 0 && bytes.Equal(e.Payload, o.Payload) {
 			r.Same, r.Payload = uint64(i)+1, nil
 		}
@@ -144,7 +147,6 @@ func makeOutcomeRow(o *Outcome, values []ledger.Write) *outcomeRow {
 	if o.NoPayload {
 		r.Same, r.Payload = unknownPayload, nil
 	}
-	return r
 }
 
 // outcome puts the Outcome at position together again.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +27,7 @@ func sampleOutcome() (*Outcome, []ledger.Write) {
 // in it already.
 func TestOutcomeRowRoundTrip(t *testing.T) {
 	o, writes := sampleOutcome()
-	b := encodeRow(makeOutcomeRow(o, writes))
+	b := encodeRow(rowOf(o, writes))
 	if n := bytes.Count(b, []byte("second")); n != 1 {
 		t.Errorf("the value of a log row stands %d times in its outcome", n)
 	}
@@ -46,7 +47,7 @@ func TestOutcomeRowRoundTrip(t *testing.T) {
 // What a decoder accepts it would write the same; nothing makes it panic.
 func FuzzRows(f *testing.F) {
 	o, writes := sampleOutcome()
-	f.Add(encodeRow(makeOutcomeRow(o, writes)))
+	f.Add(encodeRow(rowOf(o, writes)))
 	f.Add(encodeRow(&headRow{3, 4, EmptyRoots}))
 	f.Add(encodeRow(&metaRow{Version: 1, ChainID: ledger.Hash{9}}))
 	f.Add(txRef{1, 2, 3, 4}.encode())
@@ -84,4 +85,34 @@ func FuzzRows(f *testing.F) {
 			same("tile", encodeTile(hashes))
 		}
 	})
+}
+
+func rowOf(o *Outcome, values []ledger.Write) *outcomeRow {
+	r := new(outcomeRow)
+	r.fill(o, values)
+	return r
+}
+
+// A row that was used for another outcome before is written as a new one.
+func TestRoomForARowLeavesNothingBehind(t *testing.T) {
+	batch := &Outcome{TxID: ledger.Hash{9}, Code: "OK", Message: "a batch", Payload: []byte("p")}
+	var values []ledger.Write
+	for i := range maxSharedLogs {
+		values = append(values, ledger.Write{Key: fmt.Sprintf("access/log/%d", i), Value: []byte{byte(i)}})
+	}
+	values = append(values, ledger.Write{Key: "access/usage", Value: []byte("u")})
+	batch.Writes = ledger.HashedWrites(values)
+	batch.Events = []ledger.Event{{Contract: "access", Name: "batch", Payload: []byte("p")}, {Contract: "access", Name: "first", Payload: []byte{0}}}
+	used := rowOf(batch, values)
+	for _, n := range []int{0, 1, len(values)} {
+		for _, o := range []*Outcome{
+			{TxID: ledger.Hash{1}, Code: "OK", Writes: ledger.HashedWrites(values[:n]), Events: batch.Events[:min(n, 1)]},
+			{TxID: ledger.Hash{2}, Code: "FORBIDDEN", Message: "no", NoPayload: true, Writes: ledger.HashedWrites(values[:n])},
+		} {
+			used.fill(o, values[:n])
+			if got, want := encodeRow(used), encodeRow(rowOf(o, values[:n])); !bytes.Equal(got, want) {
+				t.Errorf("%d writes, code %s: % x, want % x", n, o.Code, got, want)
+			}
+		}
+	}
 }

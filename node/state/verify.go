@@ -63,7 +63,7 @@ func (db *DB) Verify(ctx context.Context, progress func(Progress)) (*Report, err
 		}
 		v.view.executed, v.view.height, v.view.roots = true, h.Height, h.Roots
 	}
-	v.view.layer = newLayer(v.view.height+1, v.view.roots.ReceiptsSize)
+	v.view.layer = newLayer(v.view.height+1, v.view.roots.ReceiptsSize, nil)
 	v.report.Height, v.report.Roots = v.view.height, v.view.roots
 	for _, check := range []func() error{v.records, v.receipts, v.indexRows} {
 		if err := check(); err != nil {
