@@ -71,7 +71,7 @@ func (b *backend) pass(ctx context.Context, raw []byte, w *chain.Watch, index in
 		return ledger.Hash{}, nil, err
 	}
 	w.Add(index, tx.ID(), tx.Payload.ValidUntil)
-	_, err = b.chain.Submit(ctx, raw)
+	_, err = b.chain.SubmitDecoded(ctx, raw, tx)
 	switch {
 	case errors.Is(err, chain.ErrKnown):
 		o, err := b.Outcome(ctx, tx.ID(), 0)

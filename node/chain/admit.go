@@ -34,7 +34,13 @@ var (
 // ordered. What the member may not have waiting is refused (ErrBusy, a *Busy)
 // before anything is computed.
 func (c *Chain) Submit(ctx context.Context, req []byte) (ledger.Hash, error) {
-	tx, err := c.admit(req, true, 0)
+	return c.SubmitDecoded(ctx, req, nil)
+}
+
+// SubmitDecoded is Submit for a caller that has decoded req before: decoded must be
+// what ledger.DecodeTransaction made of these very bytes, or nil.
+func (c *Chain) SubmitDecoded(ctx context.Context, req []byte, decoded *ledger.Transaction) (ledger.Hash, error) {
+	tx, err := c.admit(req, decoded, true, 0)
 	switch {
 	case errors.Is(err, errHeld):
 		if c.shares.mayPassAgain(tx.ID(), c.cfg.Clock()) {
@@ -90,7 +96,7 @@ func (c *Chain) pass(ctx context.Context, req []byte) error {
 func (c *Chain) Accept(ctx context.Context, via consensus.ReplicaID, req []byte) error {
 	switch ledger.KindOf(req) {
 	case ledger.KindTransaction:
-		tx, err := c.admit(req, false, via)
+		tx, err := c.admit(req, nil, false, via)
 		if errors.Is(err, errHeld) || errors.Is(err, ErrKnown) {
 			return nil
 		}
@@ -163,8 +169,9 @@ func (c *Chain) toEngine(f func(consensus.Engine) error) error {
 
 // admit checks a transaction and counts it as pooled: what is cheap first, the
 // signature last. The transaction is nil if its bytes cannot be read or the pool
-// has no room; errHeld means that it is pooled already.
-func (c *Chain) admit(req []byte, own bool, via consensus.ReplicaID) (tx *ledger.Transaction, err error) {
+// has no room; errHeld means that it is pooled already. decoded is nil or req
+// decoded.
+func (c *Chain) admit(req []byte, decoded *ledger.Transaction, own bool, via consensus.ReplicaID) (tx *ledger.Transaction, err error) {
 	defer func() {
 		if err != nil {
 			c.shares.count(err)
@@ -181,7 +188,7 @@ func (c *Chain) admit(req []byte, own bool, via consensus.ReplicaID) (tx *ledger
 	}
 	known := tx != nil
 	if tx == nil {
-		if tx, err = c.decodeTransaction(req, conf); err != nil {
+		if tx, err = c.decodeTransaction(req, decoded, conf); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
@@ -248,7 +255,7 @@ func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Tran
 	if tx := c.verified.get(req, conf.Seq); tx != nil {
 		return tx, nil
 	}
-	tx, err := c.decodeTransaction(req, conf)
+	tx, err := c.decodeTransaction(req, nil, conf)
 	if err != nil {
 		return nil, err
 	}
@@ -259,14 +266,16 @@ func (c *Chain) verifyTransaction(req []byte, conf *ledger.Config) (*ledger.Tran
 	return tx, nil
 }
 
-// decodeTransaction does all of verifyTransaction that costs little.
-func (c *Chain) decodeTransaction(req []byte, conf *ledger.Config) (*ledger.Transaction, error) {
+// decodeTransaction does all of verifyTransaction that costs little; tx is nil or req
+// decoded.
+func (c *Chain) decodeTransaction(req []byte, tx *ledger.Transaction, conf *ledger.Config) (_ *ledger.Transaction, err error) {
 	if uint64(len(req)) > conf.Limits.MaxRequestBytes {
 		return nil, fmt.Errorf("%w: %d bytes, the network allows %d (maxRequestBytes): split it", ErrTooLarge, len(req), conf.Limits.MaxRequestBytes)
 	}
-	tx, err := ledger.DecodeTransaction(req)
-	if err != nil {
-		return nil, err
+	if tx == nil {
+		if tx, err = ledger.DecodeTransaction(req); err != nil {
+			return nil, err
+		}
 	}
 	if conf.Member(tx.Payload.Org) == nil {
 		return nil, fmt.Errorf("org %q is no member of this network", tx.Payload.Org)

@@ -215,7 +215,7 @@ func BenchmarkAdmit(b *testing.B) {
 	before := ownCPU(b)
 	i := 0
 	for b.Loop() {
-		if _, err := a.admit(reqs[i], true, 0); err != nil {
+		if _, err := a.admit(reqs[i], nil, true, 0); err != nil {
 			b.Fatal(err)
 		}
 		if i++; i == len(reqs) {
