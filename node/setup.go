@@ -283,8 +283,14 @@ func JoinLedger(ctx context.Context, cfg config.Config) error {
 	return createLedger(ctx, cfg, genesis)
 }
 
+// HasLedger reports whether a node's data directory holds one.
+func HasLedger(cfg config.Config) bool {
+	_, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir))
+	return err == nil
+}
+
 func createLedger(ctx context.Context, cfg config.Config, genesis *ledger.Config) error {
-	if _, err := os.Stat(filepath.Join(cfg.DataDir, blocksDir)); err == nil {
+	if HasLedger(cfg) {
 		return fmt.Errorf("create ledger: %s holds a ledger already: start the node, or choose another dataDir; nothing was changed", cfg.DataDir)
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {

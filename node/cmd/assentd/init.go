@@ -220,8 +220,10 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 	}
 	// ASSENT_GENESIS is the command line's too, and may name a file that pins
 	// another network: that is neither taken for this node's nor written over.
-	if err := sameNetwork(cfg.Genesis, g); err != nil {
-		return err
+	if !node.HasLedger(cfg) { // else that is what is wrong
+		if err := sameNetwork(cfg.Genesis, g); err != nil {
+			return err
+		}
 	}
 	own, err := config.Load(config.Sources{File: filepath.Join(a.home, node.ConfigFile), Env: slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, config.EnvName("genesis")+"=")
