@@ -223,14 +223,18 @@ func (j *joiner) windowStart(executed int64) (ledger.Height, error) {
 }
 
 const (
-	freshSuffix = ".new"
+	freshSuffix = ".new"   // being restored
+	readySuffix = ".ready" // restored and found right
 	oldSuffix   = ".old"
 )
 
 // adopt puts the finished state beside dir in its place. Whenever it is
 // interrupted, Recover finishes it.
 func adopt(dir string) error {
-	if err := os.RemoveAll(dir + oldSuffix); err != nil {
+	if err := errors.Join(os.RemoveAll(dir+oldSuffix), os.RemoveAll(dir+readySuffix)); err != nil {
+		return err
+	}
+	if err := os.Rename(dir+freshSuffix, dir+readySuffix); err != nil {
 		return err
 	}
 	if err := os.Rename(dir, dir+oldSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -241,7 +245,7 @@ func adopt(dir string) error {
 
 // Recover finishes an adoption of a state in dir that was interrupted; call it
 // before the state is opened. The old state is moved away only when the new one
-// is finished, so where there is none the new one is.
+// is ready; where an operator removed it, one that is not ready is none.
 func Recover(dir string) error {
 	_, err := os.Stat(dir)
 	if err == nil {
@@ -250,7 +254,7 @@ func Recover(dir string) error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(dir+freshSuffix, dir); errors.Is(err, os.ErrNotExist) {
+	if err := os.Rename(dir+readySuffix, dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err

@@ -54,8 +54,8 @@ type Config struct {
 
 	Client *sync.Client
 	Peers  func() []sync.Peer
-	// Adopting is called before the new state takes the place of the old one, which
-	// must then be closed; nil: it is not open.
+	// Adopting is called once, before a new state takes the place of the old one,
+	// which must then be closed; nil: it is not open.
 	Adopting func() error
 	Free     func() (uint64, error) // bytes that Work's file system has left; nil: not asked
 
@@ -65,7 +65,8 @@ type Config struct {
 
 type joiner struct {
 	Config
-	log *slog.Logger
+	log   *slog.Logger
+	given bool // Adopting has closed the old state
 }
 
 // offer is a snapshot and who has it.
@@ -261,10 +262,11 @@ func (j *joiner) restore(ctx context.Context, dir string) error {
 	if err := Restore(ctx, j.Store, f, fresh, j.Work, j.Progress); err != nil {
 		return errors.Join(err, os.RemoveAll(fresh.Dir))
 	}
-	if j.Adopting != nil {
+	if j.Adopting != nil && !j.given {
 		if err := j.Adopting(); err != nil {
 			return err
 		}
+		j.given = true
 	}
 	return adopt(j.State.Dir)
 }

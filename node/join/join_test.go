@@ -252,9 +252,10 @@ func TestAdoptionSurvivesACrash(t *testing.T) {
 		"nothing":                {nil, ""},
 		"before":                 {[]string{""}, ""},
 		"while restoring":        {[]string{"", freshSuffix}, ""},
-		"old one moved away":     {[]string{oldSuffix, freshSuffix}, freshSuffix},
+		"ready":                  {[]string{"", readySuffix}, ""},
+		"old one moved away":     {[]string{oldSuffix, readySuffix}, readySuffix},
 		"new one in place":       {[]string{"", oldSuffix}, ""},
-		"there was no old state": {[]string{freshSuffix}, freshSuffix},
+		"there was no old state": {[]string{readySuffix}, readySuffix},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := make(t, tt.there...)
@@ -275,6 +276,21 @@ func TestAdoptionSurvivesACrash(t *testing.T) {
 				t.Error("the old state is still there")
 			}
 		})
+	}
+}
+
+// A state that was not restored to its end is none, also where the old one is gone:
+// an operator has removed it to have it made again.
+func TestAnUnfinishedStateIsNotAdopted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir+freshSuffix, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Recover(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("an unfinished state was adopted: %v", err)
 	}
 }
 
