@@ -355,6 +355,31 @@ func TestAFollowerWaitsForItsLeader(t *testing.T) {
 	}
 }
 
+// What a restart reads comes in the order of ids; a receipt must not leave before its
+// answer because its name is the smaller one.
+func TestAFollowerWaitsForItsLeaderAfterARestart(t *testing.T) {
+	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+	p.verdict = func(Item) (Verdict, error) { return Wait, nil }
+	o, stop := start(t, config(store, p))
+	must(t, o.Enqueue(t.Context(), answerTo("lender", "z"), Item{ID: "answered", Kind: Receipt, Recipient: "ledger", After: "z"}))
+	stop()
+	p.asked = 0
+	o, stop = start(t, config(store, p))
+	p.until(t, "the guard to be asked thrice", func() bool { return p.asked > 2 })
+	p.set(func() {
+		if len(p.sent) > 0 {
+			t.Errorf("left before the answer: %v", p.ids())
+		}
+		p.verdict = nil
+	})
+	o.Recheck("c")
+	p.untilEmpty(t, store)
+	stop()
+	if got := p.ids(); !slices.Equal(got, []string{"z", "answered"}) {
+		t.Errorf("sent %v", got)
+	}
+}
+
 func TestOverdueEndsWithAReceipt(t *testing.T) {
 	store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
 	p.answers["lender"] = func() error { return ErrNotSent }

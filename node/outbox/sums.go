@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,7 +154,9 @@ const (
 // checkJournal finds damage in SQLite's log that SQLite would take for the torn end
 // of a crash: it would forget every transaction from there on. A transaction that
 // was synced cannot be torn, so a wrong frame is damage if a later transaction
-// follows it. In the last one the two cannot be told apart.
+// follows it. In the last one the two cannot be told apart: a power cut leaves any
+// part of it, in any order, and elsewhere what stood there before. But a frame whose
+// salts are the log's except for a byte was whole once, and one behind it is later.
 func checkJournal(path string) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -181,25 +184,22 @@ func journalDamage(b []byte) (at int, bad bool) {
 	if magic&^1 != 0x377f0682 || page < 512 || page > 1<<16 || s0 != binary.BigEndian.Uint32(b[24:]) || s1 != binary.BigEndian.Uint32(b[28:]) {
 		return 0, true // its head is written before any frame, and synced
 	}
-	salts := b[16:24]
-	size, broken, commits := walFrame+page, -1, 0
+	salts := binary.BigEndian.Uint64(b[16:])
+	size, broken, damaged, commits := walFrame+page, -1, false, 0
 	for at := walHead; at+size <= len(b); at += size {
 		frame := b[at : at+size]
-		mine := bytes.Equal(frame[8:16], salts)
+		differ := bits.OnesCount64(binary.BigEndian.Uint64(frame[8:]) ^ salts)
+		mine := differ == 0
 		if broken < 0 {
 			s0, s1 = walSum(order, s0, s1, frame[:8])
 			s0, s1 = walSum(order, s0, s1, frame[walFrame:])
 			if mine && s0 == binary.BigEndian.Uint32(frame[16:]) && s1 == binary.BigEndian.Uint32(frame[20:]) {
 				continue
 			}
-			broken = at
-			if !mine { // the end, if what follows is of before
-				continue
-			}
-		} else if mine && commits > 0 {
+			// Zeros and other rounds of the log differ in many bits.
+			broken, damaged = at, !mine && differ <= 8
+		} else if mine && (commits > 0 || damaged) {
 			return broken, true
-		} else if mine && !bytes.Equal(b[broken+8:broken+16], salts) {
-			return broken, true // a frame of now after one that says it is not
 		}
 		if mine && binary.BigEndian.Uint32(frame[4:]) != 0 {
 			commits++

@@ -160,6 +160,59 @@ func TestDamageInTheLogIsNotTakenForATornEnd(t *testing.T) {
 	}
 }
 
+// A power cut leaves any part of the transaction that was being written, in any
+// order: what is missing of it holds zeros, or frames of before the log began anew.
+// Nothing of it was synced, so the database opens with what came before.
+func TestATransactionTornByAPowerCutIsNoDamage(t *testing.T) {
+	const n = 5
+	path := filled(t, n, true)
+	p, err := OpenPrivate(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Do(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO t VALUES (99, ?)`, string(bytes.Repeat([]byte("x"), 5*4096)))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := os.ReadFile(path)
+	if err := errors.Join(err, p.Close()); err != nil {
+		t.Fatal(err)
+	}
+	begin, frame := int(fi.Size()), walFrame+4096
+	if len(log)-begin < 5*frame {
+		t.Fatalf("the last transaction has %d bytes", len(log)-begin)
+	}
+	before := bytes.Clone(log[walHead : walHead+frame]) // as of an earlier round of the log
+	for i := range 8 {
+		before[8+i] ^= 0xff
+	}
+	for name, lost := range map[string][]byte{"zeros": make([]byte, frame), "a frame of before": before} {
+		for at := begin; at < len(log)-frame; at += frame {
+			b := bytes.Clone(log)
+			copy(b[at:], lost)
+			fresh := filepath.Join(t.TempDir(), "private.db")
+			for suffix, content := range map[string][]byte{"": db, "-wal": b} {
+				if err := os.WriteFile(fresh+suffix, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := rowsIn(t, fresh); err != nil || got != n {
+				t.Errorf("%s instead of frame %d of the last transaction: %d rows, %v", name, (at-begin)/frame, got, err)
+			}
+		}
+	}
+}
+
 func FuzzJournal(f *testing.F) {
 	head := make([]byte, walHead+walFrame+512)
 	copy(head, []byte{0x37, 0x7f, 0x06, 0x82, 0, 0x2d, 0xe2, 0x18, 0, 0, 2, 0})

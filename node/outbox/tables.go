@@ -67,7 +67,8 @@ func (s *statements) insert(tx *sql.Tx, it Item) error {
 func (o *Outbox) load(ctx context.Context) error {
 	rows, err := o.cfg.Store.Reader().QueryContext(ctx, `SELECT i.id, i.kind, i.recipient, i.consent_id, i.not_before, i.grid, i.deadline,
 		CASE WHEN l.id IS NULL OR l.may_have_left THEN '' ELSE i.after_id END, i.may_have_left
-		FROM outbox_items i LEFT JOIN outbox_items l ON l.id = i.after_id`)
+		FROM outbox_items i LEFT JOIN outbox_items l ON l.id = i.after_id
+		ORDER BY i.after_id <> ''`) // what is waited for must be there first
 	if err != nil {
 		return fmt.Errorf("load outbox: %w", err)
 	}
