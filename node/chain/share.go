@@ -41,6 +41,8 @@ const (
 	keyChecked = time.Second
 	// maxKeys bounds the remembered keys of one member.
 	maxKeys = 1024
+	// maxDropped bounds the remembered names of requests that were dropped.
+	maxDropped = 1 << 16
 )
 
 // unitsOf is what a request costs: one unit, and one more for every whole KiB.
@@ -76,6 +78,9 @@ type shares struct {
 	total int // units
 	pace  pace
 	n     Counters
+
+	dropped []ledger.Hash // names of requests dropped as overdue, a ring when full
+	oldest  int           // in dropped, once it is full
 }
 
 // share is one member's part of the pool.
@@ -175,12 +180,13 @@ func (s *shares) fitsLocked(x *share, k *keyInPool, units int, own bool, via con
 	return vouched, vouched
 }
 
-// take counts a checked transaction as pooled. errHeld: it is already.
+// take counts a checked transaction as pooled. errHeld: it is already, or was
+// dropped here and comes from another node once more.
 func (s *shares) take(tx *ledger.Transaction, units int, own bool, via consensus.ReplicaID, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := tx.ID()
-	if h, ok := s.held[id]; ok {
+	if h, ok := s.held[id]; ok && (h.units > 0 || !own) {
 		if now.Sub(h.since) < forgottenByEngine || h.units == 0 {
 			return errHeld
 		}
@@ -281,8 +287,23 @@ func (s *shares) overdue(id ledger.Hash) (claim bool) {
 	}
 	s.releaseLocked(&h)
 	s.held[id] = h
+	s.rememberLocked(id)
 	s.n.Overdue++
 	return false
+}
+
+// rememberLocked bounds the names of dropped requests: the first is forgotten.
+func (s *shares) rememberLocked(id ledger.Hash) {
+	if len(s.dropped) < maxDropped {
+		s.dropped = append(s.dropped, id)
+		return
+	}
+	first := s.dropped[s.oldest]
+	if h, ok := s.held[first]; ok && h.units == 0 {
+		delete(s.held, first)
+	}
+	s.dropped[s.oldest] = id
+	s.oldest = (s.oldest + 1) % maxDropped
 }
 
 // releaseLocked gives back what a request holds, and leaves it with nothing.

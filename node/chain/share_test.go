@@ -129,6 +129,65 @@ func TestOverdueClaimsAreFew(t *testing.T) {
 	}
 }
 
+// Names of dropped requests are kept against their being taken in again, and what a
+// flood of them takes is bounded: the first ones are forgotten.
+func TestNamesOfDroppedRequestsAreBounded(t *testing.T) {
+	s := newShares(20_000)
+	now := time.Unix(1_800_000_000, 0)
+	n := uint64(0)
+	drop := func() ledger.Hash {
+		tx := asked("greedy", 1, n, 1<<40)
+		n++
+		if err := s.take(tx, 1, false, 0, now); err != nil {
+			t.Fatal(err)
+		}
+		s.overdue(tx.ID())
+		return tx.ID()
+	}
+	for range claimsPerMember {
+		drop()
+	}
+	first := drop()
+	for range maxDropped - 1 {
+		drop()
+	}
+	if _, ok := s.held[first]; !ok || len(s.held) != maxDropped+claimsPerMember {
+		t.Fatalf("%d names are kept, the first dropped: %t", len(s.held), ok)
+	}
+	last := drop()
+	for range 1000 {
+		drop()
+	}
+	_, gone := s.held[first]
+	if _, ok := s.held[last]; gone || !ok || len(s.held) != maxDropped+claimsPerMember || s.total != claimsPerMember {
+		t.Errorf("%d names and %d units are kept, the first %t, the last %t", len(s.held), s.total, gone, ok)
+	}
+}
+
+// A client that comes here itself is served, whatever was dropped when another node
+// passed it on.
+func TestADroppedRequestIsTakenFromItsOwnClient(t *testing.T) {
+	s := newShares(20_000)
+	now := time.Unix(1_800_000_000, 0)
+	var tx *ledger.Transaction
+	for n := range uint64(claimsPerMember + 1) {
+		tx = asked("bank", 1, n, 10)
+		if err := s.take(tx, 1, false, 0, now); err != nil {
+			t.Fatal(err)
+		}
+		s.overdue(tx.ID())
+	}
+	if err := s.take(tx, 1, false, 0, now); !errors.Is(err, errHeld) {
+		t.Fatalf("taken from another node again: %v", err)
+	}
+	if err := s.take(tx, 1, true, 0, now); err != nil || s.total != claimsPerMember+1 {
+		t.Fatalf("its own client: %v, %d units", err, s.total)
+	}
+	if !s.overdue(tx.ID()) {
+		t.Error("an own client's request was dropped")
+	}
+}
+
 func TestThePoolIsAsLargeAsTheNetworkIsFast(t *testing.T) {
 	p := pace{perSecond: 1000}
 	ms := uint64(1_000_000)
