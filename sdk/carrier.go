@@ -46,10 +46,13 @@ type carrier struct {
 
 // passenger is one transaction of a queue or a group.
 type passenger struct {
-	ctx   context.Context
-	raw   []byte
-	done  chan carried // capacity 1, sent once
-	group *group       // nil in the queue; guarded by the carrier's mu
+	ctx  context.Context
+	raw  []byte
+	done chan carried // capacity 1, sent once
+
+	// Guarded by the carrier's mu. told is written by the group's call alone.
+	group      *group // nil in the queue
+	told, gone bool   // the outcome was sent; its caller has gone
 }
 
 // carried is what a Submit of its own would have returned.
@@ -64,8 +67,15 @@ type group struct {
 	ctx        context.Context // ends when the last caller's does
 	cancel     context.CancelFunc
 	passengers []*passenger
-	told       []bool // by index
-	waiting    int    // callers that still wait; guarded by the carrier's mu
+
+	waiting, untold int // callers that still wait; passengers not told; guarded by the carrier's mu
+}
+
+// leftLocked ends the call if it runs on for nobody.
+func (g *group) leftLocked() {
+	if g.waiting == 0 && g.untold > 0 {
+		g.cancel()
+	}
 }
 
 // submit is a Submit that waits for the outcome.
@@ -115,18 +125,34 @@ func (k *carrier) single(ctx context.Context, raw []byte) (*assentv1.SubmitRespo
 	resp, err := try(ctx, k.c, k.e, remaining(ctx), &assentv1.SubmitRequest{
 		Transaction: raw, Wait: assentv1.Wait_WAIT_COMMITTED, TimeoutMs: millis(remaining(ctx)-answerMargin, api.MaxWait),
 	}, k.e.ledger.Submit)
-	k.arrived(1, left, err == nil)
+	k.mu.Lock()
+	k.away--
+	k.mu.Unlock()
+	if err == nil {
+		k.learn(left)
+	}
 	return resp, err
 }
 
-// arrived counts n transactions as back, and learns how long it took.
-func (k *carrier) arrived(n int, left time.Time, learn bool) {
+// learn takes note of how long an outcome took.
+func (k *carrier) learn(left time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.away -= n
-	if learn {
-		k.took += (time.Since(left) - k.took) / 8
+	k.took += (time.Since(left) - k.took) / 8
+}
+
+// tell sends a passenger what came of its transaction, which is back with that.
+func (k *carrier) tell(g *group, p *passenger, r carried) {
+	k.mu.Lock()
+	k.away--
+	p.told = true
+	g.untold--
+	if !p.gone {
+		g.waiting--
 	}
+	g.leftLocked()
+	k.mu.Unlock()
+	p.done <- r
 }
 
 // abandon takes a passenger whose caller has gone out of the queue, or lets the
@@ -135,8 +161,10 @@ func (k *carrier) abandon(p *passenger) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g := p.group; g != nil {
-		if g.waiting--; g.waiting == 0 {
-			g.cancel()
+		if !p.told {
+			p.gone = true
+			g.waiting--
+			g.leftLocked()
 		}
 		return
 	}
@@ -173,7 +201,7 @@ func (k *carrier) boardLocked() *group {
 	if n == 0 {
 		return nil
 	}
-	g := &group{passengers: k.queue, told: make([]bool, n), waiting: n}
+	g := &group{passengers: k.queue, waiting: n, untold: n}
 	k.queue, k.bytes = nil, 0
 	k.away += n
 	var until time.Time
@@ -197,7 +225,7 @@ func (k *carrier) carry(g *group) {
 	var err error
 	if len(g.passengers) > 1 {
 		err = k.call(g, left)
-		if connect.CodeOf(err) == connect.CodeUnauthenticated && !slices.Contains(g.told, true) {
+		if connect.CodeOf(err) == connect.CodeUnauthenticated && !slices.ContainsFunc(g.passengers, func(p *passenger) bool { return p.told }) {
 			k.e.forget()
 			err = k.call(g, left)
 		}
@@ -206,18 +234,16 @@ func (k *carrier) carry(g *group) {
 	if err != nil && api.FromConnect(err).Code == assentv1.Code_CODE_UNKNOWN_METHOD {
 		alone = true
 	}
-	n := 0
-	for i, p := range g.passengers {
-		if g.told[i] {
-			continue
-		}
-		n++
-		p.done <- carried{resp: &assentv1.SubmitResponse{}, err: err, alone: alone}
+	if alone && len(g.passengers) > 1 {
+		k.mu.Lock()
+		k.alone = true
+		k.mu.Unlock()
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.away -= n
-	k.alone = k.alone || alone && len(g.passengers) > 1
+	for _, p := range g.passengers {
+		if !p.told {
+			k.tell(g, p, carried{resp: &assentv1.SubmitResponse{}, err: err, alone: alone})
+		}
+	}
 }
 
 // call makes the call and tells the passengers of the results that come.
@@ -238,19 +264,17 @@ func (k *carrier) call(g *group, left time.Time) error {
 	}
 	defer stream.Close()
 	for stream.Receive() {
-		results := stream.Msg().Results
-		for _, r := range results {
-			if int(r.Index) >= len(g.told) || g.told[r.Index] {
-				return &Untrusted{Node: k.e.url, What: "results of transactions", Cause: fmt.Errorf("number %d of %d, twice or too high", r.Index, len(g.told))}
+		for _, r := range stream.Msg().Results {
+			if int(r.Index) >= len(g.passengers) || g.passengers[r.Index].told {
+				return &Untrusted{Node: k.e.url, What: "results of transactions", Cause: fmt.Errorf("number %d of %d, twice or too high", r.Index, len(g.passengers))}
 			}
-			g.told[r.Index] = true
 			out := carried{resp: &assentv1.SubmitResponse{TxId: r.TxId, Outcome: r.Outcome}}
 			if r.Error != nil {
 				out = carried{err: api.FromDetail(r.Error, nil).ToConnect()}
 			}
-			g.passengers[r.Index].done <- out
+			k.tell(g, g.passengers[r.Index], out)
 		}
-		k.arrived(len(results), left, true)
+		k.learn(left)
 	}
 	return stream.Err()
 }

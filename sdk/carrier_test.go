@@ -188,20 +188,24 @@ func TestCompanyTravelsWithANewToken(t *testing.T) {
 // A lie about company is found out, and the truth is asked for: the same bytes
 // again, which the node has.
 func TestMadeUpResultsAreALie(t *testing.T) {
-	for name, lie := range map[string]func(*v1.SubmitResult){
-		"a number too high":              func(r *v1.SubmitResult) { r.Index += 1000 },
-		"one number for all":             func(r *v1.SubmitResult) { r.Index = 0 },
-		"another transaction's outcome":  func(r *v1.SubmitResult) { r.Outcome.TxId = hashOf("another").Hex() },
-		"an outcome without transaction": func(r *v1.SubmitResult) { r.Outcome.TxId = "" },
-	} {
-		w := newWorld(t)
-		w.node.Tamper("SubmitMany", func(m proto.Message) {
-			for _, r := range m.(*v1.SubmitManyResponse).Results {
+	each := func(lie func(*v1.SubmitResult)) func(*v1.SubmitManyResponse) {
+		return func(m *v1.SubmitManyResponse) {
+			for _, r := range m.Results {
 				if r.Outcome != nil {
 					lie(r)
 				}
 			}
-		})
+		}
+	}
+	for name, lie := range map[string]func(*v1.SubmitManyResponse){
+		"a number too high":              each(func(r *v1.SubmitResult) { r.Index += 1000 }),
+		"one number for all":             each(func(r *v1.SubmitResult) { r.Index = 0 }),
+		"another transaction's outcome":  each(func(r *v1.SubmitResult) { r.Outcome.TxId = hashOf("another").Hex() }),
+		"an outcome without transaction": each(func(r *v1.SubmitResult) { r.Outcome.TxId = "" }),
+		"a result twice":                 func(m *v1.SubmitManyResponse) { m.Results = append(m.Results, m.Results[0]) },
+	} {
+		w := newWorld(t)
+		w.node.Tamper("SubmitMany", func(m proto.Message) { lie(m.(*v1.SubmitManyResponse)) })
 		var log bytes.Buffer
 		c := w.admin(sdk.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		if _, errs := w.company(c, 6, w.always); errors.Join(errs...) != nil {
@@ -209,6 +213,9 @@ func TestMadeUpResultsAreALie(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "does not verify") {
 			t.Errorf("%s was believed", name)
+		}
+		if n := c.Away(); n != 0 {
+			t.Errorf("%s: %d transactions are believed to be on their way for ever", name, n)
 		}
 	}
 }
