@@ -90,19 +90,35 @@ func (n *Node) runControl(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+backupPath, n.serveBackup)
 	mux.HandleFunc("POST "+snapshotPath, n.serveSnapshot)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	return serveUntil(ctx, n.control.listener, mux)
+}
+
+// serveUntil serves until ctx ends and every call has returned: what they read is
+// closed after that. A call under way finds its context ended and its connection
+// cut, so whoever asked sees that it is unfinished.
+func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var calls sync.RWMutex // held for reading by every call
+	joined := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !calls.TryRLock() {
+			http.Error(w, "the node is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		defer calls.RUnlock()
+		h.ServeHTTP(w, r)
+	})
+	s := &http.Server{Handler: joined, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(n.control.listener) }()
+	go func() { ended <- s.Serve(l) }()
+	var err error
 	select {
-	case err := <-ended:
-		return err
+	case err = <-ended:
 	case <-ctx.Done():
 	}
-	// A backup under way ends here too, unfinished, and whoever asked sees that.
-	err := s.Close()
-	<-ended
-	n.control.backup.Lock() // its handler has returned
-	defer n.control.backup.Unlock()
+	cancel()
+	err = errors.Join(err, s.Close())
+	calls.Lock() // and stays so: nothing is served any more
 	return err
 }
 

@@ -178,6 +178,21 @@ func snapshotInfo(m *snapshot.Manifest) SnapshotInfo {
 func (s *snapshots) write(ctx context.Context, blocks *store.Store, db *state.DB, rate int, progress func(snapshot.Progress)) (*snapshot.Manifest, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	return s.writeLocked(ctx, blocks, db, rate, progress)
+}
+
+// replace is write that forgets all but the newest keep snapshots; old tells why
+// they are still there.
+func (s *snapshots) replace(ctx context.Context, blocks *store.Store, db *state.DB, rate, keep int, progress func(snapshot.Progress)) (m *snapshot.Manifest, old, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock() // Keep would take another's unfinished one for left behind
+	if m, err = s.writeLocked(ctx, blocks, db, rate, progress); err == nil {
+		old = s.dir.Keep(keep)
+	}
+	return m, old, err
+}
+
+func (s *snapshots) writeLocked(ctx context.Context, blocks *store.Store, db *state.DB, rate int, progress func(snapshot.Progress)) (*snapshot.Manifest, error) {
 	f, header, err := freeze(ctx, blocks, db)
 	if err != nil {
 		return nil, fmt.Errorf("write snapshot: %w", err)
@@ -226,7 +241,7 @@ func (n *Node) runSnapshots(ctx context.Context) error {
 // retention rules allow.
 func (n *Node) writeSnapshot(ctx context.Context) (*snapshot.Manifest, error) {
 	begin, said := time.Now(), time.Now()
-	m, err := n.snapshots.write(ctx, n.store, n.state, n.cfg.Snapshots.Rate, func(p snapshot.Progress) {
+	m, old, err := n.snapshots.replace(ctx, n.store, n.state, n.cfg.Snapshots.Rate, n.cfg.Snapshots.Keep, func(p snapshot.Progress) {
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
 			n.log.Info("writing a snapshot", "stage", p.Stage, "done", p.Done, "total", p.Total)
@@ -237,8 +252,8 @@ func (n *Node) writeSnapshot(ctx context.Context) (*snapshot.Manifest, error) {
 	}
 	size, _ := m.Bytes()
 	n.log.Info("a snapshot was written", "height", m.Height(), "bytes", size, "took", time.Since(begin).Round(time.Millisecond))
-	if err := n.snapshots.dir.Keep(n.cfg.Snapshots.Keep); err != nil {
-		n.log.Warn("old snapshots were not removed", "reason", err)
+	if old != nil {
+		n.log.Warn("old snapshots were not removed", "reason", old)
 	}
 	if err := n.prune(ctx, m); err != nil && ctx.Err() == nil {
 		n.log.Warn("nothing was pruned", "reason", err)
