@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -18,7 +19,11 @@ import (
 type ownTxs struct {
 	mu   sync.Mutex
 	byID map[string]*ledger.Transaction
+	look int // at how many to look for expired ones again
 }
+
+// leastOwnTxs is how many are kept before those that have expired are looked for.
+const leastOwnTxs = 1024
 
 func (o *ownTxs) drop(id string) {
 	o.mu.Lock()
@@ -85,7 +90,11 @@ func (n *Node) ownTx(id, contract, function string, args [][]byte) (*ledger.Tran
 		return nil, err
 	}
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.byID) >= max(o.look, leastOwnTxs) { // what somebody else did meanwhile is never asked about again
+		maps.DeleteFunc(o.byID, func(_ string, old *ledger.Transaction) bool { return old.Payload.ValidUntil < now })
+		o.look = 2 * len(o.byID)
+	}
 	o.byID[id] = tx
-	o.mu.Unlock()
 	return tx, nil
 }

@@ -53,8 +53,10 @@ func (n *Node) whoKeeps(ctx context.Context, h ledger.Height) []string {
 	return out
 }
 
+// askKeepersLocked asks for all who will want to know, whether or not the one who
+// wanted it first still waits.
 func (n *Node) askKeepersLocked(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	type answer struct {
 		peer string

@@ -158,15 +158,23 @@ func (n *Node) newVoteKey() string {
 	return strings.ToLower(n.secrets.votes[0].Address().Hex())
 }
 
+// change changes what is on disk now: meanwhile a vote key may have been admitted
+// there by another process.
 func (r *restored) change(f func(*mark)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := r.mark
-	f(&next)
-	if err := writeMark(r.path, &next); err != nil {
+	next, err := readMark(r.path)
+	if err == nil && next == nil {
+		err = fmt.Errorf("%s is gone: restore the node again, a node without it could vote twice", filepath.Join(r.path, restoredFile))
+	}
+	if err != nil {
 		return err
 	}
-	r.mark = next
+	f(next)
+	if err := writeMark(r.path, next); err != nil {
+		return err
+	}
+	r.mark = *next
 	return nil
 }
 

@@ -37,6 +37,32 @@ func TestOnlyVoteKeysMadeAfterTheRestoreVote(t *testing.T) {
 	}
 }
 
+// A vote key that an operator makes while the restored node runs is not forgotten when
+// the node notes how far it is.
+func TestAVoteKeyMadeMeanwhileIsKept(t *testing.T) {
+	dir, fresh := t.TempDir(), ledger.Address{2}
+	if err := writeMark(dir, &mark{Format: 1}); err != nil {
+		t.Fatal(err)
+	}
+	r := &restored{path: dir, mark: mark{Format: 1}}
+	if err := admitVoteKey(dir, fresh); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.change(func(m *mark) { m.Height = 7 }); err != nil {
+		t.Fatal(err)
+	}
+	m, err := readMark(dir)
+	if err != nil || !m.mayVote(fresh) || m.Height != 7 || r.now().Height != 7 {
+		t.Errorf("mark %+v, %v", m, err)
+	}
+	if err := os.Remove(filepath.Join(dir, restoredFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.change(func(m *mark) { m.Erased = true }); err == nil {
+		t.Error("a mark that is gone was written anew without its vote keys")
+	}
+}
+
 // FuzzMark reads the mark of a restore: a damaged one never lets a key vote.
 func FuzzMark(f *testing.F) {
 	f.Add([]byte(`{"format":1,"voteKeys":["0x0200000000000000000000000000000000000000"],"height":7,"erased":true}`))

@@ -19,8 +19,9 @@ const SegmentBytes = 8 << 20
 const MaxSeal = 96 << 20
 
 // Seal is the list of hashes of an encrypted backup. It is no secret and needs no
-// key: it tells a whole copy from a damaged one, not an honest one from a forged one
-// (that is what opening it does).
+// key: it tells a whole copy from a damaged one, not an honest one from a forged one.
+// Nor does opening it: whoever knows a recipient can encrypt to it. Where a backup
+// may have been exchanged, the SHA-256 that was noted when it was made tells.
 type Seal struct {
 	About    About    `json:"about"`
 	Height   uint64   `json:"height"` // newest block in it, or at the time if it holds none
