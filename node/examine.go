@@ -18,6 +18,7 @@ import (
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/doctor"
+	"github.com/assent-network/assent/node/evidence"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
@@ -179,6 +180,9 @@ func (x *examination) stopped(ctx context.Context) error {
 	x.facts.Node = &doctor.Node{
 		NodeID: string(x.self), Member: x.cfg.Identity.Member, Height: uint64(tip.Height), BlockTime: time.UnixMilli(int64(tip.Header.Time)),
 		ConfigSeq: tip.Config.Seq, Protocol: tip.Config.Protocol, Validators: len(tip.Config.Validators), ViewAge: -1,
+	}
+	if book, err := evidence.Open(filepath.Join(x.cfg.DataDir, evidenceDir), genesis.Hash(), bft.Position); err == nil {
+		x.facts.Node.Accusations = provenFacts(book, tip.Config)
 	}
 	s.Log = x.checkLog(blocks)
 	s.Private = x.readOutbox(ctx)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -55,7 +56,7 @@ func withFaults(o Options) Options {
 		if err != nil {
 			return nil, err
 		}
-		return &faultyHost{Host: h, kind: fault.Value("byzantine")}, nil
+		return newFaultyHost(h, o), nil
 	}
 	return o
 }
@@ -125,6 +126,12 @@ func (w faultyWriter) Sync() error {
 //	wrong-root  proposals carry another state root
 //	bad-batch   a byte of every proposal's requests is another
 //	double-vote every vote is followed by one for something else
+//	two-faced   one validator, the victim, is proposed another block, and what it is
+//	            told is voted for too, with this validator's key
+//	cached-sig  proposals hold a transaction that everybody has checked, with
+//	            another signature
+//	forge-views silent, and accounts and new views go out that are not true
+//	expiring    transactions about to end go to everybody but the leader
 //	garbage     random bytes go to everybody on every protocol, 200 times a second
 //	wrong-sig   a copy of every request with another signature goes ahead of it
 //	complain    complaints about the leader of every view go to everybody, 200 a second
@@ -135,7 +142,23 @@ func (w faultyWriter) Sync() error {
 //	            node can do this, and a checker must notice it
 type faultyHost struct {
 	Host
-	kind string
+	kind   string
+	faces  *twoFaced
+	forger *forger
+	expire *expiring
+}
+
+func newFaultyHost(h Host, o Options) *faultyHost {
+	f := &faultyHost{Host: h, kind: fault.Value("byzantine")}
+	switch f.kind {
+	case "two-faced":
+		f.faces = &twoFaced{sign: voteSigner(o), other: make(map[uint64]otherBlock)}
+	case "forge-views":
+		f.forger = newForger(o)
+	case "expiring":
+		f.expire = newExpiring(o)
+	}
+	return f
 }
 
 func (h *faultyHost) lies(kind string) bool { return h.kind == kind && fault.Armed() }
@@ -153,7 +176,15 @@ func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error 
 		case tagCommit:
 			fault.Point("after-wal-commit")
 		}
-		if h.lies("silent") {
+		if h.lies("silent") || h.lies("forge-views") {
+			return nil
+		}
+		if h.lies("two-faced") && string(to) == fault.Value("victim") {
+			for _, m := range h.faces.say(msg) {
+				if err := h.Host.Send(to, c, m); err != nil {
+					return err
+				}
+			}
 			return nil
 		}
 		if fault.Armed() {
@@ -195,6 +226,8 @@ func (h *faultyHost) twist(to network.PeerID, msg []byte) []byte {
 		return otherRoot(msg)
 	case h.kind == "bad-batch":
 		return otherBatch(msg)
+	case h.kind == "cached-sig":
+		return otherSignatures(msg)
 	}
 	return msg
 }
@@ -233,7 +266,7 @@ func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, f
 }
 
 func (h *faultyHost) Run(ctx context.Context) error {
-	if h.kind == "garbage" || h.kind == "complain" {
+	if slices.Contains([]string{"garbage", "complain", "forge-views", "expiring"}, h.kind) {
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() { defer close(done); h.litter(ctx) }()
@@ -255,8 +288,20 @@ func (h *faultyHost) litter(ctx context.Context) {
 			continue
 		}
 		for _, s := range h.Host.Status() {
-			if h.kind == "complain" {
+			switch h.kind {
+			case "complain":
 				_ = h.Host.Send(s.ID, network.ClassConsensus, complaint(uint64(1+i%40)))
+				continue
+			case "forge-views":
+				if i%4 == 0 { // 50 a second: each is a signature or more
+					_ = h.Host.Send(s.ID, network.ClassConsensus, complaint(uint64(1+i%12)))
+					_ = h.Host.Send(s.ID, network.ClassConsensus, h.forger.message(i/4, uint64(1+i/4/5%12)))
+				}
+				continue
+			case "expiring":
+				if i%8 == 0 && string(s.ID) != fault.Value("victim") {
+					h.sendExpiring(s.ID, i/8)
+				}
 				continue
 			}
 			junk := make([]byte, 1+below(2000))
@@ -272,6 +317,15 @@ func (h *faultyHost) litter(ctx context.Context) {
 				}()
 			}
 		}
+	}
+}
+
+// sendExpiring sends transactions with little time left, and some that are just
+// allowed to wait.
+func (h *faultyHost) sendExpiring(to network.PeerID, i int) {
+	left := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 10 * time.Second, 59 * time.Second, 61 * time.Second}[i%6]
+	if tx, err := h.expire.transaction(left); err == nil {
+		_ = h.Host.Send(to, network.ClassTx, tx)
 	}
 }
 

@@ -111,6 +111,7 @@ type Node struct {
 	snapshots *snapshots
 	keepers   keepers
 	follower  *follower
+	accused   accusations
 	senders   senders
 	own       ownTxs
 	holds     holds
@@ -149,6 +150,7 @@ func Open(ctx context.Context, opts Options) (n *Node, err error) {
 		{"private database", n.openPrivate},
 		{"network", func(ctx context.Context) error { return n.openNetwork(ctx, opts.Network) }},
 		{"network", n.serveNetwork},
+		{"evidence", n.openEvidence},
 		{"chain", n.openChain},
 		{"answering", n.openAnswering},
 		{"api", n.openAPI},
@@ -334,7 +336,7 @@ func (n *Node) openChain(context.Context) error {
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{n.client},
-		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Clock: n.now, Logger: n.log,
+		Votes: n.secrets.votes, NewEngine: n.newEngine(t), Spread: n.spread(t), OnConfig: n.configChanged, Clock: n.now, Logger: n.log, Witness: n.accused.watch,
 		PoolUnits: n.cfg.Limits.PoolRequests, Registered: n.registered,
 		OnExecuted: func(r *executor.Result) {
 			n.follower.add(r, n.now())

@@ -109,6 +109,7 @@ func (n *Node) figures() metrics.Figures {
 	}
 	f.OutboxItems, f.OutboxOldest = n.outboxLoad()
 	n.admissionFigures(&f)
+	f.Contradictions = n.accusationFigures()
 	for product, s := range n.VaultStates() {
 		f.Vaults = append(f.Vaults, metrics.Vault{Product: product, OK: s == VaultOK})
 	}

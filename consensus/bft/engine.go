@@ -265,6 +265,7 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		}
 		return
 	}
+	e.witness(from, m)
 	e.overheard.note(from, from == leaderOf(e.meter.view.Load(), e.membership()), m, time.Now())
 	if h := m.GetHeartBeat(); h != nil && from == leaderOf(h.GetView(), e.membership()) {
 		s := e.cfg.Settings

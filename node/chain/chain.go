@@ -116,6 +116,8 @@ type Config struct {
 	// It is asked about forwarded transactions, at most once a second and key;
 	// nil: not asked.
 	Registered func(org string, key ledger.Address) (bool, error)
+	// Witness hears what validators say against each other; nil: nobody does.
+	Witness Witness
 	// VerifiedCache is how many checked requests are remembered; default 40,000.
 	VerifiedCache int
 
@@ -197,6 +199,11 @@ type Chain struct {
 
 	nextExpiry uint64 // block time of the next look for expired requests; owned by the executor's goroutine
 }
+
+var (
+	_ consensus.App     = (*Chain)(nil)
+	_ consensus.Witness = (*Chain)(nil)
+)
 
 type engineBox struct{ consensus.Engine }
 

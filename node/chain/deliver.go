@@ -94,7 +94,7 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	}()
 	h := &p.block.Header
 	if h.Height <= c.Tip().Height {
-		return nil, c.sameAsStored(p)
+		return nil, c.sameAsStored(p, cert)
 	}
 	conf, certified := c.Config(), c.certifiedHeight()
 	if err := c.checkHeader(h, conf, p.next); err != nil {
@@ -102,6 +102,9 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	}
 	if err := c.cfg.Store.Append(p.block, cert); err != nil {
 		return nil, fmt.Errorf("append block %d: %w", h.Height, err)
+	}
+	if w := c.cfg.Witness; w != nil {
+		w.Decided(h, p.hash, p.block.Meta, cert)
 	}
 	if p.next != nil {
 		next := c.membership()
@@ -130,12 +133,15 @@ func (p *parsed) units() int {
 }
 
 // sameAsStored accepts a block that was appended before, and nothing else.
-func (c *Chain) sameAsStored(p *parsed) error {
+func (c *Chain) sameAsStored(p *parsed, cert *ledger.Certificate) error {
 	_, got, err := c.cfg.Store.Header(p.block.Header.Height)
 	if err != nil {
 		return err
 	}
 	if got != p.hash {
+		if w := c.cfg.Witness; w != nil { // more than f validators lied: what they signed is left
+			w.Decided(&p.block.Header, p.hash, p.block.Meta, cert)
+		}
 		return fmt.Errorf("fork at height %d: block %s is on disk, %s was certified: keep the data directory and call the other members", p.block.Header.Height, got, p.hash)
 	}
 	return nil

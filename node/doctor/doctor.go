@@ -85,6 +85,8 @@ type Node struct {
 	ViewAge time.Duration `json:"viewAgeNs"` // -1: not established
 	Peers   []Peer        `json:"peers"`
 
+	Accusations []Accusation `json:"accusations,omitempty"` // against other validators
+
 	OutboxItems  int           `json:"outboxItems"`
 	OutboxOldest time.Duration `json:"outboxOldestNs"`
 	Vaults       []Vault       `json:"vaults"`
@@ -181,7 +183,7 @@ func Judge(f *Facts) *Report {
 		j.say("config", OK, "The configuration can be used.", "")
 		for _, look := range []func(){
 			j.running, j.keystore, j.keys, j.dataKeys, j.standing, j.stores, j.clock, j.disk, j.ports,
-			j.quorum, j.peers, j.lag, j.viewAge, j.versions, j.vaults, j.outbox,
+			j.quorum, j.peers, j.accusations, j.lag, j.viewAge, j.versions, j.vaults, j.outbox,
 		} {
 			look()
 		}

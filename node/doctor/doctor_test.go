@@ -48,6 +48,15 @@ func TestAllIsWell(t *testing.T) {
 	}
 }
 
+// Who was removed is no finding to act on any more.
+func TestALiarThatWasRemovedIsHistory(t *testing.T) {
+	f := well()
+	f.Node.Accusations = []Accusation{{Validator: 3, Member: "c", Proven: true, Times: 1, Height: 7, File: "f.json"}, {Validator: 4, Kind: "two-votes", Times: 1}}
+	if r := Judge(f); r.Level != OK {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
 // Each finding is made to come out badly, alone.
 func TestWhatCanBeWrong(t *testing.T) {
 	boom := errors.New("it is broken")
@@ -96,23 +105,30 @@ func TestWhatCanBeWrong(t *testing.T) {
 		"margin":               {func(f *Facts) { f.Node.Reached = 3 }, "quorum margin", Warn, "no further one may fail"},
 		"some missing":         {func(f *Facts) { f.Node.Validators, f.Node.Reached = 7, 6 }, "quorum margin", Warn, "1 more may fail"},
 		"no quorum":            {func(f *Facts) { f.Node.Reached = 2 }, "quorum margin", Fail, "does not order"},
-		"engine":               {func(f *Facts) { f.Node.Engine = false }, "ordering", Fail, "does not run"},
-		"no leader":            {func(f *Facts) { f.Node.Leader = 0 }, "ordering", Fail, "no leader"},
-		"peer":                 {func(f *Facts) { f.Node.Peers[0].Connected, f.Node.Peers[0].LastError = false, "refused" }, "peer n2", Warn, "validator 2 of b is not connected: refused"},
-		"peer far":             {func(f *Facts) { f.Node.Peers[0].RTT = time.Second }, "peer n2", Warn, "1s away"},
-		"lag":                  {func(f *Facts) { f.Node.Height = 20 }, "lag", Warn, "Block 20 is here, 10 is executed"},
-		"long lag":             {func(f *Facts) { f.Node.Height = 100 }, "lag", Fail, "100"},
-		"view":                 {func(f *Facts) { f.Node.ViewAge = 10 * time.Second }, "view age", Warn, "10s"},
-		"old view":             {func(f *Facts) { f.Node.ViewAge = time.Hour }, "view age", Fail, "1h"},
-		"no view":              {func(f *Facts) { f.Node.ViewAge = -1 }, "view age", Fail, "not established"},
-		"protocol":             {func(f *Facts) { f.Node.Protocol = 2 }, "protocol", Fail, "protocol 2"},
-		"another program":      {func(f *Facts) { f.Software = "1.1" }, "version", Warn, "1.1"},
-		"a peer too old":       {func(f *Facts) { f.ProtocolKnown = 2 }, "version of n2", Warn, "knows protocol 1"},
-		"vault down":           {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "unavailable", "it is down" }, "vault bank.card", Fail, "down"},
-		"vault schema":         {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "schema", "a column is gone." }, "vault bank.card", Fail, "column is gone."},
-		"vault account":        {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "account", "it may write" }, "vault bank.card", Fail, "may write"},
-		"outbox":               {func(f *Facts) { f.Node.OutboxItems, f.Node.OutboxOldest = 3, 5*time.Minute }, "outbox", Warn, "5m"},
-		"outbox, long":         {func(f *Facts) { f.Node.OutboxItems, f.Node.OutboxOldest = 3, 5*time.Hour }, "outbox", Fail, "5h"},
+		"two votes, proven": {func(f *Facts) {
+			f.Node.Accusations = []Accusation{{Validator: 3, Member: "c", Proven: true, InForce: true, Times: 2, Height: 7, File: "f.json"}}
+		}, "validator 3", Fail, "voted for two blocks"},
+		"two votes, seen": {func(f *Facts) {
+			f.Node.Accusations = []Accusation{{Validator: 3, Member: "c", Kind: "two-votes", InForce: true, Times: 2, Height: 7}}
+		}, "validator 3", Fail, "nothing proves it"},
+		"evidence damaged": {func(f *Facts) { f.Node.Accusations = []Accusation{{Damaged: true, File: "f.json"}} }, "evidence", Warn, "f.json"},
+		"engine":           {func(f *Facts) { f.Node.Engine = false }, "ordering", Fail, "does not run"},
+		"no leader":        {func(f *Facts) { f.Node.Leader = 0 }, "ordering", Fail, "no leader"},
+		"peer":             {func(f *Facts) { f.Node.Peers[0].Connected, f.Node.Peers[0].LastError = false, "refused" }, "peer n2", Warn, "validator 2 of b is not connected: refused"},
+		"peer far":         {func(f *Facts) { f.Node.Peers[0].RTT = time.Second }, "peer n2", Warn, "1s away"},
+		"lag":              {func(f *Facts) { f.Node.Height = 20 }, "lag", Warn, "Block 20 is here, 10 is executed"},
+		"long lag":         {func(f *Facts) { f.Node.Height = 100 }, "lag", Fail, "100"},
+		"view":             {func(f *Facts) { f.Node.ViewAge = 10 * time.Second }, "view age", Warn, "10s"},
+		"old view":         {func(f *Facts) { f.Node.ViewAge = time.Hour }, "view age", Fail, "1h"},
+		"no view":          {func(f *Facts) { f.Node.ViewAge = -1 }, "view age", Fail, "not established"},
+		"protocol":         {func(f *Facts) { f.Node.Protocol = 2 }, "protocol", Fail, "protocol 2"},
+		"another program":  {func(f *Facts) { f.Software = "1.1" }, "version", Warn, "1.1"},
+		"a peer too old":   {func(f *Facts) { f.ProtocolKnown = 2 }, "version of n2", Warn, "knows protocol 1"},
+		"vault down":       {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "unavailable", "it is down" }, "vault bank.card", Fail, "down"},
+		"vault schema":     {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "schema", "a column is gone." }, "vault bank.card", Fail, "column is gone."},
+		"vault account":    {func(f *Facts) { f.Vaults[0].State, f.Vaults[0].Why = "account", "it may write" }, "vault bank.card", Fail, "may write"},
+		"outbox":           {func(f *Facts) { f.Node.OutboxItems, f.Node.OutboxOldest = 3, 5*time.Minute }, "outbox", Warn, "5m"},
+		"outbox, long":     {func(f *Facts) { f.Node.OutboxItems, f.Node.OutboxOldest = 3, 5*time.Hour }, "outbox", Fail, "5h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := well()

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -38,6 +39,15 @@ type Figures struct {
 	Refusals         map[string]uint64 // calls and connections turned away since the start, by limit
 
 	Vaults []Vault
+
+	Contradictions []Contradiction
+}
+
+// Contradiction counts how often a validator contradicted itself since the start.
+type Contradiction struct {
+	Validator uint64
+	Kind      string // proven, two-proposals or two-votes
+	Count     uint64
 }
 
 // Vault is a product's database as it was when it was last used or looked at.
@@ -136,6 +146,9 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	counter("assent_peer_costly_dropped_total", f.Costly)
 	for limit, n := range f.Refusals {
 		counter("assent_api_refused_total", n, limit)
+	}
+	for _, c := range f.Contradictions {
+		counter("assent_contradictions_total", c.Count, strconv.FormatUint(c.Validator, 10), c.Kind)
 	}
 	for _, v := range f.Vaults {
 		gauge("assent_vault_ok", one(v.OK), v.Product)

@@ -30,6 +30,8 @@ var Table = []Row{
 	{"assent_view_age_seconds", "gauge", nil, "How old this node's state can be at most; -1: never established."},
 	{"assent_ready", "gauge", []string{"check"}, "1 where /readyz is content, else 0, condition by condition."},
 
+	{"assent_contradictions_total", "counter", []string{"validator", "kind"}, "How often another validator contradicted itself, since the start: proven (two votes for one height and view, signed), two-votes and two-proposals (seen here, not provable). Any is an alarm."},
+
 	{"assent_blocks_executed_total", "counter", nil, "Blocks executed since the start, those of catching up included."},
 	{"assent_transactions_total", "counter", []string{"code"}, "Executed transactions by outcome code."},
 	{"assent_decisions_total", "counter", []string{"code"}, "Access requests decided, each of a batch too, by code: PERMIT, or why not."},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/assent-network/assent/scripts/faults/check"
 )
@@ -15,7 +16,11 @@ var liars = []scenario{
 	{name: "liar-equivocates", about: "the leader proposes different blocks to different validators", tagged: true, prepare: lying(theLeader, "equivocate"), disturb: lie},
 	{name: "liar-wrong-root", about: "the leader proposes blocks over another state root", tagged: true, prepare: lying(theLeader, "wrong-root"), disturb: lieAndFall},
 	{name: "liar-bad-batch", about: "the leader's proposals hold requests with a wrong byte", tagged: true, prepare: lying(theLeader, "bad-batch"), disturb: lieAndFall},
-	{name: "liar-double-votes", about: "a validator votes twice each time", tagged: true, prepare: lying("", "double-vote"), disturb: lie},
+	{name: "liar-double-votes", about: "a validator votes twice each time", tagged: true, prepare: lying("", "double-vote"), disturb: lieAndBeSeen("two-votes")},
+	{name: "liar-two-faced", about: "the leader proposes one validator another block and votes for both: proven, kept, alarmed", tagged: true, prepare: twoFaced, disturb: lieAndProve},
+	{name: "liar-cached-signature", about: "the leader proposes a transaction that everybody has checked, with another signature", tagged: true, prepare: lying(theLeader, "cached-sig"), disturb: lieAndFall},
+	{name: "liar-forges-views", about: "the leader falls silent and sends accounts and new views that are not true", tagged: true, prepare: lying(theLeader, "forge-views"), disturb: lieAndFall},
+	{name: "liar-expires", about: "a validator sends all but the leader transactions about to end: no view change follows", tagged: true, prepare: expiring, disturb: lieInVain},
 	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
 	{name: "liar-wrong-signatures", about: "a validator forwards every request with a wrong signature before the right one", tagged: true, prepare: lying("", "wrong-sig"), disturb: lie},
 	{name: "liar-complains", about: "a validator asks for a new view, whatever the view, 200 times a second", tagged: true, prepare: lying("", "complain"), disturb: lie},
@@ -34,6 +39,57 @@ var controls = []scenario{
 
 func lying(who, kind string) func(context.Context, *play) error {
 	return prepared(who, "byzantine="+kind)
+}
+
+// expiring: a follower sends everybody but the leader transactions about to end.
+func expiring(ctx context.Context, p *play) error {
+	first, err := p.net.Node(p.first)
+	if err != nil {
+		return err
+	}
+	rest := p.others(first)
+	return prepared(rest[p.rng.IntN(len(rest))].Member, "byzantine=expiring,victim="+first.Card.NodeID)(ctx, p)
+}
+
+// lieInVain: nobody changes the view for it.
+func lieInVain(ctx context.Context, p *play) error {
+	before, err := p.views(ctx)
+	if err != nil {
+		return err
+	}
+	x, err := p.arm(ctx)
+	if err != nil {
+		return err
+	}
+	p.spare(x)
+	// What was sent last expires, and might be complained about, some seconds later.
+	if err := p.pause(ctx, max(p.duration, complaintsLate)); err != nil {
+		return err
+	}
+	after, err := p.views(ctx)
+	if err != nil {
+		return err
+	}
+	if before != after {
+		return fmt.Errorf("the view went from %d to %d although the leader did its work", before, after)
+	}
+	return nil
+}
+
+// complaintsLate is how long after a request was pooled its leader is surely
+// complained about, and more.
+const complaintsLate = 12 * time.Second
+
+// views returns the highest view that a node is in.
+func (p *play) views(ctx context.Context) (view uint64, err error) {
+	for _, x := range p.net.Nodes {
+		s, err := p.net.StatusOf(ctx, x)
+		if err != nil {
+			return 0, err
+		}
+		view = max(view, s.View)
+	}
+	return view, nil
 }
 
 // lie lets the liar begin.

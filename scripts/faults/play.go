@@ -64,6 +64,9 @@ type play struct {
 	small   *testnet.Node         // whose disk is small
 	who     string                // whom the scenario with fault points is about
 	doomed  *testnet.Node         // that node, once it was armed
+	lies    bool                  // the scenario is about a liar
+	liar    *testnet.Node         // whom others may accuse
+	victim  *testnet.Node         // whom the liar treats otherwise than the rest
 	armed   bool                  // its faults have begun since it was started last
 	resumed []int64               // ms until others were served, of scenarios that count
 	spared  func(via string) bool // whose clients pauseMs is about
@@ -255,6 +258,9 @@ func (p *play) judge(ctx context.Context) (*check.Verdict, error) {
 		return nil, err
 	}
 	if err := p.within(ctx, settleLimit, "all nodes agree", func() error { return p.agree(ctx) }); err != nil {
+		return nil, err
+	}
+	if err := p.noneAccused(ctx); err != nil {
 		return nil, err
 	}
 	for _, x := range p.net.Nodes {

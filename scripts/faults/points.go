@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -54,7 +55,7 @@ const (
 // the program with fault points.
 func prepared(who, settings string) func(context.Context, *play) error {
 	return func(ctx context.Context, p *play) error {
-		p.who = who
+		p.who, p.lies = who, strings.HasPrefix(settings, "byzantine=")
 		for _, x := range p.net.Nodes {
 			if x.Member != who && slices.Contains(members, who) {
 				continue
@@ -86,6 +87,9 @@ func (p *play) arm(ctx context.Context) (x *testnet.Node, err error) {
 		return nil, err
 	}
 	p.doomed, p.armed = x, true
+	if p.lies {
+		p.liar = x
+	}
 	return x, x.Signal(syscall.SIGUSR1)
 }
 

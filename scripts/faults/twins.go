@@ -35,6 +35,7 @@ func twoProcesses(ctx context.Context, p *play) error {
 		return err
 	}
 	p.spare(x)
+	p.liar = x // to the others two processes on one key are one liar
 	p.kill(x)
 	twin := &testnet.Node{Name: x.Name, Member: x.Member, Card: x.Card, Home: x.Home + "-twin"}
 	if err := copyTree(ctx, x.Home, twin.Home); err != nil {

@@ -112,7 +112,7 @@ func (w *world) manifest(ctx context.Context) (testnet.Manifest, error) {
 		Product: string(product), Connector: "sqlite", Source: w.vaultPath(), Table: "customers", Key: "id",
 		Timeout: 2 * time.Second, Columns: []config.Column{{Name: "late", Type: "int"}},
 	}
-	m := testnet.Manifest{Network: "faults", Guests: lenders, Members: []testnet.ManifestMember{
+	m := testnet.Manifest{Network: "faults", Guests: lenders, Profiles: true, Members: []testnet.ManifestMember{
 		{ID: bank, Name: "Harbour Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1, Vaults: []config.Vault{v}},
 		{ID: lenders[0], Name: "Quick Loan", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
 		{ID: lenders[1], Name: "Swift Loan", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
