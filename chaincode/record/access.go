@@ -52,7 +52,7 @@ func paramValues(c *codec, name string, v *ParamValues, optional bool) {
 		if c.err != nil {
 			return
 		}
-		p := grow(c, (*[]ParamValue)(v), i)
+		p := grow(c, (*[]ParamValue)(v), i, fewNames)
 		textValue(c, name, &p.Name, maxID)
 		c.byte(':')
 		textValue(c, name, &p.Value, maxValue)

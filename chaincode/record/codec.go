@@ -179,30 +179,50 @@ func (c *codec) hex(name string, b []byte) {
 		return
 	}
 	digits := c.in[c.pos+3 : end-1]
+	bad := byte(0)
 	for i := range b {
 		hi, lo := nibble(digits[2*i]), nibble(digits[2*i+1])
-		if hi > 15 || lo > 15 {
-			c.failField(name, "as lower-case hex of its fixed length")
-			return
-		}
+		bad |= hi | lo // above 15 if one of them is no digit
 		b[i] = hi<<4 | lo
+	}
+	if bad > 15 {
+		clear(b)
+		c.failField(name, "as lower-case hex of its fixed length")
+		return
 	}
 	c.pos = end
 }
 
-func nibble(d byte) byte {
-	switch {
-	case d >= '0' && d <= '9':
-		return d - '0'
-	case d >= 'a' && d <= 'f':
-		return d - 'a' + 10
+// nibble is the value of a lower-case hex digit, 255 for any other byte.
+func nibble(d byte) byte { return nibbles[d] }
+
+var nibbles = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 255
 	}
-	return 255
-}
+	for i := range hexDigits {
+		t[hexDigits[i]] = byte(i)
+	}
+	return t
+}()
+
+// plain marks the ASCII bytes that stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
+	for i := 0x20; i < 0x80; i++ {
+		t[i] = i != '"' && i != '\\'
+	}
+	return t
+}()
 
 // writeText writes s as a JSON string in the one escaping of RFC 8785.
 func (c *codec) writeText(name, s string) {
 	if c.err != nil {
+		return
+	}
+	if allPlain(s) { // as nearly all are
+		c.buf = append(c.buf, '"')
+		c.buf = append(c.buf, s...)
+		c.buf = append(c.buf, '"')
 		return
 	}
 	if !utf8.ValidString(s) {
@@ -226,6 +246,15 @@ func (c *codec) writeText(name, s string) {
 	}
 	c.buf = append(c.buf, s[from:]...)
 	c.buf = append(c.buf, '"')
+}
+
+func allPlain(s string) bool {
+	for i := range len(s) {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 func shortEscape(b byte) byte {
@@ -274,6 +303,24 @@ func (c *codec) readText(name string, max int) string {
 		c.failField(name, "as a string")
 		return ""
 	}
+	start := c.pos
+	rest := c.in[start:]
+	rest = rest[:min(len(rest), max+1)]
+	for i := range len(rest) {
+		if plain[rest[i]] {
+			continue
+		}
+		if rest[i] == '"' {
+			c.pos = start + i + 1
+			return rest[:i]
+		}
+		return c.readOther(name, max)
+	}
+	return c.readEscaped(name, max) // too long, or not closed
+}
+
+// readOther reads the content of a string that is not plain ASCII.
+func (c *codec) readOther(name string, max int) string {
 	start := c.pos
 	for i := start; i < len(c.in); i++ {
 		b := c.in[i]

@@ -236,11 +236,17 @@ func (c *codec) listNext(name string, i, n, max int) bool {
 	return c.err == nil
 }
 
-// grow adds a zero item when reading and returns item i.
-func grow[T any](c *codec, v *[]T, i int) *T {
+const (
+	fewNames   = 4
+	fewObjects = 2 // larger, and fewer
+)
+
+// grow adds a zero item when reading and returns item i. A list begins with room
+// for as many items as most have.
+func grow[T any](c *codec, v *[]T, i, room int) *T {
 	if c.reading {
 		if *v == nil {
-			*v = make([]T, 0, 4)
+			*v = make([]T, 0, room)
 		}
 		var zero T
 		*v = append(*v, zero)
@@ -254,7 +260,7 @@ func texts[S ~string](c *codec, name string, v *[]S, max, maxLen int) {
 	}
 	n := len(*v)
 	for i := 0; c.listNext(name, i, n, max); i++ {
-		textValue(c, name, grow(c, v, i), maxLen)
+		textValue(c, name, grow(c, v, i, fewNames), maxLen)
 	}
 }
 
@@ -264,7 +270,7 @@ func enums[S ~string](c *codec, name string, v *[]S, from []S) {
 	}
 	n := len(*v)
 	for i := 0; c.listNext(name, i, n, len(from)); i++ {
-		enumValue(c, name, grow(c, v, i), from)
+		enumValue(c, name, grow(c, v, i, fewNames), from)
 	}
 }
 
@@ -274,7 +280,7 @@ func addresses(c *codec, name string, v *[]Address, max int) {
 	}
 	n := len(*v)
 	for i := 0; c.listNext(name, i, n, max); i++ {
-		c.hex(name, grow(c, v, i)[:])
+		c.hex(name, grow(c, v, i, fewNames)[:])
 	}
 }
 
@@ -287,7 +293,7 @@ func objects[T any, P interface {
 	}
 	n := len(*v)
 	for i := 0; c.listNext(name, i, n, max); i++ {
-		c.object(P(grow(c, v, i)))
+		c.object(P(grow(c, v, i, fewObjects)))
 	}
 }
 
