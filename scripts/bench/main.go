@@ -2,6 +2,10 @@
 // and encrypted links, driven through the SDK by this process beside them.
 //
 //	go run ./scripts/bench [--json] [--consents 10000] [--seconds 10] [--repeats 3]
+//	go run ./scripts/bench --assentd NEW --against OLD [--rounds 16]
+//
+// The second form compares two node programs on a machine that is not left alone:
+// a network of each, loaded in turns, and the median ratio of their CPU.
 //
 // The nodes run the program as it is released, built with the compiler's profile;
 // the first time that takes minutes (--pgo off: an ordinary build).
@@ -90,6 +94,8 @@ type options struct {
 	program  string
 	pgo      string
 	profile  string
+	against  string
+	rounds   int
 }
 
 func main() {
@@ -103,6 +109,8 @@ func main() {
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
 	flag.StringVar(&o.pgo, "pgo", "", "profile to build the node program with, or off; default: scripts/deploy/assentd.pgo, as the released program")
 	flag.StringVar(&o.profile, "profile", "", "directory for CPU and heap profiles of every node, taken at saturation")
+	flag.StringVar(&o.against, "against", "", "another node program: instead of measuring, load a network of each in turns and compare their CPU")
+	flag.IntVar(&o.rounds, "rounds", 16, "rounds of a comparison")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -114,8 +122,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.consents < 1 || o.seconds < 1 || o.repeats < 1 || o.clients < 1 {
-		return errors.New("--consents, --seconds, --repeats and --clients must be at least 1")
+	if o.consents < 1 || o.seconds < 1 || o.repeats < 1 || o.clients < 1 || o.rounds < 1 {
+		return errors.New("--consents, --seconds, --repeats, --clients and --rounds must be at least 1")
 	}
 	dir := o.keep
 	if dir != "" {
@@ -130,6 +138,9 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if o.against != "" {
+		return pair(ctx, dir, o)
 	}
 	b, err := open(ctx, dir, o)
 	if err != nil {
@@ -208,6 +219,13 @@ func distribution(samples []time.Duration) spread {
 		return float64(samples[i].Microseconds()) / 1000
 	}
 	return spread{P50: at(0.50), P95: at(0.95), P99: at(0.99), N: len(samples)}
+}
+
+// quantile is the value below which a part p of v lies.
+func quantile(v []float64, p float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[min(int(p*float64(len(v))), len(v)-1)]
 }
 
 func median(v []float64) float64 {
