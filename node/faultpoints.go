@@ -3,6 +3,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -41,6 +42,7 @@ func withFaults(o Options) Options {
 	if ahead, err := time.ParseDuration(fault.Value("clock")); err == nil {
 		o.Clock = func() time.Time {
 			if fault.Armed() {
+				fault.Did()
 				return clock().Add(ahead)
 			}
 			return clock()
@@ -103,10 +105,12 @@ func (w faultyWriter) Sync() error {
 	}
 	if how := fault.Value("fsync"); how != "" && fault.Armed() {
 		if d, err := time.ParseDuration(how); err == nil {
+			fault.Did()
 			time.Sleep(d)
 		}
 		nth, failing := strings.CutPrefix(how, "fail:")
 		if n, err := strconv.ParseInt(nth, 10, 64); failing && err == nil && w.name == blocksDir && syncs.Add(1) >= n {
+			fault.Did()
 			return errors.New("fault point: the disk does not sync")
 		}
 	}
@@ -161,7 +165,14 @@ func newFaultyHost(h Host, o Options) *faultyHost {
 	return f
 }
 
-func (h *faultyHost) lies(kind string) bool { return h.kind == kind && fault.Armed() }
+// lies reports whether it is time for a kind of lie, which is told then.
+func (h *faultyHost) lies(kind string) bool {
+	if h.kind != kind || !fault.Armed() {
+		return false
+	}
+	fault.Did()
+	return true
+}
 
 func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error {
 	if c == network.ClassTx && h.lies("wrong-sig") {
@@ -188,9 +199,12 @@ func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error 
 			return nil
 		}
 		if fault.Armed() {
-			msg = h.twist(to, msg)
+			if twisted := h.twist(to, msg); !bytes.Equal(twisted, msg) {
+				fault.Did()
+				msg = twisted
+			}
 		}
-		if h.lies("double-vote") && msg[0] == tagCommit {
+		if msg[0] == tagCommit && h.lies("double-vote") {
 			if err := h.Host.Send(to, c, otherVote(msg)); err != nil {
 				return err
 			}
@@ -208,7 +222,7 @@ func (h *faultyHost) Broadcast(to []network.PeerID, c network.Class, msg []byte)
 
 func (h *faultyHost) Handle(c network.Class, handle func(from network.PeerID, msg []byte)) {
 	h.Host.Handle(c, func(from network.PeerID, msg []byte) {
-		if c == network.ClassTx && h.lies("censor") && string(from) == fault.Value("victim") {
+		if c == network.ClassTx && string(from) == fault.Value("victim") && h.lies("censor") {
 			return
 		}
 		handle(from, msg)
@@ -257,7 +271,7 @@ func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, f
 			return nil, ctx.Err()
 		}
 		got, err := serve(ctx, from, req)
-		if p == network.ProtocolSync && h.lies("forge") && len(got) > 0 {
+		if p == network.ProtocolSync && len(got) > 0 && h.lies("forge") {
 			got = append([]byte(nil), got...)
 			got[below(len(got))] ^= byte(1 + below(255))
 		}
@@ -288,6 +302,7 @@ func (h *faultyHost) litter(ctx context.Context) {
 			continue
 		}
 		for _, s := range h.Host.Status() {
+			fault.Did()
 			switch h.kind {
 			case "complain":
 				_ = h.Host.Send(s.ID, network.ClassConsensus, complaint(uint64(1+i%40)))

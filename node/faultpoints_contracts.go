@@ -30,6 +30,9 @@ func (f faultyContracts) Invoke(s shim.ChaincodeStubInterface) *pb.Response {
 	if name, _ := s.GetFunctionAndParameters(); name != "membership:RegisterClient" || !fault.Armed() {
 		return got
 	}
+	if fault.Value("contract") != "" {
+		fault.Did()
+	}
 	switch fault.Value("contract") {
 	case "differs":
 		var b [16]byte

@@ -13,6 +13,6 @@
 //	victim=PEER       whom it concerns, if somebody
 //	now               all of it from the start, without SIGUSR1
 //
-// Parts are separated by commas. It owns the reading of that variable; what a
+// What took effect is said once on standard error. Parts are separated by commas. It owns the reading of that variable; what a
 // fault does where is said at the place.
 package fault

@@ -64,6 +64,16 @@ func Point(name string) {
 	select {} // not one step further
 }
 
+var did atomic.Bool
+
+// Did notes that a fault has changed what the program does, and says so the first
+// time: a test in which no fault took effect has shown nothing.
+func Did() {
+	if Armed() && did.CompareAndSwap(false, true) {
+		fmt.Fprintln(os.Stderr, "fault took effect")
+	}
+}
+
 // Armed reports whether faults have begun.
 func Armed() bool { return settings.armed.Load() }
 

@@ -24,7 +24,10 @@ func wrongFor(ctx context.Context, p *play) error {
 		return err
 	}
 	p.spare(x)
-	return p.pause(ctx, p.duration)
+	if err := p.pause(ctx, p.duration); err != nil {
+		return err
+	}
+	return p.tookEffect(x)
 }
 
 // stops waits until the node has stopped by itself, as it must.

@@ -43,6 +43,9 @@ func killFor(ctx context.Context, p *play, nodes ...*testnet.Node) error {
 	}
 	p.spare(nodes...)
 	p.kill(nodes...)
+	if left := len(p.net.Nodes) - len(nodes); left < quorum {
+		return p.without(ctx, p.duration*7/8)
+	}
 	return p.pause(ctx, p.duration*7/8)
 }
 

@@ -12,11 +12,11 @@ import (
 )
 
 var leaders = []scenario{
-	{name: "leader-killed", about: "kill -9 of the leader, which comes back as a follower", short: true, disturb: withLeader(func(ctx context.Context, p *play, x *testnet.Node) error {
+	{name: "leader-killed", about: "kill -9 of the leader, which comes back as a follower", short: true, disturb: deposing(func(ctx context.Context, p *play, x *testnet.Node) error {
 		p.kill(x)
 		return p.pause(ctx, p.duration)
 	})},
-	{name: "leader-frozen", about: "the leader's process is stopped (SIGSTOP) and goes on later as if nothing had been", disturb: withLeader(func(ctx context.Context, p *play, x *testnet.Node) error {
+	{name: "leader-frozen", about: "the leader's process is stopped (SIGSTOP) and goes on later as if nothing had been", disturb: deposing(func(ctx context.Context, p *play, x *testnet.Node) error {
 		if err := p.freeze(x); err != nil {
 			return err
 		}
@@ -28,7 +28,7 @@ var leaders = []scenario{
 		p.from(x, link.Rule{Delay: 300e6, Jitter: 400e6})
 		return p.pause(ctx, p.duration)
 	})},
-	{name: "leader-silent", about: "the leader hears everybody and nobody hears the leader", disturb: withLeader(func(ctx context.Context, p *play, x *testnet.Node) error {
+	{name: "leader-silent", about: "the leader hears everybody and nobody hears the leader", disturb: deposing(func(ctx context.Context, p *play, x *testnet.Node) error {
 		p.from(x, link.Rule{Stall: true})
 		return p.pause(ctx, p.duration)
 	})},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/scripts/faults/check"
+	"github.com/assent-network/assent/scripts/testnet"
 )
 
 // liars are validators that say what no honest one would. Their own clients are
@@ -99,7 +100,10 @@ func lie(ctx context.Context, p *play) error {
 		return err
 	}
 	p.spare(x)
-	return p.pause(ctx, p.duration)
+	if err := p.pause(ctx, p.duration); err != nil {
+		return err
+	}
+	return p.tookEffect(x)
 }
 
 // lieAndFall: such a liar does not lead for long.
@@ -116,20 +120,29 @@ func lieAndFall(ctx context.Context, p *play) error {
 	})
 }
 
-// censoring: whoever leads, the second lender's node is not heard.
+// censored is the lender's node that is not heard: one that does not lead at first.
+func (p *play) censored() *testnet.Node {
+	x := p.net.First(lenders[1])
+	if x.Name == p.first {
+		x = p.net.First(lenders[0])
+	}
+	return x
+}
+
+// censoring: whoever leads, a lender's node is not heard.
 func censoring(ctx context.Context, p *play) error {
-	return prepared(theLeader, "byzantine=censor,victim="+p.net.First(lenders[1]).Card.NodeID)(ctx, p)
+	return prepared(theLeader, "byzantine=censor,victim="+p.censored().Card.NodeID)(ctx, p)
 }
 
 // lieAndServe: the victim's clients are served while the lie lasts.
 func lieAndServe(ctx context.Context, p *play) error {
-	victim := p.net.First(lenders[1])
+	victim := p.censored()
 	x, err := p.arm(ctx)
 	if err != nil {
 		return err
 	}
 	if x == victim {
-		return p.pause(ctx, p.duration) // it would censor itself, which nobody can
+		return fmt.Errorf("%s leads and would censor itself, which nobody can: play this scenario again", x.Name)
 	}
 	p.spare(x, victim)
 	if err := p.pause(ctx, p.duration/2); err != nil {
@@ -138,7 +151,10 @@ func lieAndServe(ctx context.Context, p *play) error {
 	if err := p.flows(ctx, warm, victim); err != nil {
 		return err
 	}
-	return p.pause(ctx, p.duration/2)
+	if err := p.pause(ctx, p.duration/2); err != nil {
+		return err
+	}
+	return p.tookEffect(x)
 }
 
 // lieToOneBehind: the others must suffice.
@@ -157,5 +173,8 @@ func lieToOneBehind(ctx context.Context, p *play) error {
 	if err := p.again(ctx, behind); err != nil {
 		return err
 	}
-	return p.flows(ctx, warm, behind)
+	if err := p.flows(ctx, warm, behind); err != nil {
+		return err
+	}
+	return p.tookEffect(liar)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -35,8 +36,12 @@ func catchUpThenRestart(ctx context.Context, p *play) error {
 	}
 	p.spare(x)
 	p.kill(x)
+	down := p.load.history.Now()
 	if err := p.pause(ctx, p.duration*3/4); err != nil {
 		return err
+	}
+	if len(p.load.history.AckedOf(down)) == 0 {
+		return fmt.Errorf("%s missed nothing: nothing was ordered while it was down", x.Name)
 	}
 	if err := p.again(ctx, x); err != nil { // it has caught up when it is ready
 		return err
@@ -85,5 +90,12 @@ func vaultDown(ctx context.Context, p *play) error {
 	if err := p.pause(ctx, p.duration+2*time.Second); err != nil {
 		return err
 	}
-	return back()
+	err := p.within(ctx, settleLimit, "answers wait for the database", func() error {
+		n, err := waiting(ctx, p.net.First(bank))
+		if err == nil && n == 0 {
+			err = errors.New("none waits")
+		}
+		return err
+	})
+	return errors.Join(err, back())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/assent-network/assent/scripts/faults/link"
@@ -9,7 +10,7 @@ import (
 )
 
 var partitions = []scenario{
-	{name: "partition-leader", about: "the leader alone is cut off", disturb: withLeader(func(ctx context.Context, p *play, x *testnet.Node) error {
+	{name: "partition-leader", about: "the leader alone is cut off", disturb: deposing(func(ctx context.Context, p *play, x *testnet.Node) error {
 		p.apart([]*testnet.Node{x}, p.others(x), p.broken())
 		return p.pause(ctx, p.duration)
 	})},
@@ -18,7 +19,7 @@ var partitions = []scenario{
 		with := p.rng.IntN(len(rest))
 		side := []*testnet.Node{x, rest[with]}
 		p.apart(side, p.others(side...), p.broken())
-		return p.pause(ctx, p.duration)
+		return p.without(ctx, p.duration)
 	})},
 	{name: "partition-ring", about: "each validator reaches its two neighbours in a ring only", disturb: func(ctx context.Context, p *play) error {
 		n := p.some(4)
@@ -37,7 +38,7 @@ var partitions = []scenario{
 	{name: "partition-flapping", about: "partitions that come and go faster than leaders change", disturb: flapping},
 	{name: "no-quorum", about: "every validator alone, then healed", disturb: func(ctx context.Context, p *play) error {
 		p.apart(p.net.Nodes, p.net.Nodes, p.broken())
-		return p.pause(ctx, p.duration)
+		return p.without(ctx, p.duration)
 	}},
 	{name: "provider-cut-off", about: "the bank is cut off while consents are revoked, except from one lender: no answer leaves late", short: true, disturb: providerCutOff},
 	{name: "rough-links", about: "a fifth of all pieces on all links stall for up to a second, some connections are reset", disturb: func(ctx context.Context, p *play) error {
@@ -79,5 +80,14 @@ func providerCutOff(ctx context.Context, p *play) error {
 	if p.rng.IntN(2) == 0 { // the lender's own messages do not arrive, the bank's do
 		p.links.Set(lender.Name, provider.Name, link.Rule{Stall: true})
 	}
-	return p.pause(ctx, p.duration)
+	cut := p.load.history.Now()
+	if err := p.pause(ctx, p.duration); err != nil {
+		return err
+	}
+	return p.within(ctx, settleLimit, "consents are revoked meanwhile", func() error {
+		if p.revokedSince(cut) == 0 {
+			return errors.New("none yet")
+		}
+		return nil
+	})
 }

@@ -31,8 +31,6 @@ type scenario struct {
 	// disturb lasts about as long as --duration. Whatever it leaves broken is mended
 	// by the player.
 	disturb func(ctx context.Context, p *play) error
-	// examine looks at something more when all nodes have stopped; nil: nothing.
-	examine func(ctx context.Context, p *play, ledgers []check.Ledger) error
 }
 
 func (s *scenario) needs() string {
@@ -68,6 +66,7 @@ type play struct {
 	liar    *testnet.Node         // whom others may accuse
 	victim  *testnet.Node         // whom the liar treats otherwise than the rest
 	armed   bool                  // its faults have begun since it was started last
+	rules   [2]int64              // of links made, and met, before this play
 	resumed []int64               // ms until others were served, of scenarios that count
 	spared  func(via string) bool // whose clients pauseMs is about
 	began   time.Duration         // of the disturbance, on the history's clock
@@ -105,6 +104,7 @@ func (w *world) play(ctx context.Context, s *scenario) *report {
 		world: w, s: s, rng: rand.New(rand.NewPCG(seed, 0)), duration: w.opts.duration,
 		starts: make(map[string]start), frozen: make(map[*testnet.Node]bool), spared: func(string) bool { return true },
 	}
+	p.rules[0], p.rules[1] = w.links.Effect()
 	fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, s.about)
 	v, err := p.whole(ctx, seed, r)
 	if v != nil {
@@ -156,6 +156,9 @@ func (p *play) whole(ctx context.Context, seed uint64, r *report) (v *check.Verd
 	}
 	p.began = p.load.history.Now()
 	if err := p.s.disturb(ctx, p); err != nil {
+		return nil, fmt.Errorf("disturb: %w", err)
+	}
+	if err := p.met(); err != nil {
 		return nil, fmt.Errorf("disturb: %w", err)
 	}
 	if err := p.mend(ctx); err != nil {
@@ -282,10 +285,7 @@ func (p *play) judge(ctx context.Context) (*check.Verdict, error) {
 	v := check.Judge(p.load.history.Acts(), ledgers, answers)
 	v.Problems = append(v.Problems, p.load.verdict()...)
 	v.Problems = append(v.Problems, check.Unanswered(ledgers[0].Order)...)
-	if p.s.examine != nil {
-		err = p.s.examine(ctx, p, ledgers)
-	}
-	return v, err
+	return v, nil
 }
 
 // answered: nobody has anything left to deliver.

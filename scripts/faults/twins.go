@@ -54,12 +54,24 @@ func twoProcesses(ctx context.Context, p *play) error {
 	if err := p.start(twin, p.net.Program, twin.Home); err != nil {
 		return err
 	}
+	if err := p.within(ctx, settleLimit, "the twin answers beside the first", func() error { return p.answers(ctx, twin) }); err != nil {
+		return err
+	}
 	if err := p.pause(ctx, p.duration); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "  the twin runs: %t, its last word: %s\n", twin.Running(), twin.LastLine())
 	twin.Kill()
 	return nil
+}
+
+// answers reports whether a node is there, by its own API.
+func (p *play) answers(ctx context.Context, x *testnet.Node) error {
+	if !x.Running() {
+		return fmt.Errorf("it has ended: %s", x.LastLine())
+	}
+	_, err := p.net.StatusOf(ctx, x)
+	return err
 }
 
 // elsewhere moves a copied home's addresses, as its operator does.
@@ -134,8 +146,19 @@ func submitEverywhere(ctx context.Context, p *play) error {
 		return err
 	}
 	p.kill(lead)
-	return p.pause(ctx, p.duration)
+	if err := p.pause(ctx, p.duration); err != nil {
+		return err
+	}
+	return p.within(ctx, settleLimit, "several nodes acknowledge one transaction", func() error {
+		if p.byManyWays() == 0 {
+			return errors.New("none yet")
+		}
+		return nil
+	})
 }
+
+// everyDoor begins the name of the way of what is handed to all nodes.
+const everyDoor = "all:"
 
 // everywhere submits one transaction through every door at once. What each door
 // says is an act of its own with one identity, so that the checker finds two
@@ -154,7 +177,7 @@ func (p *play) everywhere(doors []*sdk.Client, signer sdk.Signer) error {
 	}
 	var all sync.WaitGroup
 	for i, c := range doors {
-		a := &check.Act{ID: tx.ID().Hex(), What: check.Other, Via: "all:" + p.net.Nodes[i].Name}
+		a := &check.Act{ID: tx.ID().Hex(), What: check.Other, Via: everyDoor + p.net.Nodes[i].Name}
 		p.load.history.Begin(a)
 		all.Go(func() {
 			out, err := c.Submit(context.Background(), tx)

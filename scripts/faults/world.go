@@ -31,6 +31,7 @@ const (
 	product   = sdk.ProductID("harbour-bank.card")
 	late      = sdk.TemplateID("harbour-bank.late")
 	customers = 16
+	quorum    = 3 // of the four validators
 )
 
 var (

@@ -109,6 +109,17 @@ func (h *History) Acked(via string, since time.Duration) int {
 	return n
 }
 
+// AckedOf lists the acknowledged acts that were begun since a time.
+func (h *History) AckedOf(since time.Duration) []Act {
+	var out []Act
+	for _, a := range h.Acts() {
+		if a.acked() && a.Begun >= since {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // Served returns when a node's client first was acknowledged an act that it began
 // after a time; false while there is none.
 func (h *History) Served(via string, since time.Duration) (time.Duration, bool) {

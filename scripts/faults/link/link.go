@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,6 +58,8 @@ type Links struct {
 	doors   []net.Listener
 	closed  bool
 	running sync.WaitGroup
+
+	made, met atomic.Int64
 }
 
 // New returns links without doors.
@@ -97,11 +100,15 @@ func (l *Links) Set(from, to string, r Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rules[pair{from, to}] = r
+	if r != (Rule{}) {
+		l.made.Add(1)
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 	if r.Cut {
 		for w := range l.wires {
 			if w.between(from, to) {
+				l.met.Add(1)
 				w.reset()
 			}
 		}
@@ -128,6 +135,10 @@ func (l *Links) Heal() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
+
+// Effect counts the rules that were ever made, and how often a connection or a
+// piece met one: a rule that nothing met has broken nothing.
+func (l *Links) Effect() (made, met int64) { return l.made.Load(), l.met.Load() }
 
 // Wires counts connections that stand.
 func (l *Links) Wires() int {
@@ -205,6 +216,7 @@ func (l *Links) serve(conn *net.TCPConn, to, target string) {
 	w.conns[1] = dialled.(*net.TCPConn)
 	l.mu.Lock()
 	if l.closed || l.rules[pair{from, to}].Cut || l.rules[pair{to, from}].Cut {
+		l.met.Add(1)
 		l.mu.Unlock()
 		return
 	}

@@ -31,6 +31,9 @@ func (l *Links) pump(ctx context.Context, src, dst *net.TCPConn, from, to string
 			if n > 0 {
 				r, _ := l.rule(from, to)
 				due := time.Now().Add(r.Delay)
+				if r.Delay > 0 || r.Jitter > 0 {
+					l.met.Add(1)
+				}
 				if r.Jitter > 0 {
 					due = due.Add(time.Duration(l.random() * float64(r.Jitter)))
 				}
@@ -68,6 +71,9 @@ func (l *Links) pass(ctx context.Context, dst *net.TCPConn, p piece, from, to st
 		return false
 	}
 	r, changed := l.rule(from, to)
+	if r.Stall {
+		l.met.Add(1)
+	}
 	for r.Stall {
 		select {
 		case <-changed:
@@ -78,8 +84,10 @@ func (l *Links) pass(ctx context.Context, dst *net.TCPConn, p piece, from, to st
 	}
 	if r.Rough > 0 {
 		if x := l.random(); x < r.Rough/50 {
+			l.met.Add(1)
 			return false
 		} else if x < r.Rough {
+			l.met.Add(1)
 			pause := 200*time.Millisecond + time.Duration(l.random()*float64(800*time.Millisecond))
 			if !sleep(ctx, pause, changed) {
 				return false
@@ -93,6 +101,7 @@ func (l *Links) pass(ctx context.Context, dst *net.TCPConn, p piece, from, to st
 		}
 	}
 	if r.Rate > 0 {
+		l.met.Add(1)
 		wait := time.Duration(len(p.data)) * time.Second / time.Duration(r.Rate)
 		if !sleep(ctx, wait, changed) {
 			return false
