@@ -111,13 +111,7 @@ func lieAndFall(ctx context.Context, p *play) error {
 	if err := lie(ctx, p); err != nil {
 		return err
 	}
-	return p.within(ctx, settleLimit, "the liar leads no more", func() error {
-		lead, err := p.leader(ctx)
-		if err == nil && lead == p.doomed {
-			err = fmt.Errorf("%s still leads", lead.Name)
-		}
-		return err
-	})
+	return p.deposed(ctx, p.doomed)
 }
 
 // censored is the lender's node that is not heard: one that does not lead at first.

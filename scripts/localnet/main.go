@@ -56,6 +56,7 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{Use: "localnet", Short: "A network of real nodes on this machine", SilenceUsage: true, SilenceErrors: true}
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().StringVar(&a.dir, "dir", ".assent/localnet", "where the network lives")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.AddCommand(a.up(), a.down(), a.status(), a.addresses(), a.one("kill", "End a node as a crash would (SIGKILL)", a.kill), a.one("start", "Start a node again", a.start))
