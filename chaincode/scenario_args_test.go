@@ -118,9 +118,16 @@ func (s *scenario) membershipArgs(function string, o options) []string {
 		return []string{record.FormatAddress(addressOf(o.get("key", ""))), at, o.get("reason", "ROTATED")}
 	case "SetNode":
 		node := o.get("node", "")
+		name := o.get("host", node)
+		host := hostOf(name)
 		n := &record.NodeSpec{
-			Addrs: []string{"/dns4/node/tcp/7000"}, HostKey: append(record.Blob{2}, hashOf("host "+o.get("host", node)).Bytes()...),
+			Addrs: []string{"/dns4/node/tcp/7000"}, HostKey: host[:],
 			Kind: record.NodeKind(o.get("kind", "observer")), NodeID: record.NodeID(node),
+		}
+		until := s.Now + offset(s.t, o.get("until", "90d"))
+		digest := record.HostProofDigest(s.chain(o), record.OrgID(o.get("for", s.org)), n.HostKey, until)
+		if by := o.get("proof", name+"-host"); by != "none" {
+			n.HostProof = &record.HostProof{Signature: sign(s.t, by, digest, nil), ValidUntil: until}
 		}
 		o.set("txkey", func(v string) { n.TxKey, n.Answers = addressOf(v), true })
 		return []string{encode(s.t, n)}

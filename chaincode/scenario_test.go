@@ -76,6 +76,7 @@ type scenario struct {
 	ids      map[string]record.Hash // label of a call → its transaction id
 	proposed map[string][]byte      // name → proposed config
 	met      map[record.Code]bool
+	org      string // of the caller of the line that is read
 }
 
 func newScenario(t testing.TB, met map[record.Code]bool) *scenario {
@@ -124,6 +125,7 @@ func (s *scenario) submitLine(out *strings.Builder, label string, words []string
 	who, function := strings.TrimPrefix(words[0], "as="), words[1]
 	creator := record.SystemCreator()
 	if org, key, found := strings.Cut(who, "."); found {
+		s.org = org
 		creator = record.NewCreator(record.OrgID(org), addressOf(org+"-"+key))
 	} else if who != "system" {
 		creator = record.NewCreator("", addressOf(who))

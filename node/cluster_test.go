@@ -15,6 +15,7 @@ import (
 
 	"github.com/assent-network/assent/network/memnet"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/sdk"
 )
@@ -219,7 +220,7 @@ func (c *cluster) enrolMember(member string, via *peer) error {
 		if p.cfg.Identity.Member != member {
 			continue
 		}
-		if _, err := admin.Nodes().Set(ctx, p.card.Spec()); err != nil {
+		if _, err := admin.Nodes().Set(ctx, p.spec(c.genesis.Hash())); err != nil {
 			return err
 		}
 		if !p.card.Answers {
@@ -393,4 +394,17 @@ func eventually(t *testing.T, within time.Duration, cond func() error) {
 			t.Fatalf("not within %s: %v", within, err)
 		}
 	}
+}
+
+// spec is the node's record with the proof that it has its host key.
+func (p *peer) spec(chain ledger.Hash) sdk.NodeSpec {
+	card := p.card
+	store, err := keys.Open(p.cfg.Identity.KeysDir)
+	if err != nil {
+		panic(err)
+	}
+	if err := card.prove(&p.cfg.Identity, store, password, chain, time.Now()); err != nil {
+		panic(err)
+	}
+	return card.Spec()
 }

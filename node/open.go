@@ -13,9 +13,6 @@ import (
 
 	"github.com/assent-network/assent/chaincode"
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/consensus"
-	"github.com/assent-network/assent/consensus/bft"
-	"github.com/assent-network/assent/consensus/solo"
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/chain"
 	"github.com/assent-network/assent/node/config"
@@ -102,6 +99,7 @@ type Node struct {
 	roster    roster
 	assembler assembler
 	view      *sync.View
+	engines   engines
 	caughtUp  atomic.Bool // see firstView
 
 	vaultsSeen atomic.Int64 // Unix ns of the last look at the vaults for /readyz
@@ -395,27 +393,6 @@ func (n *Node) syncPeers() []sync.Peer {
 		out = append(out, sync.Peer{ID: string(id), Validator: uint64(e.peers[id].replica)})
 	}
 	return out
-}
-
-// newEngine makes the ordering engine: solo on a network of one validator, bft
-// on every other. Each vote key has a log of its own.
-func (n *Node) newEngine(t transport) func(consensus.App, chain.Replica) (consensus.Engine, error) {
-	return func(app consensus.App, r chain.Replica) (consensus.Engine, error) {
-		limits := n.store.Tip().Config.Limits
-		if len(r.Membership.Replicas) == 1 {
-			return solo.New(solo.Config{Self: r.Self, Membership: r.Membership, Last: r.Last, App: app})
-		}
-		return bft.Open(bft.Config{
-			Self: r.Self, Membership: r.Membership, WALDir: voteLogDir(n.cfg.DataDir, r.Vote), Last: r.Last, LastAlone: r.LastAlone,
-			App: app, Transport: t,
-			Settings: bft.Settings{
-				BatchMaxCount: int(limits.MaxBlockRequests), BatchMaxBytes: int(limits.MaxBlockBytes),
-				// What the chain takes, and room for seals and updates.
-				PoolSize: max(2*n.cfg.Limits.PoolRequests, 2*int(limits.MaxBlockRequests)), RequestMaxBytes: int(limits.MaxRequestBytes),
-			},
-			Logger: n.log,
-		})
-	}
 }
 
 func (n *Node) openAnswering(ctx context.Context) error {

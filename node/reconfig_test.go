@@ -45,7 +45,7 @@ func (c *cluster) join(s seat) *peer {
 // observe registers a node as its member's observer, through another node.
 func (c *cluster) observe(p, via *peer) {
 	c.t.Helper()
-	spec := p.card.Spec()
+	spec := p.spec(c.genesis.Hash())
 	spec.Kind = "observer"
 	admin, err := via.dial(c.t.Context(), sdk.WithIdentity(sdk.OrgID(p.cfg.Identity.Member), c.people[p.cfg.Identity.Member+"/admin"]))
 	if err != nil {

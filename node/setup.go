@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -56,6 +55,8 @@ type Card struct {
 	Addrs   []string       `json:"addrs"`
 	APIURLs []string       `json:"apiUrls"`
 	Answers bool           `json:"answers"`
+	// HostProof is there once the node knows the network.
+	HostProof *CardProof `json:"hostProof,omitempty"`
 
 	DataKeyID string `json:"dataKeyId"`
 	DataKey   string `json:"dataKey"` // X25519, 0x-hex
@@ -65,7 +66,7 @@ type Card struct {
 func (c *Card) Spec() record.NodeSpec {
 	return record.NodeSpec{
 		Addrs: c.Addrs, Answers: c.Answers, APIURLs: c.APIURLs, HostKey: record.Blob(c.HostKey[:]),
-		Kind: record.NodeKind(c.Kind), NodeID: record.NodeID(c.NodeID), SPKI: c.SPKI, TxKey: c.TxKey,
+		HostProof: c.HostProof.record(), Kind: record.NodeKind(c.Kind), NodeID: record.NodeID(c.NodeID), SPKI: c.SPKI, TxKey: c.TxKey,
 	}
 }
 
@@ -140,11 +141,7 @@ func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card
 	if len(reach.APIURLs) > 0 {
 		card.APIURLs = reach.APIURLs
 	}
-	b, err := json.MarshalIndent(card, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("init: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(home, CardFile), append(b, '\n'), 0o644); err != nil {
+	if err := card.Write(home); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	// The configuration comes last: a home with one is complete.

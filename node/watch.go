@@ -110,6 +110,7 @@ func (n *Node) figures() metrics.Figures {
 	f.OutboxItems, f.OutboxOldest = n.outboxLoad()
 	n.admissionFigures(&f)
 	f.Contradictions = n.accusationFigures()
+	n.engineFigures(&f)
 	for product, s := range n.VaultStates() {
 		f.Vaults = append(f.Vaults, metrics.Vault{Product: product, OK: s == VaultOK})
 	}
@@ -131,6 +132,15 @@ func (n *Node) admissionFigures(f *metrics.Figures) {
 		"event_streams": api.EventStreams, "member_bytes": api.MemberBytes, "node_bytes": api.NodeBytes,
 		"connections": api.Connections, "too_large": api.TooLarge, "bad_transactions": api.BadTransactions, "slow_readers": api.SlowReaders,
 	}
+}
+
+// engineFigures are what the ordering engine counted.
+func (n *Node) engineFigures(f *metrics.Figures) {
+	e := n.engines.totals()
+	f.EngineDecided, f.EngineCatchUps, f.EngineViewChanges = e.Decided, e.CatchUps, e.ViewChanges
+	f.EngineRestarts, f.EngineReliefs, f.EngineRepeats = e.Restarts, e.Reliefs, e.Repeats
+	f.EngineMessages = map[string]uint64{"sent": e.MessagesSent, "received": e.MessagesReceived, "refused": e.MessagesRefused}
+	f.EngineLogRecords, f.EngineLogBytes = e.LogRecords, e.LogBytes
 }
 
 func (n *Node) peerFigures(f *metrics.Figures) {

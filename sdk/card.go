@@ -26,9 +26,17 @@ type NodeCard struct {
 	Addrs   []string       `json:"addrs"`
 	APIURLs []string       `json:"apiUrls"`
 	Answers bool           `json:"answers"`
+	// HostProof shows the network that the node has its host key.
+	HostProof *NodeCardProof `json:"hostProof,omitempty"`
 
 	DataKeyID DataKeyID `json:"dataKeyId"`
 	DataKey   string    `json:"dataKey"` // X25519, 0x-hex
+}
+
+// NodeCardProof is a node's signature with its host key, for one network and member.
+type NodeCardProof struct {
+	Signature  string `json:"signature"` // 0x-hex, 65 bytes
+	ValidUntil int64  `json:"validUntil"`
 }
 
 // ParseNodeCard reads a node's card. The error is ErrNoCard if data is something
@@ -61,10 +69,16 @@ var ErrNoCard = errors.New("not a node's card")
 
 // Spec returns the node's record as Nodes.Set takes it.
 func (c *NodeCard) Spec() NodeSpec {
-	return NodeSpec{
+	s := NodeSpec{
 		Addrs: c.Addrs, Answers: c.Answers, APIURLs: c.APIURLs, HostKey: record.Blob(c.HostKey[:]),
 		Kind: record.NodeKind(c.Kind), NodeID: c.NodeID, SPKI: c.SPKI, TxKey: c.TxKey,
 	}
+	if c.HostProof != nil {
+		// One that is not hex proves nothing; the ledger says so.
+		sig, _ := hex.DecodeString(strings.TrimPrefix(c.HostProof.Signature, "0x"))
+		s.HostProof = &record.HostProof{Signature: sig, ValidUntil: c.HostProof.ValidUntil}
+	}
+	return s
 }
 
 // DataKeySpec returns the node's data key as DataKeys.Set takes it, in force

@@ -23,7 +23,8 @@ func (*Contract) SetNode(ctx *call.Context, nodeJSON string) (string, error) {
 		return "", err
 	}
 	next := &record.Node{NodeSpec: *spec, OrgID: caller.OrgID(), UpdatedAt: caller.Now}
-	if err := holdHost(ctx, last, next); err != nil {
+	next.HostProof = nil
+	if err := holdHost(ctx, last, next, spec.HostProof); err != nil {
 		return "", err
 	}
 	if err := countObservers(ctx, caller, last, next); err != nil {
@@ -37,8 +38,9 @@ func (*Contract) SetNode(ctx *call.Context, nodeJSON string) (string, error) {
 
 // holdHost notes whose node runs under next's host key, and lets go of the one that
 // last ran under. A key is one member's at a time: else it would depend on the order
-// of their names to whom the network takes a peer to belong.
-func holdHost(ctx *call.Context, last, next *record.Node) error {
+// of their names to whom the network takes a peer to belong. And it is only the
+// member's that has it: else anybody could keep a node of another member out.
+func holdHost(ctx *call.Context, last, next *record.Node, proof *record.HostProof) error {
 	key := record.HostOwnerKey(next.HostKey)
 	owner, err := call.Get[record.HostOwner](ctx, key)
 	if err != nil {
@@ -47,6 +49,11 @@ func holdHost(ctx *call.Context, last, next *record.Node) error {
 	if owner != nil && owner.OrgID != next.OrgID && owner.FreeFrom == 0 {
 		return record.Refuse(record.CodeDuplicateKey, "a node of another member runs under this host key: every node has one of its own (assentd init makes it)")
 	}
+	if owner == nil || owner.FreeFrom != 0 {
+		if err := hasHost(ctx, next, proof); err != nil {
+			return err
+		}
+	}
 	if last != nil && record.HostOwnerKey(last.HostKey) != key {
 		if err := letGo(ctx, last, next.UpdatedAt); err != nil {
 			return err
@@ -54,6 +61,31 @@ func holdHost(ctx *call.Context, last, next *record.Node) error {
 	}
 	_, err = ctx.Put(key, &record.HostOwner{NodeID: next.NodeID, OrgID: next.OrgID})
 	return err
+}
+
+// hasHost refuses a node whose member has not shown that it has the host key: by the
+// key's signature, or by a validator that the members admitted under it.
+func hasHost(ctx *call.Context, next *record.Node, proof *record.HostProof) error {
+	config, err := call.Need[record.OrderingConfig](ctx, record.ConfigKey, record.CodeNotFound, "ordering config")
+	if err != nil {
+		return err
+	}
+	if proof != nil {
+		if err := proof.Check(config.ChainID, next.OrgID, next.HostKey, next.UpdatedAt); err != nil {
+			return record.Refuse(record.CodeBadSignature, "hostProof of this network, member and host key: %v", err)
+		}
+		return nil
+	}
+	inForce, err := call.Get[record.ProposedConfig](ctx, record.ProposedConfigKey(config.ConfigHash))
+	if err != nil {
+		return err
+	}
+	if inForce != nil {
+		if runs, err := record.RunsValidatorUnder(inForce.Config, next.OrgID, next.HostKey); err != nil || runs {
+			return err
+		}
+	}
+	return record.Refuse(record.CodeBadSignature, "hostProof: wanted for a host key that is new here; assentd card --record makes it on the node")
 }
 
 // letGo frees a node's host key if it is still noted as that node's.

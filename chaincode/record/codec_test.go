@@ -72,6 +72,9 @@ func zeroFields(t *testing.T, path string, v reflect.Value) {
 			zeroFields(t, path+"."+v.Type().Field(i).Name, v.Field(i))
 		}
 	case reflect.Pointer:
+		if strings.HasSuffix(path, ".NodeSpec.HostProof") {
+			return // of the argument alone, whose sample has it: a node's record keeps none
+		}
 		if v.IsNil() {
 			t.Errorf("%s is nil in the sample", path)
 			return

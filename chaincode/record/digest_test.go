@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,7 +132,7 @@ func TestPublishedCommitments(t *testing.T) {
 	add("usage head", DomainUsage, Hash{}, Hash{}, request, first, nil)
 	add("usage head", DomainUsage, Hash{}, first, request, NextHead(first, []byte(request)), nil)
 	out = append(out, batchVectors(t)...)
-	out = append(out, claimVector(t))
+	out = append(out, claimVector(t), hostProofVector(t))
 	checkVectors(t, "commitments.json", out)
 }
 
@@ -163,6 +165,50 @@ func claimVector(t *testing.T) vector {
 	return vector{Name: "claim commitment", Domain: DomainClaim, Salt: salt.Hex(), Head: string(id), JSON: text, Digest: slow.Hex()}
 }
 
+// hostProofVector signs for a host key: the member stands under head, the key under
+// salt, the end of the proof under json.
+func hostProofVector(t *testing.T) vector {
+	chain, org, until := sampleHash(1), OrgID("bank-a"), Millis(1_772_323_200_000)
+	secret, err := crypto.ToECDSA(crypto.Keccak256([]byte("a host key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := Blob(crypto.CompressPubkey(&secret.PublicKey))
+	digest := HostProofDigest(chain, org, host, until)
+	// The list by hand: a tag of 19 bytes, 32 of the chain, the name, 33 of the key, 6 of the time.
+	body := slices.Concat([]byte{0x80 + 19}, []byte("assent/host-proof/1"), []byte{0x80 + 32}, chain[:], []byte{0x80 + 6}, []byte("bank-a"),
+		[]byte{0x80 + 33}, host, []byte{0x80 + 6, 0x01, 0x9c, 0xa6, 0xb1, 0xdc, 0x00})
+	if slow := crypto.Keccak256Hash([]byte{0xf8, byte(len(body))}, body); slow != digest {
+		t.Errorf("host proof: got %s, want %s", digest, slow)
+	}
+	sig, err := crypto.Sign(digest[:], secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := HostProof{Signature: sig, ValidUntil: until}
+	for name, x := range map[string]struct {
+		chain Hash
+		org   OrgID
+		now   Millis
+		ok    bool
+	}{
+		"good":            {chain, org, until, true},
+		"at its earliest": {chain, org, until - MaxHostProof, true},
+		"another network": {sampleHash(2), org, until, false},
+		"another member":  {chain, "bank-b", until, false},
+		"ended":           {chain, org, until + 1, false},
+		"too far ahead":   {chain, org, until - MaxHostProof - 1, false},
+	} {
+		if err := proof.Check(x.chain, x.org, host, x.now); (err == nil) != x.ok {
+			t.Errorf("host proof, %s: %v", name, err)
+		}
+	}
+	if err := proof.Check(chain, org, append(Blob{2}, make([]byte, 32)...), until); err == nil {
+		t.Error("a host key that is none proves something")
+	}
+	return vector{Name: "host proof, chain " + chain.Hex(), Domain: DomainHostProof, Salt: fmt.Sprintf("0x%x", []byte(host)), Head: string(org), JSON: fmt.Sprint(until), Digest: digest.Hex()}
+}
+
 func TestCommitmentsNeedASalt(t *testing.T) {
 	sealed, answer := sampleSealed(), sampleAnswer()
 	sealed.Salt, answer.Salt = Hash{}, Hash{}
@@ -178,7 +224,7 @@ func TestCommitmentsNeedASalt(t *testing.T) {
 }
 
 func TestDomainsArePrefixFree(t *testing.T) {
-	tags := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening, DomainClaim, DomainConfig, DomainApproval}
+	tags := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening, DomainClaim, DomainConfig, DomainApproval, DomainHostProof}
 	for i, a := range tags {
 		for j, b := range tags {
 			if i != j && strings.HasPrefix(a, b) {

@@ -223,10 +223,13 @@ type NodeSpec struct {
 	Answers bool     // answers permitted requests for its member
 	APIURLs []string // where clients of its member reach it
 	HostKey Blob     // compressed secp256k1 public key of its libp2p host, 33 bytes
-	Kind    NodeKind
-	NodeID  NodeID
-	SPKI    Hash    // SHA-256 of its TLS certificate's public key info; zero: none
-	TxKey   Address // key it signs receipts with; zero: none
+	// HostProof is needed where the member has not shown before that it has the host
+	// key. The contract checks it and does not keep it.
+	HostProof *HostProof
+	Kind      NodeKind
+	NodeID    NodeID
+	SPKI      Hash    // SHA-256 of its TLS certificate's public key info; zero: none
+	TxKey     Address // key it signs receipts with; zero: none
 }
 
 func (v *NodeSpec) fields(c *codec) {
@@ -234,6 +237,7 @@ func (v *NodeSpec) fields(c *codec) {
 	boolean(c, "answers", &v.Answers)
 	texts(c, "apiUrls", &v.APIURLs, maxEndpoints, maxEndpoint)
 	blob(c, "hostKey", &v.HostKey, 33)
+	optObject(c, "hostProof", &v.HostProof)
 	enum(c, "kind", &v.Kind, nodeKinds)
 	text(c, "nodeId", &v.NodeID, maxID)
 	optHash(c, "spki", &v.SPKI)

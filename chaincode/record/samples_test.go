@@ -120,6 +120,12 @@ func sampleNode() *Node {
 	}
 }
 
+func sampleNodeSpec() *NodeSpec {
+	n := sampleNode().NodeSpec
+	n.HostProof = &HostProof{Signature: sampleBlob(65), ValidUntil: 9}
+	return &n
+}
+
 func sampleProposal() *Proposal {
 	return &Proposal{
 		AppliedAt: 5, Approvals: []Approval{{Admin: sampleAddress(1), At: 3, OrgID: "bank-a", Reason: "the node starts tomorrow", Signature: sampleBlob(65)}},
@@ -170,7 +176,8 @@ func fixtures() []fixture {
 		kind("member", member),
 		kind("clientSpec", &ClientSpec{Address: sampleAddress(1), Label: "payments", Roles: []ClientRole{RoleIntegration}, ValidFrom: 2, ValidUntil: 9}),
 		kind("client", client),
-		kind("nodeSpec", &sampleNode().NodeSpec),
+		kind("nodeSpec", sampleNodeSpec()),
+		kind("hostProof", sampleNodeSpec().HostProof),
 		kind("node", sampleNode()),
 		kind("dataKeySpec", &sampleDataKey().DataKeySpec),
 		kind("dataKey", sampleDataKey()),

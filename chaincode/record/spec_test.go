@@ -42,7 +42,7 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	add(asStrings(templateProposalStatuses))
 	add(asStrings(suspensionReasons))
 	add(asStrings(proposalStatuses))
-	want = append(want, DomainApproval)
+	want = append(want, DomainApproval, DomainHostProof)
 	for _, w := range want {
 		if !words[w] {
 			t.Errorf("SPEC.md does not name %q", w)

@@ -38,6 +38,12 @@ type Figures struct {
 	Costly           uint64
 	Refusals         map[string]uint64 // calls and connections turned away since the start, by limit
 
+	// What the ordering engine counted since the node started.
+	EngineDecided, EngineCatchUps, EngineViewChanges uint64
+	EngineRestarts, EngineReliefs, EngineRepeats     uint64
+	EngineMessages                                   map[string]uint64 // sent, received, refused
+	EngineLogRecords, EngineLogBytes                 uint64
+
 	Vaults []Vault
 
 	Contradictions []Contradiction
@@ -141,6 +147,17 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge("assent_pool_limit_units", float64(f.PoolLimit))
 	gauge("assent_ordering_units_per_second", f.OrderedPerSecond)
+	counter("assent_engine_decided_total", f.EngineDecided)
+	counter("assent_engine_catch_ups_total", f.EngineCatchUps)
+	counter("assent_engine_view_changes_total", f.EngineViewChanges)
+	counter("assent_engine_restarts_total", f.EngineRestarts)
+	counter("assent_engine_reliefs_total", f.EngineReliefs)
+	counter("assent_engine_repeats_total", f.EngineRepeats)
+	for result, n := range f.EngineMessages {
+		counter("assent_engine_messages_total", n, result)
+	}
+	counter("assent_engine_log_records_total", f.EngineLogRecords)
+	counter("assent_engine_log_bytes_total", f.EngineLogBytes)
 	counter("assent_peer_garbage_total", f.Garbage)
 	counter("assent_peer_shuns_total", f.Shuns)
 	counter("assent_peer_costly_dropped_total", f.Costly)

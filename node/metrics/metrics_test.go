@@ -24,6 +24,7 @@ func busy(t *testing.T) *Metrics {
 		Peers:      []Peer{{ID: "p1", Member: "bank", Connected: true, RTT: time.Millisecond, Classes: map[string]Class{"tx": {Queued: 1, Dropped: 2, Throttled: 3}}}},
 		StoreBytes: map[string]int64{"blocks": 10}, StateMemory: map[string]int64{"past": 11}, DiskFree: 12, OutboxItems: 2, OutboxOldest: time.Minute,
 		Admission: map[string]uint64{"busy": 4}, PoolUnits: map[string]int{"bank": 5}, PoolLimit: 6, OrderedPerSecond: 7, Garbage: 8, Shuns: 9, Costly: 10,
+		EngineViewChanges: 21, EngineReliefs: 22, EngineMessages: map[string]uint64{"refused": 23},
 		Refusals: map[string]uint64{"client_rate": 11}, Vaults: []Vault{{"bank.card", true}, {"bank.loan", false}}, Contradictions: []Contradiction{{3, "proven", 2}},
 	}
 	m.Watch(func() Figures {
@@ -148,6 +149,7 @@ func TestScrape(t *testing.T) {
 		"assent_height 7", "assent_view 6", "assent_leader_changes_total 2", `assent_ready{check="quorum"} 0`,
 		`assent_peer_dropped_total{class="tx",peer="p1"} 2`, `assent_decisions_total{code="PERMIT"} 1`, "assent_outbox_oldest_seconds 60",
 		"assent_leak_account_refusals_total 1", `assent_admission_total{result="busy"} 4`, `assent_pool_units{member="bank"} 5`,
+		"assent_engine_view_changes_total 21", "assent_engine_reliefs_total 22", `assent_engine_messages_total{result="refused"} 23`,
 		`assent_api_refused_total{limit="client_rate"} 11`, `assent_vault_ok{product="bank.loan"} 0`, `assent_contradictions_total{kind="proven",validator="3"} 2`, "assent_peer_shuns_total 9",
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {

@@ -1,8 +1,10 @@
 package testnet
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os/exec"
 	"time"
 
 	"github.com/assent-network/assent/sdk"
@@ -40,12 +42,33 @@ func (n *Net) Register(ctx context.Context, x *Node) error {
 		return err
 	}
 	defer admin.Close()
-	spec := x.Card.Spec()
+	spec, err := n.record(ctx, x)
+	if err != nil {
+		return err
+	}
 	spec.Kind = "observer"
 	if _, err := admin.Nodes().Set(ctx, spec); err != nil {
 		return fmt.Errorf("register node %s: %w", x.Name, err)
 	}
 	return nil
+}
+
+// record is a node's record as assentd prints it, with the proof that the node has
+// its host key.
+func (n *Net) record(ctx context.Context, x *Node) (sdk.NodeSpec, error) {
+	var spec sdk.NodeSpec
+	cmd := exec.CommandContext(ctx, n.Program, "card", "--home", x.Home, "--record")
+	var failed bytes.Buffer
+	cmd.Stderr = &failed
+	out, err := cmd.Output()
+	if err != nil {
+		return spec, fmt.Errorf("card of node %s: %w\n%s", x.Name, err, failed.Bytes())
+	}
+	if err := sdk.ReadRecord(out, &spec); err != nil {
+		return spec, fmt.Errorf("card of node %s: %w", x.Name, err)
+	}
+	spec.Addrs, spec.APIURLs, spec.Answers = x.Card.Addrs, x.Card.APIURLs, x.Card.Answers
+	return spec, nil
 }
 
 // SDKCard is the node's card as the SDK takes it.

@@ -230,7 +230,13 @@ func (n *Net) enrolMember(ctx context.Context, m *ManifestMember) error {
 		if x.Member != m.ID {
 			continue
 		}
-		if _, err := admin.Nodes().Set(ctx, x.Card.Spec()); err != nil {
+		spec := x.Card.Spec()
+		if !x.Validator() { // the members admitted the founders' host keys
+			if spec, err = n.record(ctx, x); err != nil {
+				return err
+			}
+		}
+		if _, err := admin.Nodes().Set(ctx, spec); err != nil {
 			return fmt.Errorf("node %s: %w", x.Name, err)
 		}
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node"
+	"github.com/assent-network/assent/node/config"
 )
 
 func (a *app) cardCommand() *cobra.Command {
@@ -16,7 +20,8 @@ func (a *app) cardCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "card", Short: "Show what the node tells others about itself", Args: noArgs,
 		Long: "The card is " + node.CardFile + " with what the configuration says now: whether the node answers for its member.\n" +
-			"With --record it is printed as the record that an admin of the member puts on the ledger.",
+			"With --record it is printed as the record that an admin of the member puts on the ledger, with the proof that this\n" +
+			"node has its host key. The proof is for one network, so it needs the genesis file, and for 30 days.",
 		Example: "  assentd card --home n1 --record | assent member node set -",
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.config()
@@ -29,6 +34,9 @@ func (a *app) cardCommand() *cobra.Command {
 			}
 			card.Answers = cfg.Answering.Enabled
 			if asRecord {
+				if err := a.proveHost(&card, cfg); err != nil {
+					return fmt.Errorf("card --record: %w", err)
+				}
 				spec := card.Spec()
 				if err := spec.Check(); err != nil {
 					return fmt.Errorf("card %s: %w", filepath.Join(a.home, node.CardFile), err)
@@ -54,4 +62,21 @@ func (a *app) cardCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asRecord, "record", false, "print the argument of assent member node set")
 	return c
+}
+
+// proveHost signs a card with the node's host key, unless the network was founded
+// with the node. Without a genesis file there is no network that could ask for it.
+func (a *app) proveHost(card *node.Card, cfg config.Config) error {
+	if _, err := os.Stat(cfg.Genesis); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	genesis, err := config.ReadGenesis(cfg.Genesis)
+	if err != nil || card.Founds(genesis) {
+		return err
+	}
+	password, err := a.source(cfg.Identity.Password)
+	if err != nil {
+		return err
+	}
+	return card.Prove(cfg, genesis, password, time.Now())
 }

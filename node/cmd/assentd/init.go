@@ -35,6 +35,7 @@ func (a *app) initCommand() *cobra.Command {
 		Short: "Set up a node; with --genesis, create its ledger",
 		Long: "Without --genesis, init makes the node's keys, its configuration and its card (" + node.CardFile + "), which holds nothing secret: send it to whoever makes the genesis file.\n" +
 			"With --genesis, init copies that file into the home and creates the empty ledger.\n" +
+			"A node that the network was not founded with proves its host key in its card then, for 30 days: an admin of its member registers it with that card.\n" +
 			"With --join too, the node joins a network that runs: it follows once an admin of its member has registered its card as an observer, and orders once a config update has admitted it as a validator.",
 		Example: "  assentd init --home n1 --member my-bank --listen /ip4/10.0.0.7/tcp/7400 --api 10.0.0.7:7443 --password file:pw\n" +
 			"  assentd init --home n1 --genesis genesis.json",
@@ -94,7 +95,7 @@ func (a *app) setUp(f *initFlags) error {
 			fmt.Fprintf(w, "Clients reach it at      %s#sha256=%x\n", u, card.SPKI[:])
 		}
 		if card.Kind == "observer" {
-			fmt.Fprintf(w, "Have an admin of %s register %s on the ledger, fetch the network's genesis file, then run: assentd init --home %s --genesis genesis.json\n", card.Member, filepath.Join(a.home, node.CardFile), a.home)
+			fmt.Fprintf(w, "Fetch the network's genesis file and run: assentd init --home %s --genesis genesis.json; then have an admin of %s register %s on the ledger\n", a.home, card.Member, filepath.Join(a.home, node.CardFile))
 			return
 		}
 		fmt.Fprintf(w, "Send %s to whoever makes the genesis file, then run: assentd init --home %s --genesis genesis.json\n", filepath.Join(a.home, node.CardFile), a.home)
@@ -238,6 +239,15 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 		final = cfg.Genesis // where the node will look for it
 	}
 	cfg.Genesis = path
+	card, err := node.ReadCard(a.home)
+	if err == nil {
+		err = a.proveHost(card, cfg)
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil // assentd card --record asks for it
+	}
+	if err != nil {
+		return err
+	}
 	create := node.CreateLedger
 	if join {
 		create = node.JoinLedger
@@ -254,6 +264,11 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 		}
 		if err := os.WriteFile(final, b, 0o644); err != nil {
 			return fmt.Errorf("copy the genesis file: %w: copy it to %s yourself", err, final)
+		}
+	}
+	if card != nil && card.HostProof != nil {
+		if err := card.Write(a.home); err != nil {
+			return fmt.Errorf("write the card with the proof of its host key: %w: assentd card --record makes one too", err)
 		}
 	}
 	return a.print(map[string]string{"chainId": g.Hash().Hex(), "dataDir": cfg.DataDir}, func(w io.Writer) {
