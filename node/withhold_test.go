@@ -145,7 +145,7 @@ func TestNothingLeavesAProviderThatDoesNotKnowOfARevocation(t *testing.T) {
 	passed(2050 * time.Millisecond)
 	open.Store(true)
 	bank.node.outbox.Recheck(string(a.id)) // it would try at once
-	passed(5 * time.Second) // a look at the ledger that fails takes a while
+	passed(5 * time.Second)                // a look at the ledger that fails takes a while
 	sent := bank.departed()
 	for _, x := range sent {
 		if late := x.at.Sub(revoked); late > 2*time.Second {
