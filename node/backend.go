@@ -131,23 +131,23 @@ func refusal(err error) error {
 
 // Outcome implements gateway.Transactions.
 func (b *backend) Outcome(ctx context.Context, id ledger.Hash, wait time.Duration) (*gateway.Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	wctx, cancel := context.WithTimeout(ctx, wait) // not for asking others who keeps it
 	defer cancel()
 	for {
 		next := b.chain.Executed()
 		o, err := b.state.View().Find(id)
 		if err == nil && o.NoPayload {
-			return nil, b.pruned(ctx, o.Height, fmt.Sprintf("what transaction %s returned at height %d", id, o.Height))
+			return nil, b.pruned(ctx, o.Height, fmt.Sprintf("what transaction %s returned at height %d", id, o.Height), recordsKept)
 		}
 		if err == nil {
 			return apiOutcome(o), nil
 		}
 		if !errors.Is(err, state.ErrNotFound) {
-			return nil, err
+			return nil, b.sayPruned(ctx, err)
 		}
 		select {
 		case <-next:
-		case <-ctx.Done():
+		case <-wctx.Done():
 			return nil, nil
 		}
 	}
@@ -178,7 +178,7 @@ func (b *backend) Evaluate(ctx context.Context, c gateway.Call) ([]byte, ledger.
 		args[i] = []byte(a)
 	}
 	out, err := b.executor.Evaluate(ctx, view, executor.Identity{Org: c.Caller.Org, Key: c.Caller.Address}, c.Contract, c.Function, args)
-	return out, view.Height(), err
+	return out, view.Height(), b.sayPruned(ctx, err)
 }
 
 // waitFor waits at most wait until a height is executed.
@@ -227,18 +227,15 @@ func (b *backend) ProveReceipt(ctx context.Context, id ledger.Hash, wait time.Du
 	found := false
 	h, err := b.certified(ctx, wait, func(h *ledger.Header) (bool, error) {
 		view := b.state.View()
-		o, err := view.Find(id)
+		var err error
+		proof, err = view.ProveReceipt(id, h.ReceiptsSize)
 		if errors.Is(err, state.ErrNotFound) {
 			return false, nil
 		}
-		if err != nil {
-			return false, err
-		}
 		found = true
-		if o.Position >= h.ReceiptsSize {
+		if errors.Is(err, state.ErrNotExecuted) {
 			return false, nil
 		}
-		proof, err = view.ProveReceipt(id, h.ReceiptsSize)
 		return err == nil, err
 	})
 	if api.CodeOf(err) == pb.Code_CODE_NOT_CERTIFIED && !found {
@@ -258,10 +255,10 @@ func (b *backend) certified(ctx context.Context, wait time.Duration, try func(*l
 }
 
 // Row implements gateway.Proofs.
-func (b *backend) Row(_ context.Context, key string) ([]byte, error) {
+func (b *backend) Row(ctx context.Context, key string) ([]byte, error) {
 	v, ok, err := b.state.View().Get(key)
 	if !ok {
-		return nil, err
+		return nil, b.sayPruned(ctx, err)
 	}
 	return v, nil
 }
@@ -283,7 +280,7 @@ func aboveTip(err error) error {
 func (b *backend) Block(ctx context.Context, h ledger.Height) (block, certificate []byte, err error) {
 	block, certificate, err = b.store.Encoded(h)
 	if errors.Is(err, store.ErrPruned) {
-		return nil, nil, b.pruned(ctx, h, fmt.Sprintf("block %d", h))
+		return nil, nil, b.pruned(ctx, h, fmt.Sprintf("block %d", h), blocksKept)
 	}
 	return block, certificate, aboveTip(err)
 }

@@ -135,7 +135,7 @@ func (b *backend) AwaitAnswer(ctx context.Context, by gateway.Caller, requestID 
 			break
 		}
 		if !errors.Is(err, errNoRecord) {
-			return nil, err
+			return nil, b.sayPruned(ctx, err)
 		}
 		select {
 		case <-next:

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/network/memnet"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/keys"
@@ -65,6 +67,9 @@ type cluster struct {
 	nodes     []*peer
 	people    map[string]ledger.Signer // by member/role
 	customers []customer
+	records   time.Duration                        // how old access records get; 0: as the law says
+	old       map[record.RequestID]*record.Request // what nodes that prune no longer know; set by remember
+	later     atomic.Int64                         // ns by which the clocks of nodes and clients are ahead
 	cuts      [][2]*peer
 	level     slog.Level // of what the nodes log
 	// Of a simulation:
@@ -122,6 +127,9 @@ func (c *cluster) found(seats []seat) {
 	c.start(c.kind("observer")...)
 }
 
+// now is what every clock of the cluster shows.
+func (c *cluster) now() time.Time { return time.Now().Add(time.Duration(c.later.Load())) }
+
 // logLevel is debug with ASSENT_TEST_LOG=debug in the environment.
 func logLevel() (l slog.Level) {
 	_ = l.UnmarshalText([]byte(os.Getenv("ASSENT_TEST_LOG"))) // else info
@@ -168,6 +176,7 @@ func (c *cluster) makeGenesis(seats []seat) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	g.Limits.RecordMillis = uint64(c.records.Milliseconds())
 	b, err := config.FormatGenesis(g)
 	if err != nil {
 		c.t.Fatal(err)

@@ -90,6 +90,7 @@ func (n *Node) runControl(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+backupPath, n.serveBackup)
 	mux.HandleFunc("POST "+snapshotPath, n.serveSnapshot)
+	mux.HandleFunc("POST "+prunePath, n.servePrune)
 	return serveUntil(ctx, n.control.listener, mux)
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -194,7 +195,12 @@ func permitted(view *state.View, id record.ConsentID) iter.Seq2[[]record.Request
 			var out []record.Request
 			for _, row := range rows {
 				var r *record.Request
-				if r, err = loadRecord[record.Request](view, record.RequestKey(record.RequestID(record.LastSegment(row.Key)))); err != nil {
+				request := record.RequestID(record.LastSegment(row.Key))
+				r, err = loadRecord[record.Request](view, record.RequestKey(request))
+				if errors.Is(err, state.ErrPruned) { // it may have been permitted, and what was kept of it goes too
+					r, err = &record.Request{RequestID: request, ConsentID: id, Decision: record.Permit}, nil
+				}
+				if err != nil {
 					break
 				}
 				if r.Decision == record.Permit {

@@ -141,7 +141,8 @@ func (b *backend) Read(ctx context.Context, from gateway.Checkpoint, wait time.D
 		}
 		return nil, from, err
 	}
-	return b.events.from(b.state.View(), from)
+	events, next, err := b.events.from(b.state.View(), from)
+	return events, next, b.sayPruned(ctx, err)
 }
 
 // from returns some events from a checkpoint on that view has executed, and the

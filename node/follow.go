@@ -113,11 +113,13 @@ func (f *follower) block(ctx context.Context, e executed) error {
 func (f *follower) upTo(ctx context.Context, position uint64) error {
 	for f.next < position {
 		o, err := f.db.View().OutcomeAt(f.next)
-		if err != nil {
+		if err != nil && !errors.Is(err, state.ErrPruned) { // what is pruned has been over for years
 			return fmt.Errorf("follow the ledger at position %d: %w", f.next, err)
 		}
-		if err := f.handle(ctx, o, f.now()); err != nil {
-			return err
+		if o != nil {
+			if err := f.handle(ctx, o, f.now()); err != nil {
+				return err
+			}
 		}
 		f.next++
 		f.done.Store(f.next)
@@ -131,7 +133,7 @@ func firstPosition(view *state.View, h ledger.Height) (uint64, error) {
 	size := view.Roots().ReceiptsSize
 	var failed error
 	i := sort.Search(int(size), func(i int) bool {
-		o, err := view.OutcomeAt(uint64(i))
+		o, err := view.ReceiptAt(uint64(i))
 		if err != nil {
 			failed = errors.Join(failed, err)
 			return true

@@ -107,6 +107,7 @@ type Node struct {
 	server    *sync.Server
 	client    *sync.Client
 	snapshots *snapshots
+	pruner    pruner
 	keepers   keepers
 	follower  *follower
 	accused   accusations
@@ -171,6 +172,7 @@ func newNode(opts Options) *Node {
 	n.roster.wake = make(chan struct{}, 1)
 	n.assembler = assembler{wake: make(chan struct{}, 1), said: make(map[ledger.Hash]string)}
 	n.metrics = metrics.New(n.version)
+	n.pruner.wake = make(chan struct{}, 1)
 	n.own.byID = make(map[string]*ledger.Transaction)
 	n.duties.wake = make(chan struct{}, 1)
 	return n
@@ -202,6 +204,9 @@ func (n *Node) openLedger(ctx context.Context) error {
 		return err
 	}
 	n.genesis, n.chainID = genesis, genesis.Hash()
+	if err := checkRetention(&n.cfg, genesis); err != nil {
+		return err
+	}
 	if n.store, err = store.OpenFiles(blocks, n.chainID, n.files(blocks)); err != nil {
 		return err
 	}
@@ -344,7 +349,7 @@ func (n *Node) openChain(context.Context) error {
 	if n.chain, err = chain.New(cfg); err != nil {
 		return err
 	}
-	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Snapshots: n.snapshots, SnapshotRate: n.cfg.Snapshots.Rate / 2, Voter: func() (ledger.Signer, ledger.Height) {
+	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Snapshots: n.snapshots, SnapshotRate: n.cfg.Snapshots.Rate / 2, Records: n.recordsFrom, Voter: func() (ledger.Signer, ledger.Height) {
 		key, _, voted := n.chain.Voter()
 		return key, voted
 	}})

@@ -71,7 +71,7 @@ func (p *peer) running() bool { return p.node != nil }
 func (p *peer) options() Options {
 	logger := slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: p.c.level}))
 	opts := Options{
-		Config: p.cfg, Password: keys.Fixed(password), Version: "test", Logger: logger,
+		Config: p.cfg, Password: keys.Fixed(password), Version: "test", Logger: logger, Clock: p.c.now,
 		Network: func(_ context.Context, cfg network.Config) (Host, error) {
 			h, err := p.c.wires.Open(memnet.Config{ID: p.id(), Limits: cfg.Limits, Logger: cfg.Logger})
 			if err != nil {
@@ -210,7 +210,7 @@ func (p *peer) departed() []departed {
 // dial makes a client of this node alone.
 func (p *peer) dial(ctx context.Context, opts ...sdk.Option) (*sdk.Client, error) {
 	endpoint := fmt.Sprintf("https://%s#sha256=%x", p.node.APIAddr(), p.card.SPKI[:])
-	opts = append([]sdk.Option{sdk.WithGenesis(p.c.genesis.Encode())}, opts...)
+	opts = append([]sdk.Option{sdk.WithGenesis(p.c.genesis.Encode()), sdk.WithClock(p.c.now)}, opts...)
 	if p.c.sockets != nil {
 		opts = append(opts, sdk.WithMiddleware(p.c.sockets.transport))
 	}

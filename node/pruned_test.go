@@ -2,10 +2,13 @@ package node
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/sync"
 )
 
@@ -29,10 +32,14 @@ func TestWhoKeepsOldBlocksOutlivesTheOneWhoAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n.state, err = state.Create(t.Context(), state.Config{Dir: filepath.Join(t.TempDir(), "state"), ChainID: ledger.Hash{1}}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.state.Close()
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	n.whoKeeps(gone, 1)
-	if got := n.whoKeeps(t.Context(), 1); !slices.Equal(got, []string{"bank"}) {
+	n.whoKeeps(gone, 1, blocksKept)
+	if got := n.whoKeeps(t.Context(), 1, blocksKept); !slices.Equal(got, []string{"a node of bank"}) {
 		t.Errorf("the next one hears %q, want bank", got)
 	}
 }

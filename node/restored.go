@@ -20,6 +20,7 @@ import (
 	pb "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/query"
+	"github.com/assent-network/assent/node/state"
 )
 
 // restoredFile, in the data directory, says that it came from a backup. It stays
@@ -371,7 +372,7 @@ func (n *Node) consentOf(table, id string) (record.ConsentID, error) {
 		return record.ConsentID(consent), nil
 	case "inbox_answers":
 		r, err := loadRecord[record.Request](n.state.View(), record.RequestKey(record.RequestID(id)))
-		if errors.Is(err, errNoRecord) {
+		if errors.Is(err, errNoRecord) || errors.Is(err, state.ErrPruned) {
 			return "", nil
 		}
 		if err != nil {

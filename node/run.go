@@ -31,6 +31,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"first view", n.firstView},
 		{"config updates", n.runAssembler},
 		{"snapshots", n.runSnapshots},
+		{"pruning", n.runPruning},
 		// … then what is on its way to others, so that nothing more leaves;
 		{"outbox", n.outbox.Run},
 		// … then the loop that starts answers, and those under way;

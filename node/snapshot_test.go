@@ -38,7 +38,7 @@ func TestAnObserverBeginsWithASnapshot(t *testing.T) {
 
 	var at ledger.Height
 	for _, p := range c.kind("validator")[:2] {
-		m, err := p.node.writeSnapshot(t.Context())
+		m, err := p.node.writeSnapshot(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,14 +2,10 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +32,7 @@ func ListSnapshots(cfg config.Config) ([]SnapshotInfo, error) {
 // WriteSnapshot writes a snapshot of the newest certified state: the running node
 // does, or this process if it is stopped.
 func WriteSnapshot(ctx context.Context, cfg config.Config, progress func(VerifyProgress)) (SnapshotInfo, error) {
-	info, err := askSnapshot(ctx, cfg.DataDir)
+	info, err := askRunning[SnapshotInfo](ctx, cfg.DataDir, snapshotPath, progress)
 	if !errors.Is(err, errNotRunning) {
 		return info, err
 	}
@@ -70,28 +66,6 @@ func writeStopped(ctx context.Context, cfg config.Config, progress func(VerifyPr
 	}
 	own := newSnapshots(filepath.Join(cfg.DataDir, snapshotsDir))
 	return own.write(ctx, blocks, db, 0, func(p snapshot.Progress) { progress(VerifyProgress{p.Stage, p.Done, p.Total}) })
-}
-
-// askSnapshot has the running node write a snapshot.
-func askSnapshot(ctx context.Context, dataDir string) (info SnapshotInfo, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node"+snapshotPath, nil)
-	if err != nil {
-		return info, fmt.Errorf("ask the node for a snapshot: %w", err)
-	}
-	resp, err := controlClient(dataDir).Do(req)
-	if err != nil {
-		return info, fmt.Errorf("ask the node for a snapshot: %w", err)
-	}
-	defer resp.Body.Close()
-	body := io.LimitReader(resp.Body, 64<<10)
-	if resp.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(body)
-		return info, fmt.Errorf("ask the node for a snapshot: %s: %s", resp.Status, strings.TrimSpace(string(why)))
-	}
-	if err := json.NewDecoder(body).Decode(&info); err != nil {
-		return info, fmt.Errorf("ask the node for a snapshot: %w", err)
-	}
-	return info, nil
 }
 
 // VerifySnapshot checks the snapshot of a height, 0 for the newest: its header
@@ -158,12 +132,5 @@ func verifyHeader(cfg config.Config, m *snapshot.Manifest) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, blocks.Close()) }()
-	_, hash, err := blocks.Header(m.Header.Header.Height)
-	if err != nil {
-		return err
-	}
-	if hash != m.Header.Header.Hash() {
-		return fmt.Errorf("%w: block %d is %s, its header is another", ErrBadSnapshot, m.Header.Header.Height, hash)
-	}
-	return nil
+	return certifiedSnapshot(blocks, m)
 }

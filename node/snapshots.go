@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -222,7 +221,7 @@ func (n *Node) runSnapshots(ctx context.Context) error {
 		if every == 0 || n.store.Tip().Header.ExecHeight < last+every {
 			continue
 		}
-		m, err := n.writeSnapshot(ctx)
+		m, err := n.writeSnapshot(ctx, nil)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -237,11 +236,14 @@ func (n *Node) runSnapshots(ctx context.Context) error {
 	}
 }
 
-// writeSnapshot writes a snapshot, forgets old ones and prunes what the
-// retention rules allow.
-func (n *Node) writeSnapshot(ctx context.Context) (*snapshot.Manifest, error) {
+// writeSnapshot writes a snapshot, forgets old ones and has what the retention rules
+// allow pruned.
+func (n *Node) writeSnapshot(ctx context.Context, progress func(VerifyProgress)) (*snapshot.Manifest, error) {
 	begin, said := time.Now(), time.Now()
 	m, old, err := n.snapshots.replace(ctx, n.store, n.state, n.cfg.Snapshots.Rate, n.cfg.Snapshots.Keep, func(p snapshot.Progress) {
+		if progress != nil {
+			progress(VerifyProgress{p.Stage, p.Done, p.Total})
+		}
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
 			n.log.Info("writing a snapshot", "stage", p.Stage, "done", p.Done, "total", p.Total)
@@ -255,9 +257,7 @@ func (n *Node) writeSnapshot(ctx context.Context) (*snapshot.Manifest, error) {
 	if old != nil {
 		n.log.Warn("old snapshots were not removed", "reason", old)
 	}
-	if err := n.prune(ctx, m); err != nil && ctx.Err() == nil {
-		n.log.Warn("nothing was pruned", "reason", err)
-	}
+	n.pruner.ask()
 	return m, nil
 }
 
@@ -266,58 +266,14 @@ func (n *Node) writeSnapshot(ctx context.Context) (*snapshot.Manifest, error) {
 const snapshotPath = "/snapshot"
 
 func (n *Node) serveSnapshot(w http.ResponseWriter, r *http.Request) {
-	begin := time.Now()
-	m, err := n.writeSnapshot(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	info := snapshotInfo(m)
-	info.Millis = time.Since(begin).Milliseconds()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(info) // whoever asked is gone
-}
-
-// prune deletes what the retention rules no longer want and the snapshot m stands
-// above.
-func (n *Node) prune(ctx context.Context, m *snapshot.Manifest) error {
-	if n.cfg.Retention.Blocks > 0 {
-		below, err := retained(n.store, m, n.cfg.Retention.Blocks)
+	answerWithProgress(w, func(progress func(VerifyProgress)) (any, error) {
+		begin := time.Now()
+		m, err := n.writeSnapshot(r.Context(), progress)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if below > n.store.Base() {
-			count, err := n.store.Prune(below, func() bool { return ctx.Err() == nil })
-			if err != nil {
-				return err
-			}
-			n.log.Info("blocks were pruned", "below", below, "bodies", count)
-		}
-	}
-	return nil
-}
-
-// retained returns the first height whose block must be kept: it is younger than
-// keep at the snapshot's height, or in its known-transaction window, or above it.
-func retained(blocks *store.Store, m *snapshot.Manifest, keep time.Duration) (ledger.Height, error) {
-	return firstSince(blocks, m.Height(), m.Time-min(m.Time, max(uint64(keep.Milliseconds()), ledger.KnownWindowMillis)))
-}
-
-// firstSince returns the first height up to top whose block is not older than a
-// time.
-func firstSince(blocks *store.Store, top ledger.Height, since uint64) (ledger.Height, error) {
-	low, high := ledger.Height(1), max(top, 1)
-	for low < high {
-		mid := low + (high-low)/2
-		h, _, err := blocks.Header(mid)
-		if err != nil {
-			return 0, err
-		}
-		if h.Time < since {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low, nil
+		info := snapshotInfo(m)
+		info.Millis = time.Since(begin).Milliseconds()
+		return info, nil
+	})
 }

@@ -18,6 +18,7 @@ const (
 	CodeUnknownFunction  Code = "UNKNOWN_FUNCTION"   // no such contract or function, or another argument count
 	CodeReadOnlyFunction Code = "READ_ONLY_FUNCTION" // a transaction named a read function
 	CodePanic            Code = "PANIC"              // the contract panicked: a defect of ours
+	CodePruned           Code = "PRUNED"             // it read an access record that is older than every node keeps
 
 	// Given by a contract that refuses a call.
 	CodeBadRequest       Code = "BAD_REQUEST"
@@ -69,7 +70,7 @@ var codes = []Code{
 	CodePermit, CodeConsentNotAuthorised, CodeConsentRejected, CodeConsentRevoked, CodeConsentExpired, CodeNotYetValid,
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
-	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey,
+	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey, CodePruned,
 	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended,
 }
 

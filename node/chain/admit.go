@@ -147,6 +147,9 @@ func (c *Chain) known(tx *ledger.Transaction) (bool, error) {
 	if errors.Is(err, state.ErrNotFound) {
 		return false, nil
 	}
+	if errors.Is(err, state.ErrPruned) {
+		return true, nil
+	}
 	return err == nil, err
 }
 

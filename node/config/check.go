@@ -252,4 +252,7 @@ func (d *decoder) snapshots(s Snapshots, r Retention) {
 	if r.Blocks != 0 && r.Blocks < time.Hour {
 		d.complain("retention.blocks", "has %s, want an hour at least, or 0 to keep all", r.Blocks)
 	}
+	if r.Records != 0 && r.Records < time.Second {
+		d.complain("retention.records", "has %s, want %s at least, or 0 to keep all", r.Records, ThreeYears)
+	}
 }

@@ -13,6 +13,8 @@ package config
 
 import (
 	"time"
+
+	"github.com/assent-network/assent/node/ledger"
 )
 
 // Config is a node's configuration. Default returns the defaults; the doc tags
@@ -117,11 +119,12 @@ type Snapshots struct {
 // Retention says how long the node keeps what may be pruned, counted in block
 // time. Nothing is pruned that a snapshot of its own does not stand above.
 type Retention struct {
-	Blocks time.Duration `conf:"blocks" doc:"How long blocks are kept with the signed transactions in them; 0: for ever."`
+	Blocks  time.Duration `conf:"blocks" doc:"How long blocks are kept with the signed transactions in them; 0: for ever."`
+	Records time.Duration `conf:"records" doc:"How long access records, events and what calls returned are kept; 0: for ever. Three years at least, unless the genesis file of a test network names less."`
 }
 
 // ThreeYears is the least time for which every node keeps access records.
-const ThreeYears = 1096 * 24 * time.Hour
+const ThreeYears = ledger.LawfulRecordMillis * time.Millisecond
 
 // Log says what is logged.
 type Log struct {
@@ -169,7 +172,7 @@ func Default() Config {
 			RequestTimeout: 10 * time.Second,
 		},
 		Snapshots: Snapshots{Every: 20_000, Keep: 2, Rate: 64 << 20, JoinAbove: 20_000},
-		Retention: Retention{Blocks: ThreeYears},
+		Retention: Retention{Blocks: ThreeYears, Records: ThreeYears},
 		Log:       Log{Level: "info", Format: "json"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9464"},
 	}

@@ -96,6 +96,8 @@ func (e *Executor) Execute(block *ledger.Block, txs []*ledger.Transaction) (*Res
 	if err != nil {
 		return nil, fmt.Errorf("execute block %d: %w", h.Height, err)
 	}
+	// Access records that nodes may have pruned are read by none.
+	b.Age(h.Time - min(h.Time, e.genesis.Limits.RecordAge()))
 	r := &Result{Height: h.Height, Time: h.Time, Outcomes: make([]*state.Outcome, 0, len(block.Requests))}
 	if h.Height == 0 {
 		if err := e.executeGenesis(b, r); err != nil {

@@ -50,7 +50,7 @@ func (r *rows) fill() bool {
 		r.s.count()
 		buf, err := r.s.state.Range(r.start, r.end, chunkRows)
 		if err != nil {
-			r.s.stop(err)
+			r.s.unread(err)
 		}
 		size := 0
 		for _, row := range buf {

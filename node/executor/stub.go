@@ -75,6 +75,16 @@ func (s *stub) stop(err error) {
 	panic(abort{})
 }
 
+// unread ends the call because a row cannot be read. Of one that every node may
+// have pruned that is a refusal, alike on all.
+func (s *stub) unread(err error) {
+	if errors.Is(err, state.ErrAged) {
+		_ = s.refuse(record.CodePruned, "it needs an access record that is older than the nodes of this network have to keep")
+		panic(abort{})
+	}
+	s.stop(err)
+}
+
 // count is called at the start of every stub call that costs something.
 func (s *stub) count() {
 	if s.calls++; s.calls > s.limits.calls {
@@ -141,7 +151,7 @@ func (s *stub) row(key string) (string, []byte, error) {
 	}
 	value, ok, err := s.state.Get(key)
 	if err != nil {
-		s.stop(fmt.Errorf("read %q: %w", key, err))
+		s.unread(fmt.Errorf("read %q: %w", key, err))
 	}
 	s.countRead(len(key) + len(value))
 	if !ok {

@@ -317,8 +317,12 @@ func Restore(ctx context.Context, s *store.Store, f *snapshot.File, cfg state.Co
 	if err != nil {
 		return err
 	}
+	genesis, err := s.Config(0)
+	if err != nil {
+		return err
+	}
 	return f.Restore(ctx, snapshot.RestoreConfig{
-		State: cfg, Scratch: scratch, Earlier: earlier, Time: at.Time,
+		State: cfg, Scratch: scratch, Earlier: earlier, Time: at.Time, RecordAge: genesis.Limits.RecordAge(),
 		TimeOf: func(h ledger.Height) (uint64, error) {
 			header, _, err := s.Header(h)
 			if err != nil {

@@ -78,6 +78,22 @@ type Limits struct {
 	ClockToleranceMs   uint64 `json:"clockToleranceMs"` // |header time − own clock| a validator votes for
 	MaxExecLag         uint64 `json:"maxExecLag"`       // height − execHeight
 	ObserversPerMember uint64 `json:"observersPerMember"`
+	// RecordMillis is for how long every node keeps access records, and
+	// transactions may read them; 0: LawfulRecordMillis. Fixed for good.
+	RecordMillis uint64 `json:"recordMillis,omitempty" rlp:"optional"`
+}
+
+// LawfulRecordMillis is three years. Only the genesis config of a test network
+// names less.
+const LawfulRecordMillis = 1096 * 24 * 3600 * 1000
+
+// RecordAge returns from which age on, in ms of block time, a transaction may no
+// longer read an access record: see Ages.
+func (l Limits) RecordAge() uint64 {
+	if l.RecordMillis == 0 {
+		return LawfulRecordMillis
+	}
+	return l.RecordMillis
 }
 
 // DefaultLimits returns the limits of a new network.
@@ -113,6 +129,9 @@ func DecodeConfig(b []byte) (*Config, error) {
 	}
 	if err := c.Check(); err != nil {
 		return nil, err
+	}
+	if c.Limits.RecordMillis == 0 && !bytes.Equal(c.Encode(), b) { // a zero written out
+		return nil, fmt.Errorf("decode config: recordMillis is 0 and not left out")
 	}
 	return c, nil
 }
@@ -243,6 +262,8 @@ func (l Limits) check() error {
 		return fmt.Errorf("config: clockToleranceMs %d, want 100 to 60000", l.ClockToleranceMs)
 	case l.MaxExecLag < 1 || l.MaxExecLag > 64:
 		return fmt.Errorf("config: maxExecLag %d, want 1 to 64", l.MaxExecLag)
+	case l.RecordMillis != 0 && (l.RecordMillis < 1000 || l.RecordMillis > 100*365*24*3600*1000):
+		return fmt.Errorf("config: recordMillis %d, want 0 for three years, or 1000 (for tests alone) to a hundred years", l.RecordMillis)
 	case l.ObserversPerMember > 64:
 		return fmt.Errorf("config: observersPerMember %d, want at most 64", l.ObserversPerMember)
 	}

@@ -220,3 +220,36 @@ func TestSealIsRefused(t *testing.T) {
 		t.Errorf("decoded %+v, %v", back, err)
 	}
 }
+
+// A config of a test network names its own age of records, with a chain id that
+// tells it from a network that does not.
+func TestAgeOfRecords(t *testing.T) {
+	c := ledgertest.Config(4)
+	if got := c.Limits.RecordAge(); got != 1096*24*3600*1000 {
+		t.Errorf("records age after %d ms", got)
+	}
+	test := ledgertest.Clone(c)
+	test.Limits.RecordMillis = 5000
+	if test.Hash() == c.Hash() {
+		t.Error("the chain id does not tell a test network")
+	}
+	got, err := ledger.DecodeConfig(test.Encode())
+	if err != nil || got.Limits.RecordAge() != 5000 {
+		t.Errorf("decoded as %v, %v", got, err)
+	}
+	// A zero that is written out would give one config two hashes.
+	list := configList(c)
+	limits := list[7].([]any)
+	list[7] = append(limits, uint64(0))
+	if _, err := ledger.DecodeConfig(twinRLP(list)); err == nil {
+		t.Error("a zero that is written out was decoded")
+	}
+	for key, want := range map[string]bool{
+		"access/log/request/0x1": true, "access/log/receipt/0x1": true,
+		"access/usage/1": false, "access/ix/log/1": false, "consent/log/deletion/1": false, "membership/log/config/1": false, "accessory/log/x": false,
+	} {
+		if ledger.Ages(key) != want {
+			t.Errorf("%s ages: %v", key, !want)
+		}
+	}
+}

@@ -126,6 +126,11 @@ func KeepingOf(key string) Keeping {
 	return KeepRecord
 }
 
+// Ages reports whether the row under key is an access record: a log row that no
+// transaction may read once it is older than the config's Limits.RecordAge, so that
+// nodes may prune it.
+func Ages(key string) bool { return strings.HasPrefix(key, "access/log/") }
+
 // SplitKey returns the contract that owns key and the rest after the first '/'.
 func SplitKey(key string) (contract, rest string, err error) {
 	contract, rest, ok := strings.Cut(key, "/")

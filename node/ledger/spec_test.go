@@ -104,9 +104,13 @@ func configList(c *ledger.Config) []any {
 		validators = append(validators, []any{v.ID, v.Member, v.VoteKey, v.HostKey[:], addrs})
 	}
 	l := c.Limits
+	limits := []any{l.MaxRequestBytes, l.MaxBlockBytes, l.MaxBlockRequests, l.ClockToleranceMs, l.MaxExecLag, l.ObserversPerMember}
+	if l.RecordMillis > 0 {
+		limits = append(limits, l.RecordMillis)
+	}
 	return []any{
 		"assent/config/1", c.Network, c.Seq, c.Protocol, c.GenesisTime, members, validators,
-		[]any{l.MaxRequestBytes, l.MaxBlockBytes, l.MaxBlockRequests, l.ClockToleranceMs, l.MaxExecLag, l.ObserversPerMember},
+		limits,
 	}
 }
 

@@ -84,6 +84,8 @@ func (next *Config) Follows(current *Config) error {
 		return fmt.Errorf("config update %d %w %d: propose it anew on the config in force", next.Seq, ErrStaleUpdate, current.Seq)
 	case next.Network != current.Network || next.GenesisTime != current.GenesisTime:
 		return fmt.Errorf("config update %d changes the network's name or genesis time, which are fixed", next.Seq)
+	case next.Limits.RecordMillis != current.Limits.RecordMillis:
+		return fmt.Errorf("config update %d sets recordMillis %d, the genesis config fixed %d: nodes may have pruned by it", next.Seq, next.Limits.RecordMillis, current.Limits.RecordMillis)
 	case next.Protocol < current.Protocol:
 		return fmt.Errorf("config update %d sets protocol version %d, in force is %d: the protocol version never falls", next.Seq, next.Protocol, current.Protocol)
 	}

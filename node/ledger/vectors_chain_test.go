@@ -70,6 +70,8 @@ var badConfigs = []struct {
 	{"no execution lag", func(c *ledger.Config) { c.Limits.MaxExecLag = 0 }, "maxExecLag"},
 	{"too long an execution lag", func(c *ledger.Config) { c.Limits.MaxExecLag = 65 }, "maxExecLag"},
 	{"too many observers", func(c *ledger.Config) { c.Limits.ObserversPerMember = 65 }, "observersPerMember"},
+	{"records for less than a second", func(c *ledger.Config) { c.Limits.RecordMillis = 999 }, "recordMillis"},
+	{"records for more than a hundred years", func(c *ledger.Config) { c.Limits.RecordMillis = 3_153_600_000_001 }, "recordMillis"},
 }
 
 // largeConfig has as many members as there may be, with n admin keys together.
@@ -141,6 +143,7 @@ func badUpdates(c *ledger.Config) []struct {
 		update *ledger.Update
 		want   string
 	}{
+		{"another age of records", ledgertest.Update(chain, c, func(c *ledger.Config) { c.Limits.RecordMillis = ledger.LawfulRecordMillis }), "recordMillis"},
 		{"no approval", made(func(u *ledger.Update) { u.Approvals = nil }), "0 approvals of 4"},
 		{"approvals of two of four", ledgertest.Update(chain, c, change, m(1), m(2)), "2 approvals of 4"},
 		{"an approval twice", made(func(u *ledger.Update) { u.Approvals[1] = u.Approvals[0] }), "must ascend"},

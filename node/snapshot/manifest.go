@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	domainManifest = "assent/snapshot/1"
+	domainManifest = "assent/snapshot/2"
 	domainContent  = "assent/snapshot-content/1"
 
 	// MaxManifestBytes bounds an encoded manifest: what the network allows a frame,

@@ -17,10 +17,12 @@ type RestoreConfig struct {
 	Scratch string // existing directory for files of the size of the indexes
 	// Earlier and TimeOf are those of state.Target. TimeOf nil: with an empty Dir
 	// only.
-	Earlier  []state.Certified
-	TimeOf   func(ledger.Height) (uint64, error)
-	Time     uint64         // of the block at the snapshot's height, by a header
-	Progress func(Progress) // may be nil
+	Earlier []state.Certified
+	TimeOf  func(ledger.Height) (uint64, error)
+	Time    uint64 // of the block at the snapshot's height, by a header
+	// RecordAge is that of state.Target.
+	RecordAge uint64
+	Progress  func(Progress) // may be nil
 }
 
 // Restore makes a state of a snapshot, or checks that one could be made. The
@@ -34,7 +36,7 @@ func (f *File) Restore(ctx context.Context, cfg RestoreConfig) (err error) {
 	if m.Time != cfg.Time && cfg.State.Dir != "" {
 		return fmt.Errorf("%w: its manifest says that block %d is of time %d, the header says %d", ErrBad, m.Height(), m.Time, cfg.Time)
 	}
-	target := state.Target{Height: m.Height(), Time: cfg.Time, Roots: m.Roots(), Earlier: cfg.Earlier, TimeOf: cfg.TimeOf}
+	target := state.Target{Height: m.Height(), Time: cfg.Time, Roots: m.Roots(), Earlier: cfg.Earlier, TimeOf: cfg.TimeOf, RecordAge: cfg.RecordAge}
 	var r *state.Restore
 	if cfg.State.Dir == "" {
 		r, err = state.NewCheck(cfg.Scratch, target)
@@ -49,6 +51,25 @@ func (f *File) Restore(ctx context.Context, cfg RestoreConfig) (err error) {
 		return err
 	}
 	return r.Finish(ctx, func(p state.Progress) { cfg.Progress(Progress{p.Stage, p.Done, p.Total}) })
+}
+
+// Check reads every chunk and compares its hash with the manifest's. It does not
+// look into them: Restore does.
+func (f *File) Check(ctx context.Context) error {
+	for i := range f.Manifest.Chunks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c := &f.Manifest.Chunks[i]
+		b, err := f.Read(uint64(i), 0, c.Size)
+		if err != nil {
+			return err
+		}
+		if h := ledger.Sum(b); h != c.Hash || uint64(len(b)) != c.Size {
+			return fmt.Errorf("%w: chunk %d of %d has %d bytes and hash %s, the manifest says %d and %s", ErrBad, i, len(f.Manifest.Chunks), len(b), h, c.Size, c.Hash)
+		}
+	}
+	return nil
 }
 
 // loaded is a chunk that was read, checked and decompressed.

@@ -28,6 +28,7 @@ type Block struct {
 	parent *View
 	height ledger.Height
 	time   uint64
+	aged   uint64 // access records of blocks before that time are not read
 
 	*blockMaps // empty once it is committed
 	outcomes   [][]byte
@@ -112,13 +113,21 @@ func (b *Block) Height() ledger.Height { return b.height }
 // Time returns the block's time in Unix ms.
 func (b *Block) Time() uint64 { return b.time }
 
+// Age says that transactions of b may not read access records (ledger.Ages) which
+// blocks before a time wrote: Get and Range fail with ErrAged, whether this node
+// has pruned them or not.
+func (b *Block) Age(before uint64) { b.aged = before }
+
 // Get returns the value of a row as the transactions applied so far left it.
-// The bytes must not be changed.
+// The bytes must not be changed. ErrAged: see Age.
 func (b *Block) Get(key string) (value []byte, ok bool, err error) {
 	if w := b.rows[key]; w != nil {
 		return w.Value, !w.Delete, nil
 	}
 	db := b.db
+	if ledger.KeepingOf(key) == ledger.KeepLog {
+		return b.logRow(key)
+	}
 	if v := db.layer.newest(key); v != nil {
 		return v.value, !v.deleted, nil
 	}
@@ -135,12 +144,60 @@ func (b *Block) Get(key string) (value []byte, ok bool, err error) {
 	return value, value != nil, nil
 }
 
+// logRow is Get for a log row that an earlier block wrote.
+func (b *Block) logRow(key string) (value []byte, ok bool, err error) {
+	r, here := b.db.layer.logs[key]
+	value, time := r.value, r.ref.time
+	if !here {
+		var row []byte
+		if row, err = read(b.parent.snap, "row", keyRow(key), passing); row != nil {
+			value, time, err = b.parent.logValue(key, row)
+		}
+		if err == nil && row == nil {
+			return nil, false, nil
+		}
+	}
+	if err = b.agedError(key, time, err); err != nil {
+		return nil, false, err
+	}
+	return value, true, nil
+}
+
+// agedError reports a log row that is too old to be read, or was pruned: err says
+// that, or why it cannot be read.
+func (b *Block) agedError(key string, time uint64, err error) error {
+	gone := new(Pruned)
+	pruned := errors.As(err, &gone)
+	if pruned {
+		time = gone.Time
+	} else if err != nil {
+		return b.db.fail(err)
+	}
+	switch {
+	case time < b.aged && ledger.Ages(key):
+		return fmt.Errorf("row %q: %w", key, ErrAged)
+	case pruned: // nobody prunes what is not aged
+		return b.db.fail(corrupt("log row", fmt.Errorf("%q of time %d is pruned, access records are kept from %d on", key, time, b.aged)))
+	}
+	return nil
+}
+
 // Range is View.Range over the state as the transactions applied so far left it.
 func (b *Block) Range(start, end string, limit int) ([]Row, error) {
 	cursors := []cursor{newBlockCursor(b.rows, start, end), newLayerCursor(b.db.layer, b.height, start, end)}
 	rows, err := rangeRows(b.parent, cursors, start, end, limit)
+	if gone := new(Pruned); errors.As(err, &gone) {
+		return nil, b.agedError(gone.Key, gone.Time, err)
+	}
 	if err != nil {
 		return nil, b.db.fail(err)
+	}
+	for i := range rows {
+		if ledger.Ages(rows[i].Key) && b.rows[rows[i].Key] == nil { // no contract of ours reads such a range
+			if _, _, err := b.logRow(rows[i].Key); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return rows, nil
 }
@@ -246,7 +303,7 @@ func (b *Block) addWrites(o *Outcome, writes []ledger.Write) {
 		case ledger.KeepRecord:
 			b.leaves[w.Key] = o.Writes[i].Value
 		case ledger.KeepLog:
-			b.logs[w.Key] = logRef{o.Position, logs, alone}
+			b.logs[w.Key] = logRef{o.Position, logs, alone, b.time}
 			logs++
 		}
 	}
@@ -292,10 +349,10 @@ func (b *Block) checkWrites(tx *Tx) error {
 			continue
 		}
 		_, exists, err := b.Get(w.Key)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrAged) {
 			return err
 		}
-		if exists || w.Delete {
+		if exists || err != nil || w.Delete {
 			return fmt.Errorf("%w: %q", ErrLogRowExists, w.Key)
 		}
 	}

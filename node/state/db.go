@@ -110,7 +110,12 @@ type DB struct {
 
 	head atomic.Pointer[View]
 
+	pruning sync.Mutex               // held by the one call of Prune or Free
+	pruned  atomic.Pointer[pruneRow] // immutable; replaced under pruning
+
 	mu        sync.Mutex // guards what follows; no I/O under it
+	flushes   uint64     // since opening
+	sweptAt   uint64     // flushes when something was pruned last
 	certified ledger.Height
 	recent    map[ledger.Height]headRow // the last rootsKept heights
 	past      []*past                   // flushed layers that can still be proven from, oldest first
@@ -302,8 +307,14 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
 		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),
 		recent:    map[ledger.Height]headRow{},
+		flushes:   1, // the snapshot taken above shows everything
 	}
 	v.layer = db.layer
+	pruned, err := loadPruning(snap)
+	if err != nil {
+		return nil, err
+	}
+	db.pruned.Store(pruned)
 	if db.log, err = openLog(v); err != nil {
 		return nil, err
 	}

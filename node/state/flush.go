@@ -86,6 +86,7 @@ func (db *DB) Flush() error {
 		}
 	}
 	db.mu.Lock()
+	db.flushes++
 	db.past = append(db.past, &past{
 		from: old.from, to: v.height, time: v.time,
 		records: old.records, nodes: old.nodes, snap: db.snap, bytes: old.history,

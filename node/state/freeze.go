@@ -67,7 +67,7 @@ func (l *layer) rowsAt(h ledger.Height) []change {
 	}
 	for key, r := range l.logs { //archtest:order-free sorted below
 		if r.ref.alone && r.height <= h {
-			out = append(out, change{[]byte(key), r.value, false})
+			out = append(out, change{[]byte(key), dated(r.ref.time, r.value), false})
 		}
 	}
 	slices.SortFunc(out, func(a, b change) int { return bytes.Compare(a.key, b.key) })
@@ -84,8 +84,9 @@ func (f *Frozen) Time() uint64 { return f.time }
 func (f *Frozen) Roots() Roots { return f.view.roots }
 
 // Rows yields the records, the index rows and the log rows that stand alone, by
-// ascending key. The bytes are valid
-// until yield returns; its error ends the walk.
+// ascending key; before the value of the last stand eight bytes, the time of the
+// block that wrote it. The bytes are valid until yield returns; its error ends the
+// walk.
 func (f *Frozen) Rows(yield func(key, value []byte) error) error {
 	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixRow}), nil)
 	defer it.Release()
@@ -127,12 +128,15 @@ func yieldRow(key, stored []byte, yield func(key, value []byte) error) error {
 	if ledger.KeepingOf(string(key)) != ledger.KeepLog {
 		return yield(key, stored)
 	}
-	ref, value, err := decodeLogRow(stored)
+	ref, _, err := decodeLogRow(stored)
 	if err != nil || !ref.alone {
 		return err
 	}
-	return yield(key, value)
+	return yield(key, stored[1:])
 }
+
+// dated returns a log row that stands alone as snapshots carry it.
+func dated(time uint64, value []byte) []byte { return logRef{alone: true, time: time}.row(value)[1:] }
 
 // carried is a receipt as a snapshot carries it: all that its leaf commits to,
 // and nothing else. Of a pruned one Logs and Events are gone and EventsHash
@@ -162,32 +166,25 @@ type prunedRow struct {
 // Receipts yields every receipt of the log in order, as Restore.Receipt takes
 // it.
 func (f *Frozen) Receipts(yield func(item []byte) error) error {
-	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixOutcome}), nil)
-	defer it.Release()
-	gone := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixPruned}), nil)
-	defer gone.Release()
-	whole, pruned := it.Next(), gone.Next()
+	leaves := newStoredLeaves(f.view.snap)
+	defer leaves.close()
 	var buf bytes.Buffer
 	for position := range f.view.roots.ReceiptsSize {
 		var c *carried
 		var err error
-		switch key := keyOutcome(position); {
-		case position >= f.view.layer.first:
+		if position >= f.view.layer.first {
 			var b []byte
 			if b, err = f.view.outcomeRow(position); err == nil {
 				c, err = carry(position, b)
 			}
-		case whole && bytes.Equal(it.Key(), key):
-			c, err = carry(position, it.Value())
-			whole = it.Next()
-		case pruned && bytes.Equal(gone.Key()[1:], key[1:]):
-			c, err = carryPruned(position, gone.Value())
-			pruned = gone.Next()
-		default:
-			err = corrupt("receipt log", fmt.Errorf("row %d of %d is missing", position, f.view.roots.ReceiptsSize))
-		}
-		if err == nil {
-			err = errors.Join(it.Error(), gone.Error())
+		} else {
+			var whole *outcomeRow
+			var gone *prunedRow
+			if _, whole, gone, err = leaves.leaf(); gone != nil {
+				c = gone.carried()
+			} else if err == nil {
+				c = whole.carried()
+			}
 		}
 		if err != nil {
 			return storageError("read all receipts", err)
@@ -208,15 +205,15 @@ func carry(position uint64, b []byte) (*carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Logs: r.Logs, Writes: r.Writes, Events: r.Events}, nil
+	return r.carried(), nil
 }
 
-func carryPruned(position uint64, b []byte) (*carried, error) {
-	r, err := decodePruned(position, b)
-	if err != nil {
-		return nil, err
-	}
-	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Writes: r.Writes, EventsHash: r.Events[:]}, nil
+func (r *outcomeRow) carried() *carried {
+	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Logs: r.Logs, Writes: r.Writes, Events: r.Events}
+}
+
+func (r *prunedRow) carried() *carried {
+	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Writes: r.Writes, EventsHash: r.Events[:]}
 }
 
 func decodePruned(position uint64, b []byte) (*prunedRow, error) {

@@ -13,17 +13,20 @@ const (
 	prefixMeta    = 'm' // "m"                     → format version, chain id
 	prefixHead    = 'e' // "e"                     → executed height, its time and roots
 	prefixRoots   = 'h' // "h" height:8            → time and roots after that height; the last rootsStored
-	prefixRow     = 'r' // "r" key                 → a row of a contract: a record or index row as written, for a log row its value or where it stands: see rows.go
+	prefixRow     = 'r' // "r" key                 → a row of a contract: a record or index row as written, for a log row its time and value, or where they stand: see rows.go
 	prefixNode    = 't' // "t" path (1 B/nibble)   → node of the state trie
 	prefixOutcome = 'l' // "l" position:8          → what became of a transaction, and the few log rows it wrote; by place in the receipt log
 	prefixPruned  = 'p' // "p" position:8          → what is left of a pruned outcome: enough to verify the log
 	prefixTile    = 'n' // "n" level:1 number:8    → 16 hashes of the receipt log's Merkle tree
 	prefixIndex   = 'x' // "x" txID:32             → where the transaction stands
+	prefixPruning = 'q' // "q"                     → how far outcomes were pruned; missing: not at all
 )
 
 var (
 	keyMeta = []byte{prefixMeta}
 	keyHead = []byte{prefixHead}
+
+	keyPruning = []byte{prefixPruning}
 )
 
 func keyRow(key string) []byte {

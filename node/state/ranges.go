@@ -79,7 +79,7 @@ func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, er
 		value, deleted := first.row()
 		if first == cursor(below) && ledger.KeepingOf(key) == ledger.KeepLog {
 			var err error
-			if value, err = v.logValue(key, value); err != nil {
+			if value, _, err = v.logValue(key, value); err != nil {
 				return nil, err
 			}
 		}

@@ -119,11 +119,10 @@ func openLog(v *View) (*receiptLog, error) {
 // edgeHash computes hash i of tile level from what lies below it.
 func (v *View) edgeHash(level int, i uint64) (ledger.Hash, error) {
 	if level == 0 {
-		o, err := v.OutcomeAt(i)
+		r, err := v.ReceiptAt(i)
 		if err != nil {
 			return ledger.Hash{}, err
 		}
-		r := o.Receipt()
 		return ledger.Hash(leafHash(&r)), nil
 	}
 	hashes, err := v.tile(tileID{uint8(level - 1), i})
@@ -160,24 +159,35 @@ func fold(hashes []ledger.Hash) ledger.Hash {
 // ProveReceipt proves the receipt of transaction id to the receipts root of a
 // log of size leaves, the one a certified header names. ErrNotFound: no such
 // transaction; ErrNotExecuted: it is not among the first size leaves, or this
-// node has fewer.
+// node has fewer. The receipt of a pruned outcome is proven all the same: whoever
+// kept what it commits to can always show that.
 func (v *View) ProveReceipt(id ledger.Hash, size uint64) (*ledger.ReceiptProof, error) {
-	o, err := v.Find(id)
+	ref, ok, err := v.ref(id)
 	if err != nil {
 		return nil, err
 	}
-	if size > v.roots.ReceiptsSize || o.Position >= size {
+	if !ok {
+		return nil, fmt.Errorf("transaction %s: %w", id, ErrNotFound)
+	}
+	if size > v.roots.ReceiptsSize || ref.position >= size {
 		return nil, fmt.Errorf("receipt %d of transaction %s in a log of %d of %d leaves: %w: wait for a higher certified header",
-			o.Position, id, size, v.roots.ReceiptsSize, ErrNotExecuted)
+			ref.position, id, size, v.roots.ReceiptsSize, ErrNotExecuted)
 	}
-	hashes, err := v.inclusion(o.Position, size)
+	o, gone, err := v.leafAt(ref.position)
 	if err != nil {
 		return nil, err
 	}
-	return &ledger.ReceiptProof{
-		Receipt: o.Receipt(), Writes: o.Writes,
-		Log: ledger.LogProof{Index: o.Position, Size: size, Hashes: hashes},
-	}, nil
+	hashes, err := v.inclusion(ref.position, size)
+	if err != nil {
+		return nil, err
+	}
+	p := &ledger.ReceiptProof{Log: ledger.LogProof{Index: ref.position, Size: size, Hashes: hashes}}
+	if gone != nil {
+		p.Receipt, p.Writes = gone.receipt(), gone.writes()
+	} else {
+		p.Receipt, p.Writes = o.Receipt(), o.Writes
+	}
+	return p, nil
 }
 
 func (v *View) inclusion(position, size uint64) ([]ledger.Hash, error) {

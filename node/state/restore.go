@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,9 @@ type Target struct {
 	Height ledger.Height
 	Time   uint64 // of the block at Height
 	Roots  Roots  // that a certified header names for Height
+	// RecordAge is Limits.RecordAge of the config: younger outcomes must be there
+	// whole, or this node could not execute what the others do. 0: all must.
+	RecordAge uint64
 	// Earlier are the roots of lower heights that headers above Height name:
 	// executing those blocks compares them.
 	Earlier []Certified
@@ -64,6 +68,7 @@ type Restore struct {
 	scratch  string
 	log      *receiptLog
 	position uint64
+	pruned   pruneRow
 	at       ledger.Height // of the last receipt
 	atTime   uint64
 }
@@ -167,23 +172,36 @@ func (r *Restore) Row(key, value []byte) error {
 		return forged("row %.80q is empty", name)
 	}
 	r.lastRow = append(r.lastRow[:0], key...)
-	h := ledger.Sum(value)
 	switch ledger.KeepingOf(name) {
 	case ledger.KeepRecord:
-		at := ledger.TrieKey(name)
+		at, h := ledger.TrieKey(name), ledger.Sum(value)
 		if err := r.leaves.add(at[:], h[:]); err != nil {
 			return err
 		}
+	case ledger.KeepLog:
+		if len(value) <= timeBytes {
+			return forged("log row %.80q has %d bytes, its time and a value are needed", name, len(value))
+		}
+		at, h := ledger.Sum(key), r.datedHash(binary.BigEndian.Uint64(value), ledger.Sum(value[timeBytes:]))
+		if err := r.present.add(at[:], h[:]); err != nil {
+			return err
+		}
+		value = append([]byte{tagAlone}, value...)
 	default:
-		at := ledger.Sum(key)
+		at, h := ledger.Sum(key), ledger.Sum(value)
 		if err := r.present.add(at[:], h[:]); err != nil {
 			return err
 		}
 	}
-	if ledger.KeepingOf(name) == ledger.KeepLog {
-		value = logRef{alone: true}.row(value)
-	}
 	return r.out.put(keyRow(name), value)
+}
+
+// datedHash commits to a log row's time and value; a check knows no times.
+func (r *Restore) datedHash(time uint64, value ledger.Hash) ledger.Hash {
+	if r.ldb == nil {
+		return value
+	}
+	return ledger.Sum(binary.BigEndian.AppendUint64(value[:], time))
 }
 
 // Receipt takes the next receipt of the log, as Frozen.Receipts yields it.
@@ -252,13 +270,11 @@ func (r *Restore) unpack(c *carried) (*unpacked, []byte, []byte, error) {
 		if len(c.EventsHash) != 32 || len(c.Logs) > 0 || len(c.Events) > 0 {
 			return nil, nil, nil, forged("receipt %d is neither whole nor pruned", r.position)
 		}
-		u.writes = make([]ledger.WriteHash, len(c.Writes))
-		for i, w := range c.Writes {
-			u.writes[i] = ledger.WriteHash{Key: w.Key, Value: w.Hash}
+		p := &prunedRow{TxID: c.TxID, Height: c.Height, Index: c.Index, Time: r.atTime, Code: c.Code, Events: ledger.Hash(c.EventsHash), Writes: c.Writes}
+		if err := r.checkPruned(p); err != nil {
+			return nil, nil, nil, err
 		}
-		u.receipt.Events = ledger.Hash(c.EventsHash)
-		u.receipt.Writes = hashWrites(u.writes)
-		p := &prunedRow{TxID: c.TxID, Height: c.Height, Index: c.Index, Time: r.atTime, Code: c.Code, Events: u.receipt.Events, Writes: c.Writes}
+		u.writes, u.receipt = p.writes(), p.receipt()
 		return u, keyPruned(r.position), encodeRow(p), nil
 	}
 	row := &outcomeRow{
@@ -277,6 +293,22 @@ func (r *Restore) unpack(c *carried) (*unpacked, []byte, []byte, error) {
 	}
 	u.writes, u.receipt = o.Writes, o.Receipt()
 	return u, keyOutcome(r.position), encodeRow(row), nil
+}
+
+// checkPruned reports a pruned receipt that every node keeps whole: a state
+// without it would stop at the first transaction that reads what it wrote.
+func (r *Restore) checkPruned(p *prunedRow) error {
+	for _, w := range p.Writes {
+		if ledger.KeepingOf(w.Key) == ledger.KeepLog && !ledger.Ages(w.Key) {
+			return forged("receipt %d is pruned although it wrote %.80q, which every node keeps", r.position, w.Key)
+		}
+	}
+	t := &r.target
+	if r.ldb != nil && (t.RecordAge == 0 || t.Time < t.RecordAge || p.Time >= t.Time-t.RecordAge) {
+		return forged("receipt %d of time %d is pruned although every node keeps it at time %d", r.position, p.Time, t.Time)
+	}
+	r.pruned = pruneRow{Swept: r.position + 1, Height: p.Height + 1, Time: p.Time, Compacted: r.position + 1}
+	return nil
 }
 
 // checkForm reports a receipt that keeps its log rows in another form than
@@ -330,6 +362,9 @@ func (r *Restore) index(c *carried, writes []ledger.WriteHash) error {
 		}
 		var h ledger.Hash
 		copy(h[:], w.Value)
+		if keeping == ledger.KeepLog {
+			h = r.datedHash(r.atTime, h)
+		}
 		at := ledger.Sum([]byte(w.Key))
 		if err := r.written.add(at[:], h[:]); err != nil {
 			return err

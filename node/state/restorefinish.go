@@ -43,6 +43,9 @@ func (r *Restore) Finish(ctx context.Context, progress func(Progress)) error {
 	}
 	b.Put(keyRoots(t.Height), encodeRow(&head))
 	b.Put(keyHead, encodeRow(&head))
+	if r.pruned.Swept > 0 {
+		b.Put(keyPruning, encodeRow(&r.pruned))
+	}
 	// With this row the state exists.
 	b.Put(keyMeta, encodeRow(&metaRow{Version: formatVersion, ChainID: r.cfg.ChainID, Begin: t.Height}))
 	if err := r.ldb.Write(b, &opt.WriteOptions{Sync: true}); err != nil {

@@ -15,11 +15,11 @@ import (
 // any other.
 //
 // 2: log rows begin with a tag and may hold their value. 3 adds what follows
-// Payload in outcomeRow, pruned rows and Begin in metaRow; a database of format 2
-// is one of format 3 that has none of them.
+// Payload in outcomeRow, pruned rows and Begin in metaRow. 4: a log row that holds
+// its value says when it was written, and there is a row that says what was pruned.
 const (
-	formatVersion  = 3
-	formatReadable = 2 // the oldest that this program reads
+	formatVersion  = 4
+	formatReadable = 4 // the oldest that this program reads
 )
 
 // maxStoredBytes bounds any stored row a decoder accepts.
@@ -200,25 +200,30 @@ func logsStandAlone(writes []ledger.Write) bool {
 }
 
 // logRef says where the value of a log row stands: Logs[ordinal] of the outcome
-// row at position, or, if it stands alone, under its key.
+// row at position, or, if it stands alone, under its key. Of a pruned outcome only
+// the place is left.
 type logRef struct {
 	position uint64
 	ordinal  uint32
 	alone    bool
+	time     uint64 // of the block that wrote it; of one that stands alone also on disk
 }
 
-// A stored log row is one of these tags, then position and ordinal or the value.
+// A stored log row is one of these tags, then position and ordinal, or the time
+// and the value. (1 was a value without its time.)
 const (
 	tagShared = 0
-	tagAlone  = 1
+	tagAlone  = 2
 
 	sharedLogBytes = 1 + 8 + 4
+	timeBytes      = 8
 )
 
 // row returns the stored form of the log row with a value.
 func (r logRef) row(value []byte) []byte {
 	if r.alone {
-		return append(append(make([]byte, 0, 1+len(value)), tagAlone), value...)
+		b := append(make([]byte, 0, 1+timeBytes+len(value)), tagAlone)
+		return append(binary.BigEndian.AppendUint64(b, r.time), value...)
 	}
 	b := append(make([]byte, 0, sharedLogBytes), tagShared)
 	b = binary.BigEndian.AppendUint64(b, r.position)
@@ -229,8 +234,8 @@ func (r logRef) row(value []byte) []byte {
 // itself, part of b, if that is here.
 func decodeLogRow(b []byte) (logRef, []byte, error) {
 	switch {
-	case len(b) > 0 && b[0] == tagAlone:
-		return logRef{alone: true}, b[1:], nil
+	case len(b) > 1+timeBytes && b[0] == tagAlone:
+		return logRef{alone: true, time: binary.BigEndian.Uint64(b[1:])}, b[1+timeBytes:], nil
 	case len(b) == sharedLogBytes && b[0] == tagShared:
 		return logRef{position: binary.BigEndian.Uint64(b[1:]), ordinal: binary.BigEndian.Uint32(b[9:])}, nil, nil
 	}

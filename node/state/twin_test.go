@@ -79,6 +79,7 @@ type script struct {
 	seed    uint64
 	keys    int
 	batches bool // some transactions write many log rows
+	access  bool // transactions write access records
 }
 
 const blockMillis = 700
@@ -119,6 +120,16 @@ func (s script) block(h ledger.Height) []*Tx {
 				writes[key] = ledger.Write{Key: key, Value: fmt.Appendf(nil, "item %d of %d", n, rnd.IntN(9))}
 			}
 		}
+		if s.access {
+			if rnd.IntN(4) > 0 { // those of the others have nothing that must stay
+				clear(writes)
+			}
+			n := []int{1, 2, 3 * maxSharedLogs}[rnd.IntN(3)]
+			for i := range n {
+				key := fmt.Sprintf("access/log/request/%s%02d", tx.TxID.Hex(), i)
+				writes[key] = ledger.Write{Key: key, Value: incompressible(rnd, 300)}
+			}
+		}
 		for _, k := range slices.Sorted(maps.Keys(writes)) {
 			tx.Writes = append(tx.Writes, writes[k])
 			if rnd.IntN(3) == 0 {
@@ -129,6 +140,14 @@ func (s script) block(h ledger.Height) []*Tx {
 		txs = append(txs, tx)
 	}
 	return txs
+}
+
+func incompressible(rnd *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return b
 }
 
 // run executes block h of s on db.

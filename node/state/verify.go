@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 
@@ -147,21 +148,27 @@ func (v *verifier) leaves(f func(leaf)) error {
 func (v *verifier) receipts() error {
 	log := &receiptLog{tree: ledger.NewLog(), done: map[tileID][]byte{}}
 	size, next, tiles, logRows := v.view.roots.ReceiptsSize, uint64(0), uint64(0), uint64(0)
-	err := v.each("receipts", prefixOutcome, size, func(key, value []byte) error {
-		position, err := parseNumbered(prefixOutcome, key)
-		if err != nil || position != next {
-			return corrupt("receipt log", fmt.Errorf("row %d is not where it belongs (%x)", next, key))
-		}
+	pruning, err := loadPruning(v.view.snap)
+	if err != nil {
+		return err
+	}
+	err = v.eachLeaf("receipts", func(position uint64, row *outcomeRow, gone *prunedRow) error {
 		next++
-		row, err := decodeOutcomeRow(position, value)
-		if err != nil {
-			return err
+		var r ledger.Receipt
+		leaf := &storedLeaf{position: position, gone: gone != nil}
+		if gone != nil {
+			if position >= pruning.Swept {
+				return corrupt("receipt log", fmt.Errorf("row %d is pruned, the pruning row says that it went to %d", position, pruning.Swept))
+			}
+			r, leaf.writes, leaf.time = gone.receipt(), gone.writes(), gone.Time
+		} else {
+			o, err := row.outcome(position)
+			if err != nil {
+				return err
+			}
+			r, leaf.writes, leaf.time, leaf.alone = o.Receipt(), o.Writes, o.Time, len(row.Logs) == 0
 		}
-		o, err := row.outcome(position)
-		if err != nil {
-			return err
-		}
-		r := o.Receipt()
+		leaf.txID, leaf.height, leaf.index = r.TxID, r.Height, r.Index
 		if err := log.append(leafHash(&r)); err != nil {
 			return corrupt("receipt log", err)
 		}
@@ -176,7 +183,7 @@ func (v *verifier) receipts() error {
 			}
 			delete(log.done, id)
 		}
-		n, err := v.checkReferences(o, len(row.Logs) == 0)
+		n, err := v.checkReferences(leaf)
 		logRows += n
 		return err
 	})
@@ -199,22 +206,60 @@ func (v *verifier) receipts() error {
 	return v.countRows("transaction index", prefixIndex, v.report.Transactions)
 }
 
+// eachLeaf walks the receipt log, and ends at its end or at the first thing stored
+// that does not belong to it.
+func (v *verifier) eachLeaf(stage string, f func(position uint64, whole *outcomeRow, gone *prunedRow) error) error {
+	leaves, size := newStoredLeaves(v.view.snap), v.view.roots.ReceiptsSize
+	defer leaves.close()
+	for leaves.more() {
+		if leaves.next%4096 == 0 {
+			if err := v.ctx.Err(); err != nil {
+				return err
+			}
+			v.progress(Progress{stage, leaves.next, size})
+		}
+		position, whole, gone, err := leaves.leaf()
+		if err == nil {
+			err = f(position, whole, gone)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(leaves.whole.Error(), leaves.gone.Error()); err != nil {
+		return storageError("read "+stage, err)
+	}
+	v.progress(Progress{stage, leaves.next, size})
+	return nil
+}
+
+// storedLeaf is a leaf of the receipt log, for those that refer to it.
+type storedLeaf struct {
+	position    uint64
+	txID        ledger.Hash
+	height      ledger.Height
+	index, time uint64
+	writes      []ledger.WriteHash
+	alone       bool // the values of log rows stand under their keys
+	gone        bool // pruned
+}
+
 // checkReferences checks the rows that refer to an outcome. It returns how many
-// log rows do. alone: the values of log rows stand under their keys.
-func (v *verifier) checkReferences(o *Outcome, alone bool) (uint64, error) {
-	ref, ok, err := v.view.ref(o.TxID)
+// log rows do.
+func (v *verifier) checkReferences(o *storedLeaf) (uint64, error) {
+	ref, ok, err := v.view.ref(o.txID)
 	if err != nil {
 		return 0, err
 	}
-	want := txRef{o.Height, o.Index, o.Position, o.Time}
+	want := txRef{o.height, o.index, o.position, o.time}
 	switch {
 	case ok && ref == want:
 		v.report.Transactions++
-	case !ok || ref.position > o.Position && ref.time <= o.Time+ledger.KnownWindowMillis:
-		return 0, corrupt("transaction index", fmt.Errorf("transaction %s at receipt %d is not found by its id", o.TxID, o.Position))
+	case !ok || ref.position > o.position && ref.time <= o.time+ledger.KnownWindowMillis:
+		return 0, corrupt("transaction index", fmt.Errorf("transaction %s at receipt %d is not found by its id", o.txID, o.position))
 	}
 	logs := uint32(0)
-	for _, w := range o.Writes {
+	for _, w := range o.writes {
 		if ledger.KeepingOf(w.Key) != ledger.KeepLog {
 			continue
 		}
@@ -222,16 +267,20 @@ func (v *verifier) checkReferences(o *Outcome, alone bool) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		want := logRef{position: o.Position, ordinal: logs}.row(nil)
-		if alone {
-			if _, b, err = decodeLogRow(b); err != nil {
+		want := logRef{position: o.position, ordinal: logs}.row(nil)
+		if o.alone && !o.gone {
+			ref, value, err := decodeLogRow(b)
+			if err != nil {
 				return 0, err
 			}
-			h := ledger.Sum(b)
+			if !ref.alone || ref.time != o.time {
+				return 0, corrupt("log rows", fmt.Errorf("%q is of time %d, receipt %d of %d", w.Key, ref.time, o.position, o.time))
+			}
+			h := ledger.Sum(value)
 			want, b = w.Value, h[:]
 		}
 		if !bytes.Equal(b, want) {
-			return 0, corrupt("log rows", fmt.Errorf("%q is not what receipt %d says", w.Key, o.Position))
+			return 0, corrupt("log rows", fmt.Errorf("%q is not what receipt %d says", w.Key, o.position))
 		}
 		logs++
 	}
@@ -258,12 +307,14 @@ func (v *verifier) indexRows() error {
 			_, _ = h.Write([]byte(key)) // never fails
 			return ledger.KeepingOf(key) == ledger.KeepIndex && h.Sum64()%shares == share
 		}
-		err := v.each("index rows", prefixOutcome, v.view.roots.ReceiptsSize, func(_, value []byte) error {
-			row, err := decodeOutcomeRow(0, value)
-			if err != nil {
-				return err
+		err := v.eachLeaf("index rows", func(_ uint64, row *outcomeRow, gone *prunedRow) error {
+			var writes []storedWrite
+			if gone != nil {
+				writes = gone.Writes
+			} else {
+				writes = row.Writes
 			}
-			for _, w := range row.Writes {
+			for _, w := range writes {
 				if !mine(w.Key) {
 					continue
 				}

@@ -36,8 +36,8 @@ func (v *View) Time() uint64 { return v.time }
 // Roots returns the roots after the view's height.
 func (v *View) Roots() Roots { return v.roots }
 
-// Get returns the value of a row. The bytes must not be changed. An error
-// means that the database cannot be read.
+// Get returns the value of a row. The bytes must not be changed. An error is a
+// *Pruned, or means that the database cannot be read.
 func (v *View) Get(key string) (value []byte, ok bool, err error) {
 	if r := v.layer.row(key, v.height); r != nil {
 		return r.value, !r.deleted, nil
@@ -53,26 +53,65 @@ func storedRow(v *View, key string, o *opt.ReadOptions) ([]byte, error) {
 	if err != nil || b == nil || ledger.KeepingOf(key) != ledger.KeepLog {
 		return b, err
 	}
-	return v.logValue(key, b)
+	b, _, err = v.logValue(key, b)
+	return b, err
 }
 
-// logValue returns the value of the log row stored as b, or the one it refers to.
-func (v *View) logValue(key string, b []byte) ([]byte, error) {
+// logValue returns the value of the log row stored as b, or the one it refers to,
+// and the time of the block that wrote it. The error is a *Pruned if that is all
+// there is.
+func (v *View) logValue(key string, b []byte) (value []byte, time uint64, err error) {
 	ref, value, err := decodeLogRow(b)
 	if err != nil || ref.alone {
-		return value, err
+		return value, ref.time, err
 	}
 	if b, err = stored(v.snap, "outcome row", keyOutcome(ref.position)); err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if b == nil {
+		gone, err := v.prunedRow(ref.position)
+		if err != nil {
+			return nil, 0, err
+		}
+		return nil, 0, gone.gone(key)
 	}
 	row, err := decodeOutcomeRow(ref.position, b)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if int(ref.ordinal) >= len(row.Logs) {
-		return nil, corrupt("log row", fmt.Errorf("%q is not in the outcome row %d it refers to", key, ref.position))
+		return nil, 0, corrupt("log row", fmt.Errorf("%q is not in the outcome row %d it refers to", key, ref.position))
 	}
-	return row.Logs[ref.ordinal], nil
+	return row.Logs[ref.ordinal], row.Time, nil
+}
+
+// prunedRow returns what is left of the outcome at a position.
+func (v *View) prunedRow(position uint64) (*prunedRow, error) {
+	b, err := stored(v.snap, "pruned row", keyPruned(position))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, corrupt("receipt log", fmt.Errorf("row %d of %d is missing", position, v.roots.ReceiptsSize))
+	}
+	return decodePruned(position, b)
+}
+
+func (r *prunedRow) gone(key string) error {
+	return &Pruned{Key: key, TxID: r.TxID, Height: r.Height, Time: r.Time}
+}
+
+func (r *prunedRow) receipt() ledger.Receipt {
+	return ledger.Receipt{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Events: r.Events, Writes: hashWrites(r.writes())}
+}
+
+// writes returns the write set's hashes.
+func (r *prunedRow) writes() []ledger.WriteHash {
+	out := make([]ledger.WriteHash, len(r.Writes))
+	for i, w := range r.Writes {
+		out[i] = ledger.WriteHash{Key: w.Key, Value: w.Hash}
+	}
+	return out
 }
 
 // Row is a row of a range.
@@ -89,7 +128,7 @@ func (v *View) Range(start, end string, limit int) ([]Row, error) {
 }
 
 // Find returns where transaction id stands and what became of it, or an error
-// that is ErrNotFound. A transaction that was sent again within the known
+// that is ErrNotFound, or a *Pruned. A transaction that was sent again within the known
 // window has further leaves with code DUPLICATE; Find returns the first.
 func (v *View) Find(id ledger.Hash) (*Outcome, error) {
 	ref, ok, err := v.ref(id)
@@ -118,22 +157,50 @@ func (v *View) ref(id ledger.Hash) (txRef, bool, error) {
 }
 
 // OutcomeAt returns the outcome whose leaf stands at a position of the receipt
-// log, or an error that is ErrNotFound.
+// log, or an error that is ErrNotFound, or a *Pruned.
 func (v *View) OutcomeAt(position uint64) (*Outcome, error) {
+	o, gone, err := v.leafAt(position)
+	if err == nil && gone != nil {
+		err = gone.gone("")
+	}
+	return o, err
+}
+
+// ReceiptAt returns the leaf at a position of the receipt log, pruned or not, or an
+// error that is ErrNotFound.
+func (v *View) ReceiptAt(position uint64) (ledger.Receipt, error) {
+	o, gone, err := v.leafAt(position)
+	switch {
+	case err != nil:
+		return ledger.Receipt{}, err
+	case gone != nil:
+		return gone.receipt(), nil
+	}
+	return o.Receipt(), nil
+}
+
+// leafAt returns the outcome at a position, or what is left of it.
+func (v *View) leafAt(position uint64) (*Outcome, *prunedRow, error) {
 	if position >= v.roots.ReceiptsSize {
-		return nil, fmt.Errorf("receipt %d of %d: %w", position, v.roots.ReceiptsSize, ErrNotFound)
+		return nil, nil, fmt.Errorf("receipt %d of %d: %w", position, v.roots.ReceiptsSize, ErrNotFound)
 	}
 	b, err := v.outcomeRow(position)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if b == nil {
+		gone, err := v.prunedRow(position)
+		return nil, gone, err
 	}
 	row, err := decodeOutcomeRow(position, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return row.outcome(position)
+	o, err := row.outcome(position)
+	return o, nil, err
 }
 
+// outcomeRow returns the stored outcome at a position, nil if it was pruned.
 func (v *View) outcomeRow(position uint64) ([]byte, error) {
 	l := v.layer
 	if position >= l.first {
@@ -141,14 +208,7 @@ func (v *View) outcomeRow(position uint64) ([]byte, error) {
 		defer l.mu.RUnlock()
 		return l.outcome[position-l.first], nil
 	}
-	b, err := stored(v.snap, "outcome row", keyOutcome(position))
-	if err != nil {
-		return nil, err
-	}
-	if b == nil {
-		return nil, corrupt("receipt log", fmt.Errorf("row %d of %d is missing", position, v.roots.ReceiptsSize))
-	}
-	return b, nil
+	return stored(v.snap, "outcome row", keyOutcome(position))
 }
 
 // tile returns the hashes of a tile as far as the view knows them.

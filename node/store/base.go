@@ -7,6 +7,7 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
 // base says which bodies are kept: all from Height on, and below it those of
@@ -16,6 +17,8 @@ type base struct {
 	Swept  ledger.Height // bodies below it are gone already; those up to Height are on their way
 	// Bodies in [From, Next) came by Fill. When Next meets Height, Height becomes From.
 	From, Next ledger.Height
+	// The space of bodies below it has been given back to the file system.
+	Freed ledger.Height `rlp:"optional"`
 }
 
 func (b *base) encode() []byte {
@@ -44,6 +47,15 @@ func (s *Store) loadBase() error {
 
 // Base returns the height from which on all bodies are kept; 0: all are.
 func (s *Store) Base() ledger.Height { return s.base.Load().Height }
+
+// Swept returns below which height the bodies that Prune deletes are gone.
+func (s *Store) Swept() ledger.Height { return s.base.Load().Swept }
+
+// Unswept reports whether a Prune was interrupted.
+func (s *Store) Unswept() bool {
+	at := s.base.Load()
+	return at.Next == 0 && (at.Swept < at.Height || at.Freed < at.Swept)
+}
 
 // AppendHeaders stores headers with their certificates directly above the tip,
 // without bodies, in one synced write: for a node that begins with a snapshot.
@@ -80,7 +92,7 @@ func (s *Store) AppendHeaders(chs []*ledger.CertifiedHeader) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	next := &base{Height: tip.Height + 1, Swept: s.base.Load().Swept}
+	next := &base{Height: tip.Height + 1, Swept: s.base.Load().Swept, Freed: s.base.Load().Freed}
 	batch.Put(keyBase, next.encode())
 	if err := s.db.Write(&batch, synced); err != nil {
 		s.failure = fmt.Errorf("block store failed at height %d, restart the node when the disk is in order: %w", tip.Height, err)
@@ -129,7 +141,7 @@ func (s *Store) Fill(blocks []*ledger.Block) error {
 		_, body := splitBlock(b.Encode())
 		batch.Put(keyOf(h, rowBody), body)
 		if at.Next == at.Height {
-			at = base{Height: at.From, Swept: min(at.Swept, at.From)}
+			at = base{Height: at.From, Swept: min(at.Swept, at.From), Freed: min(at.Freed, at.From)}
 		}
 	}
 	if batch.Len() == 0 {
@@ -155,10 +167,14 @@ func (s *Store) Filled(from ledger.Height) (ledger.Height, bool) {
 // wait.
 const pruneBatch = 256
 
+// freePiece is for how many heights at a time their space is given back: some
+// dozen MiB are then written again.
+const freePiece = 4096
+
 // Prune deletes the bodies below a height, at most the tip's, but those of config
-// blocks. Headers and certificates stay. It returns how many it deleted. After a
-// crash the next Prune goes on. more, unless it is nil, is asked between batches
-// whether to go on.
+// blocks, and gives their space back. Headers and certificates stay. It returns how
+// many it deleted. After a crash the next Prune goes on. more, unless it is nil, is
+// asked between batches whether to go on, and may take its time.
 func (s *Store) Prune(below ledger.Height, more func() bool) (pruned int, err error) {
 	s.mu.Lock()
 	at := *s.base.Load()
@@ -190,7 +206,29 @@ func (s *Store) Prune(below ledger.Height, more func() bool) (pruned int, err er
 		}
 		pruned += batch.Len() - 1
 	}
+	if err := s.free(more); err != nil {
+		return pruned, fmt.Errorf("free the space of blocks below %d: %w", below, err)
+	}
 	return pruned, nil
+}
+
+// free rewrites the tables of swept heights without what was deleted.
+func (s *Store) free(more func() bool) error {
+	for at := s.base.Load(); at.Freed < at.Swept && (more == nil || more()); at = s.base.Load() {
+		to := min(at.Freed+freePiece, at.Swept)
+		if err := s.db.CompactRange(util.Range{Start: keyOf(at.Freed, 0), Limit: keyOf(to, 0)}); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		next := *s.base.Load()
+		next.Freed = min(to, next.Swept)
+		err := s.writeBaseLocked(&next)
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweep deletes bodies below h.

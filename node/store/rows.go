@@ -12,7 +12,7 @@ import (
 // Every key of blocks/:
 //
 //	'a' ‖ "format"          → RLP [version, chain id, genesis config]
-//	'a' ‖ "base"            → RLP [base, swept, fill from, fill next], once a body is missing; see base.go
+//	'a' ‖ "base"            → RLP [base, swept, fill from, fill next, freed], once a body is missing; see base.go
 //	'c' ‖ seq:8             → height:8 of the block that brought config seq; none for genesis
 //	'h' ‖ height:8 ‖ 1      → header hash:32 ‖ header
 //	'h' ‖ height:8 ‖ 2      → the elements of the block's RLP list after the header; below base of config blocks alone

@@ -31,7 +31,7 @@ func seeds(t testing.TB) [][]byte {
 	}
 	return append(out,
 		encode(&pieceRequest{tagPiece, ledger.Hash{1}, 2, 3, 4}), encode(&pieceAnswer{tagPieceAnswer, []byte("piece")}),
-		encode(&offersAnswer{tagOffersAnswer, 3, []Offer{{1, ledger.Hash{2}, 3, 4}}}))
+		encode(&offersAnswer{tagOffersAnswer, 3, []Offer{{1, ledger.Hash{2}, 3, 4}}, 2}))
 }
 
 // FuzzMessages checks that no message makes a decoder or the server panic and

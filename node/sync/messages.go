@@ -106,11 +106,13 @@ type configsAnswer struct {
 // offersRequest asks which snapshots a node has.
 type offersRequest struct{ Tag string }
 
-// offersAnswer lists them, newest first. Base is as in blocksAnswer, 0 for all.
+// offersAnswer lists them, newest first. Base is as in blocksAnswer, 0 for all;
+// Records is the height of the first block whose access records are all kept.
 type offersAnswer struct {
 	Tag       string
 	Base      ledger.Height
 	Snapshots []Offer
+	Records   ledger.Height `rlp:"optional"`
 }
 
 // Offer is a snapshot that a peer says to have. Nothing of it is checked.

@@ -26,6 +26,8 @@ type ServerConfig struct {
 	Voter func() (key ledger.Signer, voted ledger.Height)
 
 	Snapshots Snapshots // nil: none are offered
+	// Records returns the first height whose access records are all kept; nil: all are.
+	Records func() ledger.Height
 	// SnapshotRate bounds the bytes of snapshots sent in a second, to all peers
 	// together, default 32 MiB: serving them must not be felt by clients.
 	SnapshotRate int

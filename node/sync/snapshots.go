@@ -17,6 +17,9 @@ func (s *Server) offers(req []byte) ([]byte, error) {
 		return nil, err
 	}
 	a := &offersAnswer{Tag: tagOffersAnswer, Base: s.cfg.Store.Base(), Snapshots: []Offer{}}
+	if s.cfg.Records != nil {
+		a.Records = s.cfg.Records()
+	}
 	if s.cfg.Snapshots != nil {
 		list, err := s.cfg.Snapshots.Offers()
 		if err != nil {
@@ -48,20 +51,25 @@ func (s *Server) piece(ctx context.Context, req []byte) ([]byte, error) {
 	return encode(&pieceAnswer{tagPieceAnswer, data}), nil
 }
 
-// Offers asks a peer for its snapshots, newest first, and from which height on it
-// has all blocks.
-func (c *Client) Offers(ctx context.Context, peer string) (base ledger.Height, offers []Offer, err error) {
+// Kept says from which heights on a peer has everything; 0: from genesis on.
+type Kept struct {
+	Blocks  ledger.Height // whole blocks
+	Records ledger.Height // outcomes and access records
+}
+
+// Offers asks a peer for its snapshots, newest first, and for what it keeps.
+func (c *Client) Offers(ctx context.Context, peer string) (kept Kept, offers []Offer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StatusTimeout)
 	defer cancel()
 	b, err := c.cfg.Request(ctx, peer, encode(&offersRequest{tagOffers}))
 	if err != nil {
-		return 0, nil, fmt.Errorf("snapshots of %s: %w", peer, silence{err})
+		return kept, nil, fmt.Errorf("snapshots of %s: %w", peer, silence{err})
 	}
 	a, err := decodeOffersAnswer(b)
 	if err != nil {
-		return 0, nil, fmt.Errorf("snapshots of %s: %w", peer, fault{err})
+		return kept, nil, fmt.Errorf("snapshots of %s: %w", peer, fault{err})
 	}
-	return a.Base, a.Snapshots, nil
+	return Kept{a.Base, a.Records}, a.Snapshots, nil
 }
 
 // Piece fetches part of a snapshot of a peer, size bytes of the manifest (part 0)

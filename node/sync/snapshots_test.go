@@ -56,8 +56,8 @@ func TestASnapshotComesInPieces(t *testing.T) {
 	o := someSnapshot()
 	c := serveSnapshot(t, o, nil)
 	base, offers, err := c.Offers(t.Context(), name(1))
-	if err != nil || base != 0 || len(offers) != 1 || offers[0] != o.offer {
-		t.Fatalf("offers are %v, base %d, %v", offers, base, err)
+	if err != nil || base != (Kept{}) || len(offers) != 1 || offers[0] != o.offer {
+		t.Fatalf("offers are %v, kept %+v, %v", offers, base, err)
 	}
 	for part, want := range [][]byte{o.manifest, o.chunk} {
 		var got []byte

@@ -46,7 +46,7 @@ func sampleMessages() []struct {
 		{tagConfigs, &configsRequest{tagConfigs, 1, 16}, []any{uint64(1), uint64(16)}},
 		{tagConfigsAnswer, &configsAnswer{tagConfigsAnswer, 2, [][]byte{b("proof 1"), b("proof 2")}}, []any{uint64(2), []any{b("proof 1"), b("proof 2")}}},
 		{tagOffers, &offersRequest{tagOffers}, []any{}},
-		{tagOffersAnswer, &offersAnswer{tagOffersAnswer, 5, []Offer{{40, nonce, 700, 9_000}}}, []any{uint64(5), []any{[]any{uint64(40), nonce[:], uint64(700), uint64(9_000)}}}},
+		{tagOffersAnswer, &offersAnswer{Tag: tagOffersAnswer, Base: 5, Snapshots: []Offer{{40, nonce, 700, 9_000}}}, []any{uint64(5), []any{[]any{uint64(40), nonce[:], uint64(700), uint64(9_000)}}}},
 		{tagPiece, &pieceRequest{tagPiece, nonce, 1, 1 << 20, 512}, []any{nonce[:], uint64(1), uint64(1 << 20), uint64(512)}},
 		{tagPieceAnswer, &pieceAnswer{tagPieceAnswer, b("bytes")}, []any{b("bytes")}},
 	}

@@ -136,7 +136,7 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := group("assentd", "Run a node of an Assent network",
-		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.backupCommand(), a.restoreCommand(), a.snapshotCommand(), a.doctorCommand(), a.evidenceCommand(), a.vaultCommand(), a.keysCommand(), a.versionCommand())
+		a.initCommand(), a.cardCommand(), a.genesisCommand(), a.startCommand(), a.verifyCommand(), a.backupCommand(), a.restoreCommand(), a.snapshotCommand(), a.pruneCommand(), a.doctorCommand(), a.evidenceCommand(), a.vaultCommand(), a.keysCommand(), a.versionCommand())
 	root.Long = "assentd sets a node up, runs it and checks its data.\n\n" +
 		"Exit codes: 0 done; 1 failed; 2 wrong call. Errors say what to do, on standard error; with --json they are one object on standard output, too."
 	root.SilenceUsage, root.SilenceErrors, root.Version = true, true, version

@@ -18,6 +18,31 @@ func (a *app) snapshotCommand() *cobra.Command {
 		a.snapshotWriteCommand(), a.snapshotListCommand(), a.snapshotVerifyCommand())
 }
 
+func (a *app) pruneCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "prune", Short: "Delete what the retention rules no longer want, of a running node", Args: noArgs,
+		Long: "The node deletes the bodies of blocks older than retention.blocks, and events and access records older than\n" +
+			"retention.records, behind its newest snapshot, which a quorum's certificate and its own hashes must prove. It does so by\n" +
+			"itself after every snapshot; this begins at once and shows how far it is. Interrupted, it goes on the next time.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			bar := newBar(a.err, a.json)
+			p, err := node.Prune(cmd.Context(), cfg, func(p node.VerifyProgress) { bar.set(p.Step, p.Done, p.Total) })
+			bar.end()
+			if err != nil {
+				return err
+			}
+			return a.print(p, func(w io.Writer) {
+				fmt.Fprintf(w, "Behind the snapshot of height %d: %d blocks and %d outcomes were pruned in %s.\n", p.Snapshot, p.Bodies, p.Pruned, time.Duration(p.Millis)*time.Millisecond)
+				fmt.Fprintf(w, "Kept are blocks from %d on, outcomes and access records from %d on.\n", p.Blocks, p.Records)
+			})
+		},
+	}
+}
+
 func (a *app) snapshotWriteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "write", Short: "Write a snapshot of the newest certified state, of a running or a stopped node", Args: noArgs,
