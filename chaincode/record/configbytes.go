@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -50,7 +51,12 @@ type configRLP struct {
 	Domain, Network            string
 	Seq, Protocol, GenesisTime uint64
 	Members, Validators        rlp.RawValue
-	Limits                     struct{ Request, Block, Requests, Clock, Lag, Observers uint64 }
+	Limits                     configLimitsRLP
+}
+
+type configLimitsRLP struct {
+	Request, Block, Requests, Clock, Lag, Observers uint64
+	Records                                         uint64 `rlp:"optional"` // 0: as the law says
 }
 
 type configMemberRLP struct {
@@ -79,6 +85,9 @@ func OutlineConfig(b []byte) (*ConfigOutline, error) {
 	}
 	if r.Domain != DomainConfig {
 		return nil, errors.New("config: another domain tag than that of an ordering config of this version")
+	}
+	if again, err := rlp.EncodeToBytes(&r); err != nil || !bytes.Equal(again, b) {
+		return nil, errors.New("config: recordMillis is 0 and not left out")
 	}
 	out := &ConfigOutline{Network: r.Network, Seq: r.Seq, Protocol: r.Protocol}
 	if err := out.readMembers(r.Members); err != nil {

@@ -69,6 +69,8 @@ func (s *Succession) Check() error {
 		return fmt.Errorf("config %d does not follow config %d, which is in force", next.Seq, now.Seq)
 	case next.Network != now.Network || next.GenesisTime != now.GenesisTime:
 		return errors.New("config: it changes the network's name or genesis time, which are fixed")
+	case next.Limits.Records != now.Limits.Records:
+		return fmt.Errorf("config: recordMillis %d, the genesis config fixed %d", next.Limits.Records, now.Limits.Records)
 	case next.Protocol < now.Protocol || next.Protocol == 0:
 		return fmt.Errorf("config: protocol version %d is in force, the config names %d", now.Protocol, next.Protocol)
 	}

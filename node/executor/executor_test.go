@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/ethereum/go-ethereum/rlp"
+
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
@@ -561,3 +563,36 @@ func TestRunning(t *testing.T) {
 		t.Error("something is still running")
 	}
 }
+
+// A zero that is written out is no config, for the contract as for the ledger: it
+// would give one config two hashes.
+func TestAWrittenZeroIsNoConfig(t *testing.T) {
+	good := inForce().Encode()
+	var list []rlp.RawValue
+	if err := rlp.DecodeBytes(good, &list); err != nil {
+		t.Fatal(err)
+	}
+	var limits []uint64
+	if err := rlp.DecodeBytes(list[len(list)-1], &limits); err != nil {
+		t.Fatal(err)
+	}
+	limits = append(limits, 0)
+	var err error
+	if list[len(list)-1], err = rlp.EncodeToBytes(limits); err != nil {
+		t.Fatal(err)
+	}
+	bad, err := rlp.EncodeToBytes(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := record.OutlineConfig(good); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"contract": second(record.OutlineConfig(bad)), "ledger": second(ledger.DecodeConfig(bad))} {
+		if err == nil {
+			t.Errorf("the %s takes a zero that is written out", what)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -106,6 +106,9 @@ var configChanges = []func(r *rand.Rand, c *ledger.Config){
 	},
 	func(r *rand.Rand, c *ledger.Config) { c.Limits.MaxExecLag = []uint64{0, 1, 64, 65}[r.IntN(4)] },
 	func(r *rand.Rand, c *ledger.Config) { c.Limits.ObserversPerMember = []uint64{0, 64, 65}[r.IntN(3)] },
+	func(r *rand.Rand, c *ledger.Config) {
+		c.Limits.RecordMillis = []uint64{0, 999, 1000, ledger.LawfulRecordMillis}[r.IntN(4)]
+	},
 }
 
 // aValidator is one of c's, or one that c is not asked about if it has none.
@@ -127,7 +130,7 @@ func TestTheContractRefusesWhatTheOrderingLevelWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken, refused := 0, 0
-	for i := range 12 * len(configChanges) {
+	for i := range 24 * len(configChanges) {
 		next := inForce()
 		next.Seq++
 		configChanges[i%len(configChanges)](r, next)

@@ -212,8 +212,8 @@ func (db *DB) Free(between func(Pruning) error) (done bool, err error) {
 	if at.Compacted == at.Swept {
 		return true, nil
 	}
-	if !db.forgotten() {
-		return false, nil
+	if ok, err := db.forgotten(); err != nil || !ok {
+		return false, err
 	}
 	for at.Compacted < at.Swept {
 		to := min(at.Swept, at.Compacted+freePiece)
@@ -261,9 +261,15 @@ func (db *DB) freeRows(between func(Pruning) error) error {
 }
 
 // forgotten reports whether no state from before the last sweep is held any more.
-func (db *DB) forgotten() bool {
+// The database keeps what its snapshots show, and those end when nobody refers to
+// them and the garbage collector has seen that.
+func (db *DB) forgotten() (bool, error) {
+	var stats leveldb.DBStats
+	if err := db.ldb.Stats(&stats); err != nil {
+		return false, storageError("free what was pruned", err)
+	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	// What was flushed last but k is read through the snapshot made one flush before.
-	return db.flushes > db.sweptAt+uint64(len(db.past))
+	return db.flushes > db.sweptAt+uint64(len(db.past)) && int(stats.AliveSnapshots) <= 1+len(db.past), nil
 }
