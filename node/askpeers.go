@@ -47,9 +47,21 @@ func askNode(ctx context.Context, addr string) (*doctor.Node, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s", addr, resp.Status)
 	}
+	n, err := parseStatus(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no node's operators' address: %w", addr, err)
+	}
+	return n, nil
+}
+
+// parseStatus reads what a node says of itself at statusPath.
+func parseStatus(r io.Reader) (*doctor.Node, error) {
 	var n doctor.Node
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&n); err != nil || n.NodeID == "" {
-		return nil, errors.Join(fmt.Errorf("%s is no node's operators' address", addr), err)
+	if err := json.NewDecoder(io.LimitReader(r, maxStatus)).Decode(&n); err != nil {
+		return nil, err
+	}
+	if n.NodeID == "" {
+		return nil, errors.New("it names no node")
 	}
 	return &n, nil
 }

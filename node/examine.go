@@ -205,6 +205,9 @@ func (x *examination) stopped(ctx context.Context) error {
 		s.State = err
 		return nil
 	}
+	if err := x.restored(ctx, tip.Config, db.View()); err != nil {
+		s.Private = errors.Join(s.Private, err)
+	}
 	e, err := readDirectory(x.self, tip.Config, db.View())
 	if err != nil {
 		s.State = err
@@ -276,6 +279,25 @@ func (x *examination) readOutbox(ctx context.Context) error {
 		n.OutboxOldest = max(x.facts.Now.Sub(time.UnixMicro(since)), 0)
 	}
 	return nil
+}
+
+// restored looks whether a stopped node came from a backup, and how far it is.
+func (x *examination) restored(ctx context.Context, conf *ledger.Config, view *state.View) error {
+	m, err := readMark(x.cfg.DataDir)
+	if err != nil || m == nil {
+		return err
+	}
+	path := filepath.Join(x.cfg.DataDir, privateFile)
+	if _, err := os.Stat(path); err != nil { // opening would make an empty one
+		return err
+	}
+	p, err := outbox.OpenPrivate(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	x.facts.Node.Restored, err = restoredFacts(ctx, m, conf, x.self, view, p.Reader())
+	return err
 }
 
 // disk measures the data directory.

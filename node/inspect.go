@@ -70,7 +70,13 @@ func (n *Node) describe(ctx context.Context) (*doctor.Node, error) {
 		out.Peers = append(out.Peers, x)
 	}
 	var err error
-	out.Ledger, err = onLedger(view, tip.Config, n.member, n.host.ID())
+	if out.Ledger, err = onLedger(view, tip.Config, n.member, n.host.ID()); err != nil {
+		return nil, err
+	}
+	if n.restored != nil {
+		m := n.restored.now()
+		out.Restored, err = restoredFacts(ctx, &m, tip.Config, n.host.ID(), view, n.private.Reader())
+	}
 	return out, err
 }
 

@@ -91,6 +91,25 @@ type Node struct {
 	OutboxOldest time.Duration `json:"outboxOldestNs"`
 	Vaults       []Vault       `json:"vaults"`
 	Ledger       *OnLedger     `json:"ledger"`
+	Restored     *Restored     `json:"restored,omitempty"` // nil: its files never came from a backup
+}
+
+// Restored says how far a node is that came from a backup.
+type Restored struct {
+	Made      string        `json:"made"` // when the backup was, RFC 3339
+	On        string        `json:"on"`   // when it was restored
+	Validator uint64        `json:"validator"`
+	VoteKey   string        `json:"voteKey,omitempty"` // the one made for it, lower-case address
+	Admitted  bool          `json:"admitted"`          // the config names such a key for it
+	CaughtUp  bool          `json:"caughtUp"`
+	Erased    bool          `json:"erased"`           // what was erased since the backup is destroyed again
+	Closed    []ClosedEpoch `json:"closed,omitempty"` // products that it does not answer about now
+}
+
+// ClosedEpoch is an accounting period still in force whose answers are not all here.
+type ClosedEpoch struct {
+	Product string `json:"product"`
+	Epoch   uint64 `json:"epoch"`
 }
 
 // Peer is another node of the ledger.
@@ -182,7 +201,7 @@ func Judge(f *Facts) *Report {
 	} else {
 		j.say("config", OK, "The configuration can be used.", "")
 		for _, look := range []func(){
-			j.running, j.keystore, j.keys, j.dataKeys, j.standing, j.stores, j.clock, j.disk, j.ports,
+			j.running, j.keystore, j.keys, j.dataKeys, j.standing, j.restored, j.stores, j.clock, j.disk, j.ports,
 			j.quorum, j.peers, j.accusations, j.lag, j.viewAge, j.versions, j.vaults, j.outbox,
 		} {
 			look()

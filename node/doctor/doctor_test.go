@@ -57,6 +57,32 @@ func TestALiarThatWasRemovedIsHistory(t *testing.T) {
 	}
 }
 
+// restored is how a node is that came from a backup and is like any other since.
+func restored(change func(*Restored)) *Restored {
+	r := &Restored{Made: "2026-11-20T00:00:00Z", On: "2026-11-22T00:00:00Z", Validator: 3, VoteKey: "0xnew", Admitted: true, CaughtUp: true, Erased: true}
+	change(r)
+	return r
+}
+
+// What must be done about a restored node is said to the letter.
+func TestARestoredNodeIsToldWhatToDo(t *testing.T) {
+	for want, change := range map[string]func(*Restored){
+		"rotate-vote-key 3 0xnew":   func(r *Restored) { r.Admitted = false },
+		"keys new NAME --kind vote": func(r *Restored) { r.Admitted, r.VoteKey = false, "" },
+		"epoch open bank.card":      func(r *Restored) { r.Closed = []ClosedEpoch{{"bank.card", 4}} },
+	} {
+		f := well()
+		f.Node.Restored = restored(change)
+		found := false
+		for _, x := range Judge(f).Findings {
+			found = found || x.Check == "restored" && strings.Contains(x.Remedy, want)
+		}
+		if !found {
+			t.Errorf("nothing says %q", want)
+		}
+	}
+}
+
 // Each finding is made to come out badly, alone.
 func TestWhatCanBeWrong(t *testing.T) {
 	boom := errors.New("it is broken")
@@ -86,7 +112,13 @@ func TestWhatCanBeWrong(t *testing.T) {
 		"data key elsewhere": {func(f *Facts) {
 			f.Ledger.DataKeys = append(f.Ledger.DataKeys, DataKey{ID: "d9", Until: now.AddDate(0, 1, 0)})
 		}, "data key d9", Fail, "private half is not here"},
-		"standing":             {func(f *Facts) { f.Node.Standing = "this node was removed" }, "standing", Fail, "removed"},
+		"standing":           {func(f *Facts) { f.Node.Standing = "this node was removed" }, "standing", Fail, "removed"},
+		"restored, observes": {func(f *Facts) { f.Node.Restored = restored(func(r *Restored) { r.Admitted = false }) }, "restored", Fail, "validator 3 still has the vote key"},
+		"restored, behind":   {func(f *Facts) { f.Node.Restored = restored(func(r *Restored) { r.CaughtUp = false }) }, "restored", Warn, "not caught up"},
+		"restored, erasures": {func(f *Facts) { f.Node.Restored = restored(func(r *Restored) { r.Erased = false }) }, "restored", Warn, "destroyed again"},
+		"restored, lost answers": {func(f *Facts) {
+			f.Node.Restored = restored(func(r *Restored) { r.Closed = []ClosedEpoch{{"bank.card", 4}} })
+		}, "restored", Warn, "epoch 4 of product bank.card"},
 		"block store":          {func(f *Facts) { stopped(f); f.Stores.Blocks = boom }, "block store", Fail, "broken"},
 		"state":                {func(f *Facts) { stopped(f); f.Stores.State = boom }, "state", Fail, "broken"},
 		"ordering log":         {func(f *Facts) { stopped(f); f.Stores.Log = boom }, "ordering log", Fail, "broken"},
@@ -162,6 +194,8 @@ func TestWhatCanBeWrong(t *testing.T) {
 func TestWhatIsNotWrong(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
 		"next key":             func(f *Facts) { f.Keys = append(f.Keys, Key{Name: "vote-2", Use: "vote", Next: true, Public: "0xnew"}) },
+		"restored long ago":    func(f *Facts) { f.Node.Restored = restored(func(*Restored) {}) },
+		"a restored observer":  func(f *Facts) { f.Node.Restored = restored(func(r *Restored) { r.Validator, r.Admitted = 0, false }) },
 		"locked":               func(f *Facts) { f.Keys[0].Locked = true },
 		"no clocks":            func(f *Facts) { f.Clocks = nil },
 		"one alone":            func(f *Facts) { f.Node.Validators, f.Node.Reached, f.Node.Peers = 1, 1, nil },

@@ -138,3 +138,31 @@ func (a *Answerer) Closed(ctx context.Context, product record.ProductID, epoch u
 	}
 	return epoch <= uint64(last), nil
 }
+
+// LostEpoch is the newest epoch of a product of which answers were lost.
+type LostEpoch struct {
+	Product record.ProductID
+	Epoch   uint64
+}
+
+// Lost lists them for every product of a private database, which need not be one of
+// a node that answers.
+func Lost(ctx context.Context, db *sql.DB) (out []LostEpoch, err error) {
+	var there bool
+	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'query_lost')`).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, `SELECT product, epoch FROM query_lost ORDER BY product`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l LostEpoch
+		if err := rows.Scan(&l.Product, &l.Epoch); err != nil {
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	return out, rows.Err()
+}

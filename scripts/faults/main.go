@@ -2,6 +2,7 @@
 // checks afterwards that nothing was lost, executed twice, forked or answered late.
 //
 //	go run ./scripts/faults [--scenario NAME|all] [--list] [--seed N] [--duration D] [--json]
+//	go run ./scripts/faults soak [--duration 30m] [--seed N] [--json]
 //
 // Four validators, of a bank that answers from its own vault, of two lenders and
 // of a second bank, run as processes of their own. Clients create, authorise, use
@@ -20,6 +21,10 @@
 // pauseMs the longest time in which no client of an undisturbed node was. What went
 // wrong is said in problems, and the nodes' logs are kept. Controls, which are not
 // in "all", plant a wrong that the checker must find.
+//
+// soak lets the network work for long, with a light fault now and then, asks every
+// node what it uses, and judges that goroutines, heap, file handles, logs and
+// queues stay at their level and what grows with the ledger grows no faster (soak.go).
 //
 // What the links can do is the honest limit of a proxy between TCP sockets: cut,
 // silence in one direction, delay, throttle, and stalls, short writes and resets in
@@ -72,6 +77,11 @@ type report struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		end(stop)(soakCommand(ctx, os.Args[2:], os.Stdout))
+		return
+	}
 	var o options
 	flag.StringVar(&o.scenario, "scenario", "all", "scenarios to run: all, short, or names separated by commas")
 	flag.BoolVar(&o.list, "list", false, "list the scenarios and end")
@@ -90,13 +100,19 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	passed, err := run(ctx, o, os.Stdout)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-	}
-	if err != nil || !passed {
+	end(stop)(run(ctx, o, os.Stdout))
+}
+
+// end ends the command with its result.
+func end(stop func()) func(passed bool, err error) {
+	return func(passed bool, err error) {
 		stop()
-		os.Exit(1)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "faults:", err)
+		}
+		if err != nil || !passed {
+			os.Exit(1)
+		}
 	}
 }
 
@@ -132,6 +148,25 @@ func run(ctx context.Context, o options, out io.Writer) (passed bool, err error)
 	if o.duration < time.Second {
 		return false, errors.New("--duration must be at least a second")
 	}
+	return withWorld(ctx, o, func(w *world) (bool, error) {
+		passed := true
+		for _, s := range chosen {
+			r := w.play(ctx, s)
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			passed = passed && r.Passed
+			if err := r.print(out, o.json); err != nil {
+				return false, err
+			}
+		}
+		return passed, nil
+	})
+}
+
+// withWorld founds a network for a use of it and clears it away, but for the logs
+// of what failed.
+func withWorld(ctx context.Context, o options, use func(*world) (bool, error)) (passed bool, err error) {
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32)
 	}
@@ -149,18 +184,7 @@ func run(ctx context.Context, o options, out io.Writer) (passed bool, err error)
 	if err != nil {
 		return false, errors.Join(err, os.RemoveAll(dir))
 	}
-	passed = true
-	for _, s := range chosen {
-		r := w.play(ctx, s)
-		if ctx.Err() != nil {
-			err = ctx.Err()
-			break
-		}
-		passed = passed && r.Passed
-		if err = r.print(out, o.json); err != nil {
-			break
-		}
-	}
+	passed, err = use(w)
 	err = errors.Join(err, w.close())
 	switch {
 	case o.keep:
