@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/assent-network/assent/node/api/assent/v1/assentv1connect"
 	"github.com/assent-network/assent/node/config"
@@ -95,57 +97,61 @@ func askPeer(ctx context.Context, p *doctor.Peer) (ahead time.Duration, ok bool)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(p.SPKI)}}
 	defer client.CloseIdleConnections()
-	var s peerStatus
-	if _, err := s.fetch(ctx, client, p.APIURLs[0]); err != nil { // its handshake is not to count below
+	if _, _, err := fetchStatus(ctx, client, p.APIURLs[0]); err != nil { // its handshake is not to count below
 		return 0, false
 	}
 	begun := time.Now()
-	date, err := s.fetch(ctx, client, p.APIURLs[0])
+	b, date, err := fetchStatus(ctx, client, p.APIURLs[0])
 	middle := begun.Add(time.Since(begun) / 2)
-	if err != nil {
+	if err != nil || parsePeerStatus(b, p) != nil {
 		return 0, false
 	}
-	p.Software = strings.Map(printable, s.Software[:min(len(s.Software), 64)])
-	_, _ = fmt.Sscan(s.Protocol, &p.Protocol) // unknown stays 0
-	_, _ = fmt.Sscan(s.ProtocolKnown, &p.ProtocolKnown)
 	// The header has whole seconds, cut off: half a second is the fair guess.
 	return date.Add(500 * time.Millisecond).Sub(middle).Round(100 * time.Millisecond), true
 }
 
-// peerStatus is what a node tells everybody.
-type peerStatus struct {
-	Software      string `json:"software"`
-	Protocol      string `json:"protocol"`
-	ProtocolKnown string `json:"protocolKnown"`
+// parsePeerStatus fills in what a node tells everybody. Another member's node may
+// say anything: what is shown holds printable characters only.
+func parsePeerStatus(b []byte, p *doctor.Peer) error {
+	var s struct {
+		Software      string `json:"software"`
+		Protocol      string `json:"protocol"`
+		ProtocolKnown string `json:"protocolKnown"`
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	p.Software = strings.Map(printable, strings.ToValidUTF8(s.Software[:min(len(s.Software), 64)], ""))
+	p.Protocol, _ = strconv.ParseUint(s.Protocol, 10, 64) // unknown is 0
+	p.ProtocolKnown, _ = strconv.ParseUint(s.ProtocolKnown, 10, 64)
+	return nil
 }
 
-// fetch reads a node's status and the time of its answer.
-func (s *peerStatus) fetch(ctx context.Context, client *http.Client, url string) (time.Time, error) {
+// fetchStatus reads a node's status and the time of its answer.
+func fetchStatus(ctx context.Context, client *http.Client, url string) ([]byte, time.Time, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(url, "/")+assentv1connect.LedgerServiceGetStatusProcedure, strings.NewReader("{}"))
 	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxPeerReply))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = errors.New(resp.Status)
 	}
-	if err == nil {
-		err = json.Unmarshal(b, s)
-	}
 	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
-	return http.ParseTime(resp.Header.Get("Date"))
+	at, err := http.ParseTime(resp.Header.Get("Date"))
+	return b, at, err
 }
 
 func printable(r rune) rune {
-	if r < ' ' || r == 0x7f {
+	if !unicode.IsPrint(r) { // control characters move a terminal's cursor, others turn text around
 		return -1
 	}
 	return r

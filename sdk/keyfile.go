@@ -1,7 +1,9 @@
 package sdk
 
 import (
+	"crypto/ecdsa"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/sdk/internal/envelope"
 )
 
 // maxKeyFile bounds what ReadKeyFile reads.
@@ -29,14 +32,35 @@ func ReadKeyFile(path, password string) (Signer, error) {
 	if err != nil {
 		return nil, &ConfigError{What: "key file", Cause: err, Remedy: "Give the path of a keystore file; NewKeyFile (assent member client new) makes one."}
 	}
-	key, err := keystore.DecryptKey(b, password)
-	if errors.Is(err, keystore.ErrDecrypt) {
+	key, err := parseKeyFile(b, password)
+	if errors.Is(err, envelope.ErrPassword) {
 		return nil, &ConfigError{What: "key file " + path + " does not open", Cause: err, Remedy: "Give the password with which it was made."}
 	}
 	if err != nil {
 		return nil, &ConfigError{What: "key file " + path, Cause: err, Remedy: "Give a keystore file of version 3."}
 	}
-	return ledger.NewKeySigner(key.PrivateKey), nil
+	return ledger.NewKeySigner(key), nil
+}
+
+// parseKeyFile opens the content of a keystore file, which somebody else may have
+// written.
+func parseKeyFile(b []byte, password string) (*ecdsa.PrivateKey, error) {
+	var f struct {
+		Version int                 `json:"version"`
+		Crypto  keystore.CryptoJSON `json:"crypto"`
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, err
+	}
+	if f.Version != 3 {
+		return nil, fmt.Errorf("it has version %d", f.Version)
+	}
+	secret, err := envelope.Open(f.Crypto, password)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(secret)
+	return crypto.ToECDSA(secret)
 }
 
 // NewKeyFile makes a random key, encrypts it with a password and writes it to a

@@ -33,6 +33,9 @@ func FuzzDecode(f *testing.F) {
 		if checked, ok := r.(Checked); ok {
 			_ = checked.Check()
 		}
+		if c, err := Parse[OrderingConfig](string(data)); err == nil && c.Check() != nil {
+			t.Fatal("a config was taken without its check")
+		}
 	})
 }
 

@@ -21,6 +21,7 @@ func FuzzRows(f *testing.F) {
 	f.Fuzz(func(t *testing.T, row, body []byte) {
 		var about format
 		_ = rlp.DecodeBytes(row, &about) // must not panic
+		_ = rlp.DecodeBytes(row, new(base))
 		splitKey(row)
 		for h := range ledger.Height(4) {
 			header, hash, err := decodeHeader(row, h)

@@ -57,6 +57,11 @@ func readPopulation(path string, seed uint64) ([]customer, error) {
 		return nil, fmt.Errorf("read customers: %w", err)
 	}
 	defer f.Close()
+	return parsePopulation(f, path, seed)
+}
+
+// parsePopulation reads the rows of a file that path names.
+func parsePopulation(f io.Reader, path string, seed uint64) ([]customer, error) {
 	r := csv.NewReader(f)
 	header, err := r.Read()
 	if err != nil {

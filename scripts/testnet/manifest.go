@@ -3,6 +3,7 @@ package testnet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,27 +57,47 @@ func ReadManifest(path string) (Manifest, error) {
 	if err != nil {
 		return m, fmt.Errorf("read manifest: %w", err)
 	}
+	if m, err = parseManifest(b); err != nil {
+		return m, fmt.Errorf("read manifest %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// maxManifest bounds a manifest: networks of a hundred members have a few KiB.
+const maxManifest = 1 << 20
+
+func parseManifest(b []byte) (m Manifest, err error) {
+	if len(b) > maxManifest {
+		return m, fmt.Errorf("%d bytes, at most %d are read", len(b), maxManifest)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields() // a misspelt one would make another network
 	if err := d.Decode(&m); err != nil {
-		return m, fmt.Errorf("read manifest %s: %w", path, err)
+		return m, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return m, fmt.Errorf("read manifest %s: something stands after the object", path)
+		return m, errors.New("something stands after the object")
 	}
 	return m, m.check()
 }
+
+// maxNodes bounds a network of processes on one machine.
+const maxNodes = 256
 
 func (m *Manifest) check() error {
 	if m.Network == "" {
 		m.Network = "local"
 	}
-	validators := 0
+	validators, nodes := 0, 0
 	for _, x := range m.Members {
-		if x.Validators < 0 || x.Observers < 0 || x.Validators+x.Observers > 32 {
+		if x.Validators < 0 || x.Observers < 0 || x.Validators > 32 || x.Observers > 32 || x.Validators+x.Observers > 32 {
 			return fmt.Errorf("manifest: member %q has %d validators and %d observers, at most 32 nodes", x.ID, x.Validators, x.Observers)
 		}
 		validators += x.Validators
+		nodes += x.Validators + x.Observers
+	}
+	if nodes > maxNodes {
+		return fmt.Errorf("manifest: %d nodes, at most %d on one machine", nodes, maxNodes)
 	}
 	if validators == 0 {
 		return fmt.Errorf("manifest: no member has a validator")

@@ -31,6 +31,7 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/sdk/internal/envelope"
 )
 
 const (
@@ -156,17 +157,7 @@ func open(path, password string, work scrypt) (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	var f file
-	if err := json.Unmarshal(b, &f); err != nil || f.Kind != fileKind {
-		return nil, errors.New("not a wallet file")
-	}
-	if f.Version < 1 || f.Version > fileVersion {
-		return nil, fmt.Errorf("its format is version %d, this program reads 1 to %d: use a newer program", f.Version, fileVersion)
-	}
-	plain, err := keystore.DecryptDataV3(f.Crypto, password)
-	if errors.Is(err, keystore.ErrDecrypt) {
-		return nil, ErrPassword
-	}
+	plain, err := decrypt(b, password)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +167,22 @@ func open(path, password string, work scrypt) (*Wallet, error) {
 	}
 	w.path, w.password, w.work = path, password, work
 	return w, nil
+}
+
+// decrypt opens the content of a wallet's file.
+func decrypt(b []byte, password string) ([]byte, error) {
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil || f.Kind != fileKind {
+		return nil, errors.New("not a wallet file")
+	}
+	if f.Version < 1 || f.Version > fileVersion {
+		return nil, fmt.Errorf("its format is version %d, this program reads 1 to %d: use a newer program", f.Version, fileVersion)
+	}
+	plain, err := envelope.Open(f.Crypto, password)
+	if errors.Is(err, envelope.ErrPassword) {
+		return nil, ErrPassword
+	}
+	return plain, err
 }
 
 // load reads the decrypted content. Its errors never quote it.

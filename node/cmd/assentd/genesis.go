@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,13 @@ type membersFile struct {
 		Roles  []string         `json:"roles"`
 		Admins []ledger.Address `json:"admins"`
 	} `json:"members"`
+}
+
+func (m *membersFile) list() (out []node.GenesisMember) {
+	for _, x := range m.Members {
+		out = append(out, node.GenesisMember{ID: x.ID, Name: x.Name, Roles: x.Roles, Admins: x.Admins})
+	}
+	return out
 }
 
 const membersForm = `{"network":"…","members":[{"id":"my-bank","name":"My Bank","roles":["DATA_PROVIDER"],"admins":["0x…"]}]}`
@@ -90,10 +98,7 @@ func makeGenesis(members string, paths []string) (*ledger.Config, error) {
 	if err := readJSON(members, &m, "members.json is "+membersForm); err != nil {
 		return nil, err
 	}
-	var list []node.GenesisMember
-	for _, x := range m.Members {
-		list = append(list, node.GenesisMember{ID: x.ID, Name: x.Name, Roles: x.Roles, Admins: x.Admins})
-	}
+	list := m.list()
 	cards := make([]node.Card, len(paths))
 	for i, path := range paths {
 		if err := readJSON(path, &cards[i], "give the "+node.CardFile+" that assentd init wrote"); err != nil {
@@ -151,10 +156,20 @@ func readJSON(path string, v any, remedy string) error {
 	if len(b) > 1<<20 {
 		return fmt.Errorf("read %s: %d bytes: %s", path, len(b), remedy)
 	}
-	dec := json.NewDecoder(strings.NewReader(string(b)))
+	if err := parseJSON(b, v); err != nil {
+		return fmt.Errorf("read %s: %w: %s", path, err, remedy)
+	}
+	return nil
+}
+
+func parseJSON(b []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return fmt.Errorf("read %s: %w: %s", path, err, remedy)
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("something follows the JSON object")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -181,8 +180,8 @@ func readTicket(path string, item int) (*sdk.Ticket, error) {
 		}
 		return tickets[item], nil
 	}
-	t := new(sdk.Ticket)
-	if err := json.Unmarshal(b, t); err != nil {
+	t, err := parseTicket(b)
+	if err != nil {
 		return nil, usageError{fmt.Errorf("%s is no ticket that assent query kept, or it is damaged", path)}
 	}
 	return t, nil

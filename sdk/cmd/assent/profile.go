@@ -62,15 +62,26 @@ func (a *app) settings() (*profile, error) {
 	case err != nil:
 		return nil, usageError{fmt.Errorf("profile: %w", err)}
 	default:
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err := d.Decode(p); err != nil {
+		if err := p.parse(b); err != nil {
 			return nil, usageError{fmt.Errorf("profile %s: %w: it is JSON with the fields endpoints, org, key, genesis, chain, pins, passwordFile, wallet", path, err)}
 		}
 	}
 	a.override(p)
 	a.profile = p
 	return p, nil
+}
+
+// parse reads a profile file into p.
+func (p *profile) parse(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
 }
 
 func (a *app) override(p *profile) {

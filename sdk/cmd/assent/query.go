@@ -136,14 +136,23 @@ func (a *app) await(ctx context.Context, steps sdk.Queries, t *sdk.Ticket, d *sd
 
 const maxTicket = 512 << 10
 
+// parseTicket reads the ticket of a query as takeTicket keeps it.
+func parseTicket(b []byte) (*sdk.Ticket, error) {
+	t := new(sdk.Ticket)
+	if err := json.Unmarshal(b, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
 // takeTicket reads the ticket in file, or makes one and keeps it there before
 // anything is asked. With no file given it is named after the request.
 func (a *app) takeTicket(steps sdk.Queries, q sdk.QueryRequest, file string) (*sdk.Ticket, string, error) {
 	if file != "" {
 		b, err := readFile(file, maxTicket)
 		if err == nil {
-			t := new(sdk.Ticket)
-			if err := json.Unmarshal(b, t); err != nil {
+			t, err := parseTicket(b)
+			if err != nil {
 				return nil, "", usageError{fmt.Errorf("ticket %s is damaged", file)}
 			}
 			return t, file, nil
