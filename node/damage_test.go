@@ -36,11 +36,17 @@ func keep(t *testing.T) *kept {
 	bank.restart() // turns the journals of before into tables
 	a.ask(incomeBand)
 	c.converge(c.nodes...)
+	if _, err := bank.node.writeSnapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	bank.stop()
 	k := &kept{cluster: c, bank: bank}
 	var err error
 	if k.whole, err = Verify(t.Context(), k.copied(t), nil); err != nil { // of a copy: opening moves journals into tables
 		t.Fatal(err)
+	}
+	if k.whole.Snapshots != 1 {
+		t.Fatalf("%d snapshots were checked", k.whole.Snapshots)
 	}
 	if k.whole.Private != "every byte" {
 		t.Fatalf("private.db was checked by %s", k.whole.Private)
@@ -145,6 +151,8 @@ func TestVerifyFindsDamageInEveryKindOfFile(t *testing.T) {
 		{"state/CURRENT", true, ""},
 		{"wal/*/*.wal", false, "a cut cannot be told from a crash before a vote"},
 		{privateFile, true, ""},
+		{"snapshots/*/chunks", true, ""},
+		{"snapshots/*/manifest", true, ""},
 		{privateFile + ".sums", false, "it is no data: then the form alone is checked"},
 	} {
 		found, passed := 0, 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,45 @@ func (p *peer) backedUp() (restore func() *Restored) {
 		}
 		p.cfg.DataDir, p.cfg.Genesis, p.cfg.Identity.KeysDir, p.cfg.Identity.VoteKey = cfg.DataDir, cfg.Genesis, cfg.Identity.KeysDir, cfg.Identity.VoteKey
 		return out
+	}
+}
+
+// TestEveryDamageOfABackupIsFound: by opening it, and by its list of hashes alone.
+func TestEveryDamageOfABackupIsFound(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, []seat{{harbour, "validator", true}})
+	bank := c.node(harbour)
+	bank.configured()
+	secret, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(c.dir, "whole.age")
+	if _, err := Backup(t.Context(), BackupConfig{Home: bank.home, Config: bank.cfg, Out: file, To: []age.Recipient{secret.Recipient()}, Software: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for _, harm := range harms[:2] {
+		for range 4 {
+			bad := filepath.Join(t.TempDir(), "bad.age")
+			for _, suffix := range []string{"", SealSuffix} {
+				b, err := os.ReadFile(file + suffix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(bad+suffix, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			harm.do(t, rng, bad)
+			for how, with := range map[string][]age.Identity{"by opening it": {secret}, "by its list": nil} {
+				if _, err := CheckBackup(t.Context(), bad, with, nil); err == nil || !strings.Contains(err.Error(), "use another") && !strings.Contains(err.Error(), "another backup") {
+					t.Errorf("%s, %s: %v", harm.name, how, err)
+				}
+			}
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type Verified struct {
 	// Private says how private.db was checked: "every byte", or "form" alone after a
 	// crash: start and stop the node once for the rest.
 	Private string `json:"private"`
+	// Snapshots is how many are kept, all of them sound.
+	Snapshots int `json:"snapshots"`
 }
 
 // VerifyProgress says how far Verify is.
@@ -91,6 +93,10 @@ func Verify(ctx context.Context, cfg config.Config, progress func(VerifyProgress
 	}
 	if _, err := db.Verify(ctx, func(p state.Progress) { progress(VerifyProgress{"state: " + p.Stage, p.Done, p.Total}) }); err != nil {
 		return v, fmt.Errorf("verify: %w: move %s away and start the node, it executes the blocks anew", err, filepath.Join(cfg.DataDir, stateDir))
+	}
+	var broken error
+	if v.Snapshots, broken = verifySnapshots(ctx, cfg, blocks, progress); broken != nil {
+		defer func() { err = errors.Join(err, fmt.Errorf("verify: %w", broken)) }()
 	}
 	v.Begin, v.Repeated, err = verifyExecution(ctx, cfg, genesis, blocks, db, progress)
 	if err != nil {
