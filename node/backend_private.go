@@ -21,7 +21,7 @@ import (
 )
 
 // createParts remembers which sealed parts were taken, so that the same part may
-// be put again and another one may not.
+// be put again, for a receiver that lost it, and another one may not.
 const createParts = `CREATE TABLE IF NOT EXISTS node_parts (
 	id TEXT PRIMARY KEY,
 	digest BLOB NOT NULL
@@ -78,20 +78,21 @@ func isParty(c *record.Consent, org string) bool {
 
 func (b *backend) putPart(ctx context.Context, it outbox.Item) error {
 	digest := ledger.Sum(it.Payload)
-	fresh, other := false, false
+	other := false
 	err := b.private.Do(ctx, func(tx *sql.Tx) error {
-		fresh, other = false, false
+		other = false
 		var known []byte
 		err := tx.QueryRow(`SELECT digest FROM node_parts WHERE id = ?`, it.ID).Scan(&known)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 		case err != nil:
 			return err
-		default:
-			other = !bytes.Equal(known, digest[:])
+		case !bytes.Equal(known, digest[:]):
+			other = true
 			return nil
+		default: // its receiver may have been restored from a backup without it
+			return b.outbox.Put(tx, it)
 		}
-		fresh = true
 		if _, err := tx.Exec(`INSERT INTO node_parts VALUES (?, ?)`, it.ID, digest[:]); err != nil {
 			return err
 		}
@@ -104,9 +105,8 @@ func (b *backend) putPart(ctx context.Context, it outbox.Item) error {
 		return err
 	case other:
 		return api.Refuse(pb.Code_CODE_ALREADY_EXISTS, "another sealed part of this consent and version was put before")
-	case fresh:
-		b.outbox.Committed(it)
 	}
+	b.outbox.Committed(it)
 	return nil
 }
 

@@ -196,6 +196,8 @@ type agreement struct {
 	id        sdk.ConsentID
 	terms     sdk.ConsentTerms
 	principal *ecdsa.PrivateKey
+	wallet    record.Address
+	prepared  *sdk.PreparedConsent
 }
 
 // agree makes a consent with a bank about an identity, with a wallet that the
@@ -226,7 +228,7 @@ func (c *cluster) agree(bank string, notice sdk.Hash, identity string, bound boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.terms = prepared.Terms
+	a.terms, a.prepared, a.wallet = prepared.Terms, prepared, crypto.PubkeyToAddress(wallet.PublicKey)
 	if _, err := lend.Consents().Create(ctx, prepared); err != nil {
 		t.Fatal(err)
 	}

@@ -224,6 +224,7 @@ func TestWhatTheBackupHeldLeavesOnlyUnderALivingConsent(t *testing.T) {
 	bank.waiting(waits.d.RequestID)
 	bank.waiting(revoked.d.RequestID)
 	restore := bank.backedUp()
+	since := c.agree(harbour, notice, who.identity, true)
 	bank.stop()
 	bank.rules(nil)
 	ended.revoke(c.node(lake))
@@ -236,6 +237,17 @@ func TestWhatTheBackupHeldLeavesOnlyUnderALivingConsent(t *testing.T) {
 	}
 	// Nothing was lost, so the epoch is not closed: what is asked now is answered.
 	a.asked().comes("asked after the restore", who.band())
+
+	// The part and the binding of a consent from after the backup are lost. The bank
+	// binds its customer again, the lender puts the same part again.
+	later := since.asked()
+	if err := bank.as("officer").Bind(t.Context(), who.identity, since.wallet); err != nil {
+		t.Fatal(err)
+	}
+	if err := lend.as("integration").Consents().Deliver(t.Context(), since.prepared); err != nil {
+		t.Fatal(err)
+	}
+	later.comes("under a consent that the backup does not know", who.band())
 
 	// The doctor says the same whether the node runs or not.
 	check := func(when string, n *doctor.Node) {
