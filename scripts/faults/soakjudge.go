@@ -48,9 +48,9 @@ type kept struct {
 }
 
 var keeps = []kept{
-	{"blocks", 4 * kib, flat.Bound{Least: 1 * kib, Share: 1.5}, "every transaction, its block's header and certificate: until blocks are pruned behind a snapshot"},
-	{"state", 8 * kib, flat.Bound{Least: 2 * kib, Share: 1.5}, "records, trie nodes and outcomes: receipts are kept, old versions are dropped"},
-	{"private", 4 * kib, flat.Bound{Least: 1 * kib, Share: 1.5}, "of the bank: one row for each answer, so that none is given twice, and sealed parts; of a lender: answers until they expire"},
+	{"blocks", 2 * kib, flat.Bound{Least: 1 * kib, Share: 1.5}, "every transaction, its block's header and certificate: until blocks are pruned behind a snapshot"},
+	{"state", 4 * kib, flat.Bound{Least: 2 * kib, Share: 1.5}, "records, trie nodes and outcomes: receipts are kept, old versions are dropped"},
+	{"private", kib, flat.Bound{Least: kib, Share: 1.5}, "of the bank: one row for each answer, so that none is given twice, and sealed parts; of a lender: answers until they expire"},
 	{"log", 64, flat.Bound{Least: 32, Share: 1.5}, "a line for what an operator should know: rotate it"},
 }
 
