@@ -21,7 +21,7 @@ func FuzzProposal(f *testing.F) {
 		if err == nil && (uint64(b.Header.Height) != height || b.Header.ConfigSeq != seq || b.CheckBody() != nil) {
 			t.Fatalf("taken as block %d of config %d", b.Header.Height, b.Header.ConfigSeq)
 		}
-		if tx, err := c.decodeTransaction(payload, conf); err == nil && (conf.Member(tx.Payload.Org) == nil || uint64(len(payload)) > conf.Limits.MaxRequestBytes) {
+		if tx, err := c.decodeTransaction(payload, nil, conf); err == nil && (conf.Member(tx.Payload.Org) == nil || uint64(len(payload)) > conf.Limits.MaxRequestBytes) {
 			t.Fatalf("a transaction of %q with %d bytes was taken", tx.Payload.Org, len(payload))
 		}
 	})
