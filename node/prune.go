@@ -244,6 +244,13 @@ func certifiedSnapshot(blocks *store.Store, m *snapshot.Manifest) error {
 	if hash != h.Hash() {
 		return fmt.Errorf("%w: block %d is %s, its header is another", ErrBadSnapshot, h.Height, hash)
 	}
+	of, _, err := blocks.Header(m.Height())
+	if err != nil {
+		return err
+	}
+	if of.Time != m.Time { // by which it is decided what is old
+		return fmt.Errorf("%w: it says that block %d is of time %d, it is of %d", ErrBadSnapshot, m.Height(), m.Time, of.Time)
+	}
 	conf, err := blocks.ConfigAt(h.Height)
 	if err != nil {
 		return err

@@ -46,12 +46,8 @@ func verifyOwn(ctx context.Context, cfg config.Config, dir *snapshot.Dir, h ledg
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	_, hash, err := blocks.Header(f.Manifest.Header.Header.Height)
-	if err != nil {
+	if err := certifiedSnapshot(blocks, f.Manifest); err != nil {
 		return err
-	}
-	if hash != f.Manifest.Header.Header.Hash() {
-		return fmt.Errorf("%w: block %d is %s, its header is another", ErrBadSnapshot, f.Manifest.Header.Header.Height, hash)
 	}
 	scratch, err := os.MkdirTemp(cfg.DataDir, "verify-")
 	if err != nil {

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -88,6 +89,9 @@ func (m *Manifest) ID() ledger.Hash {
 func (m *Manifest) Encode() []byte {
 	d := *m
 	d.Domain = domainManifest
+	if h, err := ledger.DecodeHeader(m.Header.Header.Encode()); err == nil {
+		d.Header.Header = *h // with its domain, which one made here may lack
+	}
 	b, err := rlp.EncodeToBytes(&d)
 	if err != nil {
 		panic(fmt.Sprintf("snapshot: encode manifest: %v", err)) // our own type
@@ -107,6 +111,9 @@ func Decode(b []byte) (*Manifest, error) {
 	}
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if !bytes.Equal(b, m.Encode()) { // a header's hash does not tell whether it begins as headers do
+		return nil, errors.New("manifest: its header does not say that it is one")
 	}
 	return m, nil
 }
