@@ -52,7 +52,7 @@ var notFuzzed = map[string]string{
 // players are packages that play the other side in tests, or generate code: what
 // they read comes from ours.
 var players = []string{
-	"chaincode/internal/peerside", "consensus/consensustest", "sdk/internal/fakenode", "node/api/openapi/assemble", "node/fault", "scripts/flood",
+	"chaincode/internal/peerside", "consensus/consensustest", "sdk/internal/fakenode", "node/api/openapi/assemble", "node/fault", "scripts/faults", "scripts/flood",
 }
 
 // fn is a function or method of a package.
@@ -121,6 +121,10 @@ func reach(all []*fn) map[string]bool {
 		for _, f := range byName[name] {
 			for _, m := range slices.Sorted(maps.Keys(f.mentions)) {
 				visit(m)
+			}
+			if f.mentions["json.Unmarshal"] || f.mentions["json.NewDecoder"] { // it calls these by itself
+				visit("UnmarshalText")
+				visit("UnmarshalJSON")
 			}
 		}
 	}
