@@ -31,6 +31,8 @@ type scenario struct {
 	// disturb lasts about as long as --duration. Whatever it leaves broken is mended
 	// by the player.
 	disturb func(ctx context.Context, p *play) error
+	// examine looks at something more when all nodes have stopped; nil: nothing.
+	examine func(ctx context.Context, p *play) error
 }
 
 func (s *scenario) needs() string {
@@ -285,7 +287,10 @@ func (p *play) judge(ctx context.Context) (*check.Verdict, error) {
 	v := check.Judge(p.load.history.Acts(), ledgers, answers)
 	v.Problems = append(v.Problems, p.load.verdict()...)
 	v.Problems = append(v.Problems, check.Unanswered(ledgers[0].Order)...)
-	return v, nil
+	if p.s.examine != nil {
+		err = p.s.examine(ctx, p)
+	}
+	return v, err
 }
 
 // answered: nobody has anything left to deliver.

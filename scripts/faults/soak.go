@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/assent-network/assent/scripts/faults/check"
 	"github.com/assent-network/assent/scripts/faults/link"
 	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
@@ -212,7 +211,7 @@ func (s *soak) follow(ctx context.Context, l *load, p *person) {
 }
 
 // examine judges what was sampled, once all nodes have stopped.
-func (s *soak) examine(ctx context.Context, p *play, _ []check.Ledger) error {
+func (s *soak) examine(ctx context.Context, p *play) error {
 	s.rows = make(map[string]map[string]int64)
 	for _, x := range p.net.Nodes {
 		rows, err := rowsOf(ctx, x)
