@@ -37,7 +37,7 @@ func keep(t *testing.T) *kept {
 	bank.restart() // turns the journals of before into tables
 	a.ask(incomeBand)
 	c.converge(c.nodes...)
-	if _, err := bank.node.writeSnapshot(t.Context()); err != nil {
+	if _, err := bank.node.writeSnapshot(t.Context(), func(VerifyProgress) {}); err != nil {
 		t.Fatal(err)
 	}
 	bank.stop()

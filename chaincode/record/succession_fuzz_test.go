@@ -9,6 +9,9 @@ func FuzzSuccession(f *testing.F) {
 	f.Add(config, config)
 	f.Add(config, []byte{0xc0})
 	f.Fuzz(func(t *testing.T, inForce, next []byte) {
+		if runs, err := RunsValidatorUnder(next, "bank-a", Blob(inForce)); err != nil && runs {
+			t.Fatal("an unreadable config names a validator")
+		}
 		s, err := ReadSuccession(inForce, next)
 		if err != nil {
 			return

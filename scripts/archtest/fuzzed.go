@@ -33,7 +33,7 @@ var libraryDecoders = map[string]bool{
 // notFuzzed are decoders without a target: why they need none.
 var notFuzzed = map[string]string{
 	"chaincode/call.decode":         "records of the ledger, which record.FuzzDecode reads, all of them",
-	"node.askSnapshot":              "what this node's own process answers over its control socket, into a struct of numbers",
+	"node.ReadCard":                 "the card in a node's own home; the cards of others are in FuzzGenesisFiles of assentd",
 	"node/cmd/assentd.parseSource":  "keys.ParseSource, which keys.FuzzSource reads",
 	"node/query.retry":              "the row of FuzzStoredPermit",
 	"node/query.waitingUnder":       "the row of FuzzStoredPermit",
