@@ -130,7 +130,7 @@ func (c *Chain) follow(ctx context.Context) error {
 // order catches up and then runs an engine until ctx ends or the config in force
 // takes the role away.
 func (c *Chain) order(ctx context.Context, r *role) error {
-	if err := c.cfg.Peers.CatchUp(ctx, c.Append); err != nil {
+	if err := c.catchUpFar(ctx); err != nil {
 		return fmt.Errorf("catch up before ordering: %w", err)
 	}
 	now := c.roleInForce()
@@ -176,6 +176,21 @@ func (c *Chain) order(ctx context.Context, r *role) error {
 		return nil
 	}
 	return err
+}
+
+// catchUpFar catches up again as long as that brings many blocks: one time is
+// bounded, and an engine that starts far behind would only fetch them in between.
+func (c *Chain) catchUpFar(ctx context.Context) error {
+	const many = 1000
+	for {
+		before := c.Tip().Height
+		if err := c.cfg.Peers.CatchUp(ctx, c.Append); err != nil {
+			return err
+		}
+		if c.Tip().Height < before+many || ctx.Err() != nil {
+			return nil
+		}
+	}
 }
 
 // alone reports whether d was decided by the only validator there was.

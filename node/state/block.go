@@ -31,6 +31,7 @@ type Block struct {
 	aged   uint64 // access records of blocks before that time are not read
 
 	*blockMaps // empty once it is committed
+	newID      ledger.Hash // the last id that was looked for in the index and not found
 	outcomes   [][]byte
 	nodes      []nodeChange
 	roots      Roots
@@ -238,14 +239,18 @@ func (b *Block) Known(id ledger.Hash) (bool, error) {
 		return true, nil
 	}
 	from := windowStart(b.time)
-	if !b.db.known.mayHold(id, from) {
+	if id == b.newID || !b.db.known.mayHold(id, from) {
 		return false, nil
 	}
 	ref, ok, err := b.parent.ref(id)
 	if err != nil {
 		return false, b.db.fail(err)
 	}
-	return ok && ref.time >= from, nil
+	if ok && ref.time >= from {
+		return true, nil
+	}
+	b.newID = id
+	return false, nil
 }
 
 // Apply adds what execution made of a transaction and returns its outcome; its

@@ -144,11 +144,13 @@ type chunk struct {
 	source *source
 	from   ledger.Height
 	answer *blocksAnswer
+	ready  []checked // what was checked of it already
 	err    error
 }
 
-// drain fetches from the sources in turn until none has more. While one answer
-// is checked and appended, the next source fetches the next.
+// drain fetches from the sources in turn until none has more. While the blocks of
+// one answer are appended, the next source sends the next, which are checked: two
+// answers are in memory at most.
 func (c *Client) drain(ctx context.Context, sources []*source, add Append) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var pending chan chunk
@@ -175,8 +177,11 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 		}
 		pending = make(chan chunk, 1)
 		go func(out chan<- chunk) {
-			a, err := c.fetch(ctx, src.peer.ID, from, 0, limit)
-			out <- chunk{src, from, a, err}
+			ch := chunk{source: src, from: from}
+			if ch.answer, ch.err = c.fetch(ctx, src.peer.ID, from, 0, limit); ch.err == nil {
+				ch.ready = prepare(ch.answer.Blocks, from, c.cfg.Store.Tip().Config)
+			}
+			out <- ch
 		}(pending)
 	}
 	for ctx.Err() == nil {
@@ -198,7 +203,7 @@ func (c *Client) drain(ctx context.Context, sources []*source, add Append) error
 			if after := ch.from + ledger.Height(len(ch.answer.Blocks)); len(ch.answer.Blocks) > 0 && ch.answer.Tip >= after {
 				ask(after)
 			}
-			err = c.take(ctx, ch.answer, ch.from, add)
+			err = c.take(ctx, ch.answer, ch.ready, ch.from, add)
 		}
 		if err != nil && ctx.Err() == nil {
 			if fatal := c.blame(ch.source.peer.ID, err, false); fatal != nil {

@@ -194,8 +194,9 @@ var ErrBehind = errors.New("too far behind to catch up block by block: begin wit
 var ErrForked = errors.New("a certified block does not continue the ledger of this node: keep the data directory and call the other members")
 
 // take checks the blocks of an answer, which begin at height from, and appends
-// them. Errors: fault for what the peer did, anything else is fatal.
-func (c *Client) take(ctx context.Context, a *blocksAnswer, from ledger.Height, add Append) error {
+// them; ready holds what prepare made of them, or nothing. Errors: fault for what
+// the peer did, anything else is fatal.
+func (c *Client) take(ctx context.Context, a *blocksAnswer, ready []checked, from ledger.Height, add Append) error {
 	for i, item := range a.Blocks {
 		if ctx.Err() != nil {
 			return nil
@@ -205,11 +206,17 @@ func (c *Client) take(ctx context.Context, a *blocksAnswer, from ledger.Height, 
 		if h <= tip.Height {
 			continue // came another way
 		}
-		b, cert, err := check(item, h, tip)
-		if err != nil {
+		var b checked
+		if ready != nil {
+			b, ready[i] = ready[i], checked{} // not kept longer than needed
+		}
+		if b.conf != tip.Config {
+			b = checkUnder(item, h, tip.Config)
+		}
+		if err := b.place(tip); err != nil {
 			return err
 		}
-		if err := add(b, cert); err != nil {
+		if err := add(b.block, b.cert); err != nil {
 			return fmt.Errorf("append block %d: %w", h, err)
 		}
 		if got := c.cfg.Store.Tip().Height; got < h {
@@ -217,33 +224,6 @@ func (c *Client) take(ctx context.Context, a *blocksAnswer, from ledger.Height, 
 		}
 	}
 	return nil
-}
-
-// check decodes what a peer sent for height h and makes every check that needs
-// no state: form, body, certificate under the config in force, place above tip.
-func check(item blockItem, h ledger.Height, tip store.Tip) (*ledger.Block, *ledger.Certificate, error) {
-	b, err := ledger.DecodeBlock(item.Block)
-	if err != nil {
-		return nil, nil, fault{err}
-	}
-	if b.Header.Height != h {
-		return nil, nil, faultf("it sent block %d for block %d", b.Header.Height, h)
-	}
-	cert, err := ledger.DecodeCertificate(item.Certificate)
-	if err != nil {
-		return nil, nil, fault{err}
-	}
-	if err := tip.Config.VerifyCertificate(&b.Header, cert); err != nil {
-		return nil, nil, fault{err}
-	}
-	// From here on a quorum of validators has signed for what is wrong.
-	if err := b.Header.Follows(&tip.Header, tip.Config); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrForked, err)
-	}
-	if _, err := b.CheckContent(tip.Config); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrForked, err)
-	}
-	return b, cert, nil
 }
 
 // Headers asks a peer for certified headers from a height on; how many it

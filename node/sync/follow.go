@@ -12,6 +12,10 @@ import (
 // feed it late for longer.
 const rotateAfter = 10 * time.Second
 
+// farBehind is from how many missing blocks on Follow catches up with several peers
+// at once.
+const farBehind = 256
+
 // penalty is how long a peer that lied or failed is asked only after all others.
 const penalty = 30 * time.Second
 
@@ -63,7 +67,7 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 	}
 	a, err := f.fetch(ctx, f.source, from, wait, f.cfg.FetchTimeout/4)
 	if err == nil {
-		err = f.take(ctx, a, from, add)
+		err = f.take(ctx, a, nil, from, add)
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -85,6 +89,12 @@ func (f *follower) poll(ctx context.Context, add Append) error {
 		} else {
 			f.gap = f.cfg.PollGap
 		}
+	case a.Tip > f.cfg.Store.Tip().Height+farBehind:
+		// CatchUp ended before its work was done, or the network went on without this
+		// node. Asking one peer after the other would take much longer.
+		f.source, f.arrived, f.gap = "", time.Now(), f.cfg.PollGap
+		clear(f.gone)
+		return f.CatchUp(ctx, add)
 	default:
 		f.arrived = time.Now()
 		clear(f.gone)

@@ -75,7 +75,8 @@ func FuzzMessages(f *testing.F) {
 		same(tagBlocksAnswer, ba, err)
 		if err == nil {
 			for i, item := range ba.Blocks {
-				_, _, _ = check(item, blocks.Tip().Height+1+1, blocks.Tip())
+				c := checkUnder(item, blocks.Tip().Height+1, blocks.Tip().Config)
+				_ = c.place(blocks.Tip())
 				if i == 4 {
 					break
 				}

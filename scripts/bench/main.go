@@ -25,6 +25,8 @@
 //   - readsPerSec, readCpuPer1k: consent records read from one node.
 //   - rssMB: sum of the nodes' peak resident memory over the whole run.
 //   - idleCores: CPU of the four nodes while nobody asks anything.
+//   - --catch-up BLOCKS measures something else: a node that lacks so many blocks
+//     and fetches them from one other node on the same cores (catchup.go).
 //   - signatureUs: what one signature check costs on this machine between the
 //     runs at saturation. On a shared machine it varies by a factor of two and
 //     more; the CPU figures vary with it.
@@ -96,6 +98,8 @@ type options struct {
 	profile  string
 	against  string
 	rounds   int
+	catchUp  int
+	perBlock int
 }
 
 func main() {
@@ -111,6 +115,8 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "directory for CPU and heap profiles of every node, taken at saturation")
 	flag.StringVar(&o.against, "against", "", "another node program: instead of measuring, load a network of each in turns and compare their CPU")
 	flag.IntVar(&o.rounds, "rounds", 16, "rounds of a comparison")
+	flag.IntVar(&o.catchUp, "catch-up", 0, "instead of all this, measure how a node that is so many blocks behind catches up")
+	flag.IntVar(&o.perBlock, "per-block", 30, "transactions of a block that --catch-up makes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -122,8 +128,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.consents < 1 || o.seconds < 1 || o.repeats < 1 || o.clients < 1 || o.rounds < 1 {
-		return errors.New("--consents, --seconds, --repeats, --clients and --rounds must be at least 1")
+	if o.consents < 1 || o.seconds < 1 || o.repeats < 1 || o.clients < 1 || o.rounds < 1 || o.perBlock < 1 {
+		return errors.New("--consents, --seconds, --repeats, --clients, --rounds and --per-block must be at least 1")
 	}
 	dir := o.keep
 	if dir != "" {
@@ -147,6 +153,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if o.catchUp > 0 {
+		return b.catchUp(ctx)
+	}
 	if err := b.measure(ctx); err != nil {
 		return err
 	}
