@@ -108,8 +108,9 @@ func (w faultyWriter) Sync() error {
 			fault.Did()
 			time.Sleep(d)
 		}
-		nth, failing := strings.CutPrefix(how, "fail:")
-		if n, err := strconv.ParseInt(nth, 10, 64); failing && err == nil && w.name == blocksDir && syncs.Add(1) >= n {
+		which, failing := strings.CutPrefix(how, "fail:")
+		nth, dir, _ := strings.Cut(which, ":")
+		if n, err := strconv.ParseInt(nth, 10, 64); failing && err == nil && w.name == dir && syncs.Add(1) >= n {
 			fault.Did()
 			return errors.New("fault point: the disk does not sync")
 		}

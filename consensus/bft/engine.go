@@ -151,6 +151,9 @@ func Open(cfg Config) (*Engine, error) {
 	e.meter.view.Store(last.view)
 	e.logger = &libLogger{log: cfg.Logger, fail: e.fail, restart: e.restart, heed: e.heed}
 	e.inbound = &inbound{self: cfg.Self, max: cfg.Settings.MessageMaxBytes, verify: cfg.App.Verify, members: e.membership}
+	if err := settle(cfg.WALDir); err != nil {
+		return nil, fmt.Errorf("consensus/bft: %w", err)
+	}
 	if err := e.openLog(last); err != nil {
 		return nil, fmt.Errorf("consensus/bft: %w", err)
 	}

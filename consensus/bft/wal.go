@@ -98,16 +98,21 @@ func (l *log) write(entry []byte, truncateTo bool) error {
 		return errors.New("append to write-ahead log: already closed")
 	}
 	if err := l.file.Append(entry, truncateTo); err != nil {
-		return fmt.Errorf("append to write-ahead log in %s: %w", l.dir, err)
+		return notKept(l.dir, err)
 	}
 	// A new file is reachable after a crash only once its directory is synced.
 	if n := l.created.n.Load(); n != l.synced {
 		if err := syncDir(l.dir); err != nil {
-			return fmt.Errorf("sync write-ahead log directory %s: %w", l.dir, err)
+			return notKept(l.dir, err)
 		}
 		l.synced = n
 	}
 	return nil
+}
+
+// notKept says that a record may not be on the disk: it must not be acted on.
+func notKept(dir string, err error) error {
+	return fmt.Errorf("append to write-ahead log in %s: %w: no vote has left this replica for it; see to the disk, then start the node again", dir, err)
 }
 
 func (l *log) close() error {

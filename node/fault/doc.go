@@ -7,7 +7,7 @@
 //	kill=NAME:N       SIGKILL to itself when Point(NAME) is passed for the Nth time
 //	clock=DURATION    package node's clock is ahead, or with a minus behind
 //	fsync=DURATION    every sync of blocks and state takes so much longer
-//	fsync=fail:N      the Nth sync of a file of blocks fails, and all after it
+//	fsync=fail:N:DIR  the Nth sync of a file of DIR (blocks, state) fails, and all after it
 //	byzantine=KIND    what the node tells others is changed; see node/faultpoints.go
 //	contract=KIND     contracts misbehave; see node/faultpoints_contracts.go
 //	victim=PEER       whom it concerns, if somebody

@@ -62,5 +62,5 @@ func storageError(step string, err error) error {
 	if lerrors.IsCorrupted(err) {
 		return corrupt(step, err)
 	}
-	return fmt.Errorf("state: %s: %w", step, err)
+	return fmt.Errorf("state: %s: %w: see to the disk, then start the node again", step, err)
 }

@@ -46,7 +46,7 @@ func (s *Store) Append(b *ledger.Block, cert *ledger.Certificate) error {
 		batch.Put(keyOfConfig(next.Seq), binary.BigEndian.AppendUint64(nil, uint64(h)))
 	}
 	if err := s.db.Write(&batch, synced); err != nil {
-		s.failure = fmt.Errorf("block store failed at height %d, restart the node when the disk is in order: %w", h, err)
+		s.failure = fmt.Errorf("block store failed at height %d: %w: see to the disk, then start the node again", h, err)
 		return fmt.Errorf("append block %d: %w", h, s.failure)
 	}
 	if next != tip.Config {

@@ -95,7 +95,7 @@ func (s *Store) AppendHeaders(chs []*ledger.CertifiedHeader) error {
 	next := &base{Height: tip.Height + 1, Swept: s.base.Load().Swept, Freed: s.base.Load().Freed}
 	batch.Put(keyBase, next.encode())
 	if err := s.db.Write(&batch, synced); err != nil {
-		s.failure = fmt.Errorf("block store failed at height %d, restart the node when the disk is in order: %w", tip.Height, err)
+		s.failure = fmt.Errorf("block store failed at height %d: %w: see to the disk, then start the node again", tip.Height, err)
 		return fmt.Errorf("append headers: %w", s.failure)
 	}
 	s.base.Store(next)
@@ -149,7 +149,7 @@ func (s *Store) Fill(blocks []*ledger.Block) error {
 	}
 	batch.Put(keyBase, at.encode())
 	if err := s.db.Write(&batch, synced); err != nil {
-		s.failure = fmt.Errorf("block store failed, restart the node when the disk is in order: %w", err)
+		s.failure = fmt.Errorf("block store failed: %w: see to the disk, then start the node again", err)
 		return fmt.Errorf("fill blocks: %w", s.failure)
 	}
 	s.base.Store(&at)

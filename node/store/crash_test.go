@@ -86,7 +86,7 @@ func TestFailedStoreTakesNoMoreBlocks(t *testing.T) {
 		if err != nil {
 			failures++
 			again := s.Append(c.Blocks[acked+1], c.Certs[acked+1])
-			if again == nil || !strings.Contains(again.Error(), "restart the node") {
+			if again == nil || !strings.Contains(again.Error(), "start the node again") {
 				t.Fatalf("fail write %d: append after a failure: %v", stop, again)
 			}
 		}

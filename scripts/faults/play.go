@@ -61,7 +61,8 @@ type play struct {
 	// as usual.
 	starts  map[string]start
 	frozen  map[*testnet.Node]bool
-	small   *testnet.Node         // whose disk is small
+	small   *testnet.Node         // whose disk is small, or fails
+	failing *failing              // that disk
 	who     string                // whom the scenario with fault points is about
 	doomed  *testnet.Node         // that node, once it was armed
 	lies    bool                  // the scenario is about a liar
