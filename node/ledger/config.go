@@ -19,10 +19,6 @@ const (
 	MaxValidators  = 128
 )
 
-// Protocol is the newest protocol version that this program executes. A config
-// that names a later one needs a later program.
-const Protocol = 1
-
 // Config is the ordering-level configuration: who belongs, who orders, with
 // which keys, addresses and limits. It changes only by an Update, alone in its
 // block. The genesis config names the network: its hash is the chain id.

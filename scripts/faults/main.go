@@ -155,7 +155,7 @@ func run(ctx context.Context, o options, out io.Writer) (passed bool, err error)
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
-			passed = passed && r.Passed
+			passed = passed && (r.Passed || r.Skipped != "")
 			if err := r.print(out, o.json); err != nil {
 				return false, err
 			}
@@ -192,7 +192,11 @@ func withWorld(ctx context.Context, o options, use func(*world) (bool, error)) (
 	case passed:
 		err = errors.Join(err, os.RemoveAll(dir))
 	default: // what failed has its logs there
-		err = errors.Join(err, os.RemoveAll(w.netDir()), os.RemoveAll(w.baseDir()))
+		for _, x := range []*world{w, w.inPackets} {
+			if x != nil {
+				err = errors.Join(err, os.RemoveAll(x.netDir()), os.RemoveAll(x.baseDir()))
+			}
+		}
 	}
 	return passed, err
 }

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,15 +15,19 @@ import (
 
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/scripts/faults/check"
+	"github.com/assent-network/assent/scripts/faults/packets"
 	"github.com/assent-network/assent/scripts/testnet"
 )
 
 // scenario is one way to disturb a network.
 type scenario struct {
 	name, about string
-	short       bool // in the selection of scripts/test
-	root        bool // needs root
-	tagged      bool // runs a build with fault points on the nodes it disturbs
+	short       bool   // in the selection of scripts/test
+	root        bool   // needs root
+	next        bool   // by a harness that knows the next protocol version, built for it
+	tool        string // program that must be installed; "": none
+	packets     bool   // on the network in namespaces, which needs root and TUN devices
+	tagged      bool   // runs a build with fault points on the nodes it disturbs
 	// control says that something is really wrong, which the verdict must say: it
 	// passes if control finds it, and is played only by name. nil: nothing is.
 	control func(v *check.Verdict) bool
@@ -40,6 +45,12 @@ func (s *scenario) needs() string {
 	if s.root {
 		out += " (needs root)"
 	}
+	if s.packets {
+		out += " (needs root and /dev/net/tun)"
+	}
+	if s.next {
+		out += " (build that knows the next protocol version)"
+	}
 	if s.tagged {
 		out += " (build with fault points)"
 	}
@@ -47,6 +58,25 @@ func (s *scenario) needs() string {
 		out += " (control: not in all)"
 	}
 	return out
+}
+
+// missing says in one sentence what the machine lacks for a scenario; such a scenario
+// is skipped, which is not passed.
+func (s *scenario) missing() string {
+	if s.root && os.Geteuid() != 0 {
+		return "needs root"
+	}
+	if s.tool != "" {
+		if _, err := exec.LookPath(s.tool); err != nil {
+			return "needs " + s.tool + ", which is not installed here"
+		}
+	}
+	if s.packets {
+		if err := packets.Possible(); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 // play is one scenario being played.
@@ -98,9 +128,19 @@ func seedOf(seed uint64, name string) uint64 {
 // play plays one scenario and judges it.
 func (w *world) play(ctx context.Context, s *scenario) *report {
 	r := &report{Name: s.name, Seed: w.opts.seed}
-	if s.root && os.Geteuid() != 0 {
-		r.Skipped, r.Passed = "needs root", true
+	if r.Skipped = s.missing(); r.Skipped != "" {
 		return r
+	}
+	if s.next && ledger.Protocol < nextProtocol {
+		return w.playRebuilt(ctx, s)
+	}
+	if s.packets && w.lan == nil {
+		in, err := w.openPackets(ctx)
+		if err != nil {
+			r.Problems = []string{err.Error()}
+			return r
+		}
+		return in.play(ctx, s)
 	}
 	seed, began := seedOf(w.opts.seed, s.name), time.Now()
 	p := &play{
@@ -227,7 +267,7 @@ func (p *play) boot(ctx context.Context, x *testnet.Node) error {
 // waits until all nodes are ready.
 func (p *play) mend(ctx context.Context) error {
 	p.mended = p.load.history.Now()
-	p.links.Heal()
+	p.heal()
 	for x := range p.frozen {
 		if err := x.Thaw(); err != nil {
 			return err
@@ -252,6 +292,14 @@ func (p *play) mend(ctx context.Context) error {
 	}
 	p.load.census.setBlind(false)
 	return nil
+}
+
+// heal lets everything pass again.
+func (p *play) heal() {
+	p.links.Heal()
+	if p.lan != nil {
+		p.lan.Set(packets.Rule{})
+	}
 }
 
 // judge ends the work, waits until the network is at rest, stops it and holds what
@@ -342,7 +390,7 @@ func (p *play) sweep() error {
 		ends.Go(x.Kill)
 	}
 	ends.Wait()
-	p.links.Heal()
+	p.heal()
 	for _, f := range slices.Backward(p.stopped) {
 		errs = append(errs, f())
 	}

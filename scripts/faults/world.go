@@ -50,6 +50,9 @@ type world struct {
 	wallets []*ecdsa.PrivateKey // of the bank's customers, bound there
 	points  string              // the program with fault points, once it is built
 
+	lan       *lan   // the namespaces that the nodes live in; nil: none
+	inPackets *world // the same network in namespaces, once a scenario needed it
+
 	first string // the node that leads at first
 
 	mu   sync.Mutex     // guards pids
@@ -65,7 +68,15 @@ func (w *world) vaultPath() string { return filepath.Join(w.dir, "vault.db") }
 // open founds the network, publishes what is asked about, and keeps its files as
 // the base of every scenario.
 func open(ctx context.Context, dir string, o options) (w *world, err error) {
-	w = &world{opts: o, dir: dir, pids: make(map[int]string)}
+	return openOn(ctx, dir, o, nil)
+}
+
+// openOn is open with nodes in namespaces, if there is a lan.
+func openOn(ctx context.Context, dir string, o options, l *lan) (w *world, err error) {
+	w = &world{opts: o, dir: dir, pids: make(map[int]string), lan: l}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	w.links = link.New(o.seed, link.ByProcess(w.processes))
 	defer func() {
 		if err != nil {
@@ -82,6 +93,11 @@ func open(ctx context.Context, dir string, o options) (w *world, err error) {
 	}
 	if w.net, err = testnet.Create(ctx, w.netDir(), program, m); err != nil {
 		return w, err
+	}
+	if w.lan != nil {
+		if err := w.lan.forward(w.net.Nodes); err != nil {
+			return w, err
+		}
 	}
 	if err := w.found(ctx); err != nil {
 		return w, fmt.Errorf("found the network: %w", err)
@@ -120,6 +136,9 @@ func (w *world) manifest(ctx context.Context) (testnet.Manifest, error) {
 		{ID: neighbour, Name: "Lake Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
 	}}
 	m.Advertise = func(name, listen string) (string, error) {
+		if w.lan != nil {
+			return w.lan.advertise(name, listen)
+		}
 		var port int
 		if _, err := fmt.Sscanf(listen, "/ip4/127.0.0.1/tcp/%d", &port); err != nil {
 			return "", fmt.Errorf("node %s listens on %s: %w", name, listen, err)
@@ -208,7 +227,13 @@ func (w *world) found(ctx context.Context) error {
 
 // start starts one node and does not wait.
 func (w *world) start(x *testnet.Node, program, home string, env ...string) error {
-	if err := w.net.StartNodeAs(x, program, home, env...); err != nil {
+	begin := func() error { return w.net.StartNodeAs(x, program, home, env...) }
+	if w.lan != nil {
+		env = append(env, "ASSENT_NETWORK_LISTEN="+w.lan.port[x.Name])
+		outside := begin
+		begin = func() error { return w.lan.hosts[x.Name].Run(outside) }
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -260,5 +285,12 @@ func (w *world) close() error {
 			x.Kill()
 		}
 	}
-	return w.links.Close()
+	errs := []error{w.links.Close()}
+	if w.lan != nil {
+		errs = append(errs, w.lan.close())
+	}
+	if w.inPackets != nil {
+		errs = append(errs, w.inPackets.close())
+	}
+	return errors.Join(errs...)
 }
