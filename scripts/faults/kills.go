@@ -50,6 +50,9 @@ func killFor(ctx context.Context, p *play, nodes ...*testnet.Node) error {
 }
 
 func killCycles(ctx context.Context, p *play) error {
+	if p.batch != nil {
+		return p.batch.play(ctx, p)
+	}
 	for end := time.Now().Add(2 * p.duration); time.Now().Before(end); {
 		victims := p.some(1 + p.rng.IntN(4))
 		p.kill(victims...)

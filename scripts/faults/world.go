@@ -52,6 +52,7 @@ type world struct {
 
 	lan       *lan   // the namespaces that the nodes live in; nil: none
 	inPackets *world // the same network in namespaces, once a scenario needed it
+	batch     *batch // with --cycles: those of the play
 
 	first string // the node that leads at first
 
