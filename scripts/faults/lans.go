@@ -95,14 +95,14 @@ func (l *lan) close() error {
 func ruled(r packets.Rule, touched func(packets.Count) int64) func(context.Context, *play) error {
 	return func(ctx context.Context, p *play) error {
 		p.load.census.setBlind(true)
-		before := touched(p.lan.Count())
+		before := p.lan.Count()
 		p.lan.Set(r)
 		if err := p.pause(ctx, p.duration); err != nil {
 			return err
 		}
-		c := p.lan.Count()
+		c := p.lan.Count().Since(before)
 		fmt.Fprintf(os.Stderr, "  of %d packets %d were lost, %d repeated, %d held back\n", c.Sent, c.Lost, c.Repeated, c.Held)
-		if touched(c) == before {
+		if touched(c) == 0 {
 			return errors.New("the rule touched no packet")
 		}
 		return nil

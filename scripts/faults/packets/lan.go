@@ -38,6 +38,11 @@ type Rule struct {
 // Count says what became of packets so far.
 type Count struct{ Sent, Lost, Repeated, Held int64 }
 
+// Since is what happened after an earlier count.
+func (c Count) Since(before Count) Count {
+	return Count{c.Sent - before.Sent, c.Lost - before.Lost, c.Repeated - before.Repeated, c.Held - before.Held}
+}
+
 const (
 	device    = "lan0"
 	mtu       = 1400
