@@ -30,7 +30,7 @@ type Block struct {
 	time   uint64
 	aged   uint64 // access records of blocks before that time are not read
 
-	*blockMaps // empty once it is committed
+	*blockMaps             // empty once it is committed
 	newID      ledger.Hash // the last id that was looked for in the index and not found
 	outcomes   [][]byte
 	nodes      []nodeChange
