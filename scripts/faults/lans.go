@@ -70,14 +70,16 @@ func (l *lan) advertise(name, listen string) (string, error) {
 	return l.port[name], nil
 }
 
-// forward lets clients reach every node's API.
+// forward lets clients reach every node's API, and operators what it tells them.
 func (l *lan) forward(nodes []*testnet.Node) error {
 	for _, x := range nodes {
-		f, err := l.hosts[x.Name].Forward(x.API)
-		if err != nil {
-			return fmt.Errorf("forward to the API of %s: %w", x.Name, err)
+		for _, address := range []string{x.API, x.Ops} {
+			f, err := l.hosts[x.Name].Forward(address)
+			if err != nil {
+				return fmt.Errorf("forward to %s of %s: %w", address, x.Name, err)
+			}
+			l.ends = append(l.ends, f.Close)
 		}
-		l.ends = append(l.ends, f.Close)
 	}
 	return nil
 }
