@@ -18,6 +18,7 @@ import (
 
 	"github.com/assent-network/assent/node/backup"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
@@ -113,10 +114,10 @@ func Backup(ctx context.Context, c BackupConfig) (r *BackupReport, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeWhole(c.Out+SealSuffix, list); err != nil {
+	if err := durable.WriteFile(c.Out+SealSuffix, list); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.Close(), os.Rename(part, c.Out), syncDirectory(filepath.Dir(c.Out))); err != nil {
+	if err := errors.Join(f.Close(), os.Rename(part, c.Out), durable.SyncDir(filepath.Dir(c.Out))); err != nil {
 		return nil, err
 	}
 	return &BackupReport{

@@ -264,26 +264,7 @@ func certifiedSnapshot(blocks *store.Store, m *snapshot.Manifest) error {
 // retained returns the first height whose block must be kept: it is younger than
 // keep at the snapshot's height, or in its known-transaction window, or above it.
 func retained(blocks *store.Store, m *snapshot.Manifest, keep time.Duration) (ledger.Height, error) {
-	return firstSince(blocks, m.Height(), m.Time-min(m.Time, max(uint64(keep.Milliseconds()), ledger.KnownWindowMillis)))
-}
-
-// firstSince returns the first height up to top whose block is not older than a
-// time.
-func firstSince(blocks *store.Store, top ledger.Height, since uint64) (ledger.Height, error) {
-	low, high := ledger.Height(1), max(top, 1)
-	for low < high {
-		mid := low + (high-low)/2
-		h, _, err := blocks.Header(mid)
-		if err != nil {
-			return 0, err
-		}
-		if h.Time < since {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low, nil
+	return blocks.FirstSince(m.Height(), m.Time-min(m.Time, max(uint64(keep.Milliseconds()), ledger.KnownWindowMillis)))
 }
 
 // checkRetention refuses a node that would forget access records which every node

@@ -98,8 +98,6 @@ func (n *Node) whoKeeps(ctx context.Context, h ledger.Height, kept func(sync.Kep
 
 // askKeepersLocked asks for all who will want to know, whether or not the one who
 // wanted it first still waits.
-// askKeepersLocked asks for all who will want to know, whether or not the one who
-// wanted it first still waits.
 func (n *Node) askKeepersLocked(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepersTimeout)
 	defer cancel()

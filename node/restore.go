@@ -16,6 +16,7 @@ import (
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/backup"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
@@ -83,7 +84,7 @@ func Restore(ctx context.Context, c RestoreConfig) (r *Restored, err error) {
 	if err := os.Remove(home); err != nil && !errors.Is(err, os.ErrNotExist) { // empty: os.Rename wants it away
 		return nil, err
 	}
-	if err := errors.Join(os.Rename(work, home), syncDirectory(filepath.Dir(home))); err != nil {
+	if err := errors.Join(os.Rename(work, home), durable.SyncDir(filepath.Dir(home))); err != nil {
 		return nil, err
 	}
 	x.out.Home = home
@@ -220,7 +221,7 @@ func (x *restoring) finish(ctx context.Context) error {
 		}
 	}
 	for _, dir := range []string{"keys", "data", "."} {
-		if err := syncDirectory(x.path(dir)); err != nil {
+		if err := durable.SyncDir(x.path(dir)); err != nil {
 			return err
 		}
 	}
@@ -258,7 +259,7 @@ func (x *restoring) configure() (config.Config, error) {
 	if b, err = config.Edit(b, set); err != nil {
 		return config.Config{}, err
 	}
-	if err := writeWhole(path, b); err != nil {
+	if err := durable.WriteFile(path, b); err != nil {
 		return config.Config{}, err
 	}
 	cfg, err := config.Load(config.Sources{File: path})
@@ -274,7 +275,7 @@ func (x *restoring) configureKind(path string, b []byte) (config.Config, error) 
 	if err != nil {
 		return config.Config{}, err
 	}
-	if err := writeWhole(path, b); err != nil {
+	if err := durable.WriteFile(path, b); err != nil {
 		return config.Config{}, err
 	}
 	return config.Load(config.Sources{File: path})

@@ -18,6 +18,7 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/api"
 	pb "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/state"
@@ -83,34 +84,10 @@ func writeMark(dataDir string, m *mark) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(filepath.Join(dataDir, restoredFile), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dataDir, restoredFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("write the mark of a restore: %w", err)
 	}
 	return nil
-}
-
-// writeWhole replaces a small file: it is there as a whole and synced, or not at all.
-func writeWhole(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDirectory(filepath.Dir(path))
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // mayVote reports whether a vote key was made after the restore. Every other one

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -128,34 +129,10 @@ func (b *Book) Add(p *Proof) (added bool, err error) {
 }
 
 // writeSynced makes a file that is there whole or not at all.
-func writeSynced(dir, name string, raw []byte) (err error) {
+func writeSynced(dir, name string, raw []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, name+".tmp")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	for _, d := range []string{dir, filepath.Dir(dir)} { // its own entry too, should it be new
-		if err := syncDir(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	// The directory's own entry too, should it be new.
+	return errors.Join(durable.WriteFile(filepath.Join(dir, name), raw), durable.SyncDir(filepath.Dir(dir)))
 }

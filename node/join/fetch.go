@@ -206,20 +206,7 @@ func (j *joiner) windowStart(executed int64) (ledger.Height, error) {
 		return 0, err
 	}
 	since := at.Time - min(at.Time, ledger.KnownWindowMillis)
-	low, high := ledger.Height(1), ledger.Height(executed)
-	for low < high {
-		mid := low + (high-low)/2
-		h, _, err := j.Store.Header(mid)
-		if err != nil {
-			return 0, err
-		}
-		if h.Time < since {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low, nil
+	return j.Store.FirstSince(at.Height, since)
 }
 
 const (

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/assent-network/assent/node/durable"
 )
 
 const suffix = ".key.json"
@@ -61,7 +63,7 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 // writeNew puts b under path, whole and synced, and fails with os.ErrExist if
 // there is a file already: a link, unlike a rename, never replaces one.
 func writeNew(path string, b []byte) error {
-	tmp, err := writeTemp(filepath.Dir(path), b)
+	tmp, err := durable.WriteBeside(path, b)
 	if err != nil {
 		return err
 	}
@@ -69,49 +71,5 @@ func writeNew(path string, b []byte) error {
 	if err := os.Link(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// replace exchanges the file under path for b: readers see the old or the new.
-func replace(path string, b []byte) error {
-	tmp, err := writeTemp(filepath.Dir(path), b)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeTemp(dir string, b []byte) (path string, err error) {
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return "", err
-	}
-	return f.Name(), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return durable.SyncDir(filepath.Dir(path))
 }

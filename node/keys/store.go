@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -47,7 +48,7 @@ func Create(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create key directory: %w", err)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, fmt.Errorf("create key directory: %w", err)
 	}
 	return Open(dir)
@@ -207,7 +208,7 @@ func (s *Store) ChangePassword(name string, old, new []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(s.path(name), b); err != nil {
+	if err := durable.WriteFile(s.path(name), b); err != nil {
 		return fmt.Errorf("change password of key %q: %w", name, err)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/assent-network/assent/node/durable"
 )
 
 // SQLite knows no checksums of its pages: a wrong bit in an account or an answer
@@ -39,18 +41,7 @@ func writeSums(path string) error {
 	}
 	text := sumsHead + "\n" + out.String()
 	text += fmt.Sprintf("end %x\n", sha256.Sum256([]byte(text)))
-	f, err := os.CreateTemp(filepath.Dir(path), ".sums-")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path+sumsSuffix)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return durable.WriteFile(path+sumsSuffix, []byte(text))
 }
 
 // eachPiece hashes a file piece by piece.

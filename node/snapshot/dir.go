@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -36,10 +37,10 @@ func Open(root string) *Dir { return &Dir{root: filepath.Clean(root)} }
 
 // finish makes what stands in fresh a snapshot of the directory.
 func (d *Dir) finish(fresh string, m *Manifest) error {
-	if err := writeFile(filepath.Join(fresh, manifestFile), m.Encode()); err != nil {
+	if err := durable.WriteFile(filepath.Join(fresh, manifestFile), m.Encode()); err != nil {
 		return err
 	}
-	if err := syncDir(fresh); err != nil {
+	if err := durable.SyncDir(fresh); err != nil {
 		return err
 	}
 	path := d.path(m.Height())
@@ -49,24 +50,7 @@ func (d *Dir) finish(fresh string, m *Manifest) error {
 	if err := os.Rename(fresh, path); err != nil {
 		return err
 	}
-	return syncDir(d.root)
-}
-
-func writeFile(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncDir(d.root)
 }
 
 func (d *Dir) path(h ledger.Height) string {
@@ -216,7 +200,7 @@ func (d *Dir) Adopt(from string) (*Manifest, error) {
 	if err := os.Rename(from, path); err != nil {
 		return nil, fmt.Errorf("keep snapshot: %w", err)
 	}
-	return m, syncDir(d.root)
+	return m, durable.SyncDir(d.root)
 }
 
 func offsetsOf(m *Manifest) []int64 {

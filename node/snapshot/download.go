@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -71,7 +72,7 @@ func (d *Download) Finish() error {
 	if d.next < len(d.m.Chunks) {
 		return fmt.Errorf("download snapshot: chunk %d of %d is missing", d.next, len(d.m.Chunks))
 	}
-	if err := errors.Join(d.file.Truncate(d.end), d.file.Sync(), writeFile(filepath.Join(d.dir, manifestFile), d.m.Encode()), syncDir(d.dir)); err != nil {
+	if err := errors.Join(d.file.Truncate(d.end), d.file.Sync(), durable.WriteFile(filepath.Join(d.dir, manifestFile), d.m.Encode()), durable.SyncDir(d.dir)); err != nil {
 		return fmt.Errorf("download snapshot: %w", err)
 	}
 	return nil

@@ -51,6 +51,25 @@ func (s *Store) Base() ledger.Height { return s.base.Load().Height }
 // Swept returns below which height the bodies that Prune deletes are gone.
 func (s *Store) Swept() ledger.Height { return s.base.Load().Swept }
 
+// FirstSince returns the first height up to top whose block is not older than a
+// time in milliseconds; top, at least 1, if none is. It reads headers only.
+func (s *Store) FirstSince(top ledger.Height, time uint64) (ledger.Height, error) {
+	low, high := ledger.Height(1), max(top, 1)
+	for low < high {
+		mid := low + (high-low)/2
+		h, _, err := s.Header(mid)
+		if err != nil {
+			return 0, err
+		}
+		if h.Time < time {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, nil
+}
+
 // Unswept reports whether a Prune was interrupted.
 func (s *Store) Unswept() bool {
 	at := s.base.Load()

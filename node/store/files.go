@@ -2,10 +2,11 @@ package store
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/assent-network/assent/node/durable"
 )
 
 // writeBuffer is the size of goleveldb's table in memory, of which two exist at
@@ -49,23 +50,11 @@ func (d dirSyncer) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(d.dir); err != nil {
+	if err := durable.SyncDir(d.dir); err != nil {
 		w.Close()
 		return nil, err
 	}
 	return w, nil
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
-	}
-	return nil
 }
 
 func openFiles(dir string) (storage.Storage, error) {

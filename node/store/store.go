@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/syndtr/goleveldb/leveldb"
@@ -97,7 +98,7 @@ func createDir(dir string, genesis *ledger.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(writeGenesis(files, options(), genesis), files.Close(), syncDir(fresh)); err != nil {
+	if err := errors.Join(writeGenesis(files, options(), genesis), files.Close(), durable.SyncDir(fresh)); err != nil {
 		return err
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) { // empty: os.Rename wants it away
@@ -106,7 +107,7 @@ func createDir(dir string, genesis *ledger.Config) error {
 	if err := os.Rename(fresh, dir); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 func writeGenesis(files storage.Storage, o *opt.Options, genesis *ledger.Config) error {

@@ -27,7 +27,7 @@ type rule struct {
 }
 
 // leaves may be imported by every package below node.
-var leaves = []string{"node/ledger", "chaincode/record", "node/redact", "node/fault"}
+var leaves = []string{"node/ledger", "chaincode/record", "node/redact", "node/fault", "node/durable"}
 
 // rules, most special first: the first whose pkg matches is the one.
 var rules = []rule{
@@ -35,6 +35,7 @@ var rules = []rule{
 	{"chaincode/record/...", nil},
 	{"node/ledger/...", nil},
 	{"node/fault", nil}, // nothing at all, but with the tag faultpoints
+	{"node/durable", nil},
 	{"network/...", nil},
 	{"consensus/...", nil},
 

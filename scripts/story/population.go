@@ -54,7 +54,7 @@ func lower(in []string) []string {
 func readPopulation(path string, seed uint64) ([]customer, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read customers: %w", err)
+		return nil, fmt.Errorf("read customers: %w: name a file with the columns of UCI_Credit_Card.csv, or leave --data out for a generated sample", err)
 	}
 	defer f.Close()
 	return parsePopulation(f, path, seed)
