@@ -184,6 +184,9 @@ func (x *examination) stopped(ctx context.Context) error {
 	if book, err := evidence.Open(filepath.Join(x.cfg.DataDir, evidenceDir), genesis.Hash(), bft.Position); err == nil {
 		x.facts.Node.Accusations = provenFacts(book, tip.Config)
 	}
+	if h, err := readHalt(x.cfg.DataDir); err == nil && h != nil {
+		x.facts.Node.Halt = &h.Halt
+	}
 	s.Log = x.checkLog(blocks)
 	s.Private = x.readOutbox(ctx)
 	db, err := state.Open(ctx, state.Config{Dir: filepath.Join(x.cfg.DataDir, stateDir), ChainID: genesis.Hash()})

@@ -16,6 +16,7 @@ import (
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/node/chain"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/doctor"
 	"github.com/assent-network/assent/node/executor"
 	"github.com/assent-network/assent/node/gateway"
 	"github.com/assent-network/assent/node/join"
@@ -118,7 +119,8 @@ type Node struct {
 	gateway   *gateway.Server
 	ops       net.Listener // nil when metrics.listen is off
 	control   control
-	restored  *restored // nil unless the node came from a backup
+	restored  *restored                   // nil unless the node came from a backup
+	halted    atomic.Pointer[doctor.Halt] // at which it halted before; nil when it has passed that
 	metrics   *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening
@@ -336,6 +338,7 @@ func (n *Node) openChain(context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.openHalt()
 	t := transport{n.host, &n.dir}
 	cfg := chain.Config{
 		ChainID: n.chainID, Store: n.store, State: n.state, Executor: n.executor, Peers: catchUp{n.client},
@@ -344,12 +347,13 @@ func (n *Node) openChain(context.Context) error {
 		OnExecuted: func(r *executor.Result) {
 			n.follower.add(r, n.now())
 			n.countBlock(r)
+			n.passedHalt(r.Height)
 		},
 	}
 	if n.chain, err = chain.New(cfg); err != nil {
 		return err
 	}
-	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Snapshots: n.snapshots, SnapshotRate: n.cfg.Snapshots.Rate / 2, Records: n.recordsFrom, Voter: func() (ledger.Signer, ledger.Height) {
+	n.server, err = sync.NewServer(sync.ServerConfig{Store: n.store, Snapshots: n.snapshots, SnapshotRate: n.cfg.Snapshots.Rate / 2, Records: n.recordsFrom, Receipts: receipts{n.state}, Voter: func() (ledger.Signer, ledger.Height) {
 		key, _, voted := n.chain.Voter()
 		return key, voted
 	}})

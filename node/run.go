@@ -26,6 +26,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"roster", n.runRoster},
 		{"operators' address", n.runOps},
 		{"control socket", n.runControl},
+		// … what a halted node wants to know of them comes before that;
+		{"difference", n.runDifference},
 		// … then ordering and execution, which end with a flush;
 		{"chain", n.chain.Run},
 		{"first view", n.firstView},

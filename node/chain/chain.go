@@ -59,6 +59,9 @@ type Executor interface {
 	Execute(b *ledger.Block, txs []*ledger.Transaction) (*executor.Result, error)
 	// Running names the call that Execute is in, or nil.
 	Running() *executor.Call
+	// Touched names the key that this call asked for or wrote last, as ledger.ShownKey
+	// does; "" for none.
+	Touched() string
 }
 
 // Peers is how the chain reaches other nodes' blocks.

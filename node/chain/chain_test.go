@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/node/executor"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -232,12 +233,60 @@ func TestCertifiedForeignRootHaltsTheNode(t *testing.T) {
 		if !errors.Is(err, ErrRootMismatch) || !strings.Contains(err.Error(), "ALARM") {
 			t.Errorf("Run ended with %v", err)
 		}
+		_, own, _ := a.cfg.State.Executed()
+		var d *Differs
+		if !errors.As(a.Failure(), &d) || d.Height != 2 || d.Own != own {
+			t.Errorf("the failure is %+v, roots %+v", a.Failure(), own)
+		}
 		a.ended <- nil
 	case <-time.After(10 * time.Second):
 		t.Fatal("the node goes on over a certified root that is not its own")
 	}
 	if _, err := a.SignVote(d.Proposal); err == nil {
 		t.Error("a halted node still votes")
+	}
+}
+
+// stuck is an executor that does not return from a contract.
+type stuck struct {
+	Executor
+	enough chan struct{}
+}
+
+func (s stuck) Execute(b *ledger.Block, txs []*ledger.Transaction) (*executor.Result, error) {
+	if b.Header.Height == 2 {
+		<-s.enough
+		return nil, errors.New("the test ends")
+	}
+	return s.Executor.Execute(b, txs)
+}
+
+func (s stuck) Running() *executor.Call {
+	return &executor.Call{Contract: "access", Function: "Request", TxID: ledger.Hash{7}}
+}
+
+func (s stuck) Touched() string { return "access/usage/1" }
+
+func TestAContractThatDoesNotReturnHaltsTheNodeAndIsNamed(t *testing.T) {
+	w := newWorld(t)
+	enough := make(chan struct{})
+	defer close(enough)
+	a := w.start(0, t.TempDir(), func(c *Config) {
+		c.Executor, c.ContractLimit = stuck{c.Executor, enough}, 200*time.Millisecond
+	})
+	w.commit([]*member{a}, w.register(1).Encode())
+	if _, err := a.Deliver(w.sign(proposal(a, [][]byte{w.register(2).Encode()}, uint64(w.ms.Load()), nil))); err != nil {
+		t.Fatalf("Deliver: %v", err)
+	}
+	select {
+	case err := <-a.ended:
+		var h *Hangs
+		if !errors.As(err, &h) || h.Height != 2 || h.Key != "access/usage/1" || !strings.Contains(err.Error(), "access.Request of transaction 0x07") || !strings.Contains(err.Error(), "access/usage/1") {
+			t.Errorf("Run ended with %v", err)
+		}
+		a.ended <- nil
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node waits for a contract that does not return")
 	}
 }
 

@@ -80,7 +80,7 @@ func (c *Chain) execute(p *parsed) error {
 	if h.Height > 0 {
 		// Going on would follow a fork or make one.
 		if err := c.compareRoots(h); err != nil {
-			return fmt.Errorf("ALARM: a quorum certified another result than this node computed: run `assentd verify`, compare program versions, and catch up into an empty folder: %w", err)
+			return c.differs(h, err)
 		}
 	}
 	watchdog := time.AfterFunc(c.cfg.ContractLimit, func() { c.hang(h.Height) })
@@ -104,6 +104,33 @@ func (c *Chain) execute(p *parsed) error {
 	return nil
 }
 
+// Differs is the error of Run when a quorum certified other results than this
+// node computed. It is raised at once, with heights alone; which transaction it is
+// takes another node's receipts to find out.
+type Differs struct {
+	Height ledger.Height // of the certified header that says so
+	Own    state.Roots   // this node's after the header's ExecHeight
+	err    error
+}
+
+func (d *Differs) Error() string {
+	return fmt.Sprintf("ALARM: a quorum certified another result than this node computed: run `assentd verify`, compare program versions, and catch up into an empty folder: %v", d.err)
+}
+
+func (d *Differs) Unwrap() error { return d.err }
+
+// differs makes the alarm of a certified header h that compareRoots has refused.
+func (c *Chain) differs(h *ledger.Header, err error) error {
+	own, ok := c.cfg.State.RootsAt(h.ExecHeight)
+	if !ok {
+		return fmt.Errorf("ALARM: a certified result cannot be held against this node's: run `assentd verify`: %w", err)
+	}
+	return &Differs{Height: h.Height, Own: own, err: err}
+}
+
+// Failure returns why the chain stopped, nil while it has not failed.
+func (c *Chain) Failure() error { return c.failed() }
+
 // expiryPause is the least block time between two looks for expired requests.
 const expiryPause = 1000 // ms
 
@@ -125,13 +152,29 @@ func (c *Chain) forgetExpired(blockTime uint64) {
 // Nothing can end the contract but ending the process, so Run returns without
 // waiting for it.
 func (c *Chain) hang(h ledger.Height) {
-	err := fmt.Errorf("ALARM: block %d has been executing for %s: a contract does not return", h, c.cfg.ContractLimit)
-	if call := c.cfg.Executor.Running(); call != nil {
-		err = fmt.Errorf("ALARM: block %d has been executing for %s: %s.%s of transaction %s does not return", h, c.cfg.ContractLimit, call.Contract, call.Function, call.TxID)
-	}
+	err := &Hangs{Height: h, Limit: c.cfg.ContractLimit, Call: c.cfg.Executor.Running(), Key: c.cfg.Executor.Touched()}
 	c.log.Error("execution hangs: the node halts", "height", h, "error", err)
 	c.fail(err)
 	c.hangOnce.Do(func() { close(c.hung) })
+}
+
+// Hangs is the error of Run when a contract does not return.
+type Hangs struct {
+	Height ledger.Height
+	Limit  time.Duration
+	Call   *executor.Call // nil: execution hangs outside a contract
+	Key    string         // that the call used last, as ledger.ShownKey shows it; "" for none
+}
+
+func (e *Hangs) Error() string {
+	if e.Call == nil {
+		return fmt.Sprintf("ALARM: block %d has been executing for %s: it does not end", e.Height, e.Limit)
+	}
+	text := fmt.Sprintf("ALARM: block %d has been executing for %s: %s.%s of transaction %s does not return", e.Height, e.Limit, e.Call.Contract, e.Call.Function, e.Call.TxID)
+	if e.Key != "" {
+		text += "; the last key it used is " + e.Key
+	}
+	return text
 }
 
 // Outcome is what became of a transaction.

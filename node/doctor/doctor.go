@@ -92,6 +92,7 @@ type Node struct {
 	Vaults       []Vault       `json:"vaults"`
 	Ledger       *OnLedger     `json:"ledger"`
 	Restored     *Restored     `json:"restored,omitempty"` // nil: its files never came from a backup
+	Halt         *Halt         `json:"halt,omitempty"`     // nil: it has not halted, or has passed that height since
 }
 
 // Restored says how far a node is that came from a backup.
@@ -201,7 +202,7 @@ func Judge(f *Facts) *Report {
 	} else {
 		j.say("config", OK, "The configuration can be used.", "")
 		for _, look := range []func(){
-			j.running, j.keystore, j.keys, j.dataKeys, j.standing, j.restored, j.stores, j.clock, j.disk, j.ports,
+			j.running, j.halted, j.keystore, j.keys, j.dataKeys, j.standing, j.restored, j.stores, j.clock, j.disk, j.ports,
 			j.quorum, j.peers, j.accusations, j.lag, j.viewAge, j.versions, j.vaults, j.outbox,
 		} {
 			look()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -30,6 +31,20 @@ type Executor struct {
 	memory    *memory // owned by Execute
 
 	running atomic.Pointer[Call] // what Execute is running, for the watchdog
+	touched lastKey              // of that call
+}
+
+// lastKey is the key that a call used last: what the watchdog says of a contract
+// that does not return. The call writes it, the watchdog reads it.
+type lastKey struct {
+	mu  sync.Mutex
+	key string
+}
+
+func (l *lastKey) set(key string) {
+	l.mu.Lock()
+	l.key = key
+	l.mu.Unlock()
 }
 
 // Call names a contract call.
@@ -81,6 +96,14 @@ type Result struct {
 // Running returns the call that Execute is in, or nil. A watchdog that finds the
 // same pointer for too long knows that a contract does not return.
 func (e *Executor) Running() *Call { return e.running.Load() }
+
+// Touched returns the key that the call of Running asked for or wrote last, as
+// ledger.ShownKey shows it, or "".
+func (e *Executor) Touched() string {
+	e.touched.mu.Lock()
+	defer e.touched.mu.Unlock()
+	return ledger.ShownKey(e.touched.key)
+}
 
 // Execute runs the block that follows the last executed one and commits its
 // effects. txs may hold what the caller has already decoded: txs[i] is the
@@ -186,7 +209,8 @@ func (e *Executor) executeTransaction(b *state.Block, r *Result, index uint64, t
 func (e *Executor) call(b *state.Block, r *Result, index uint64, inv invocation) error {
 	inv.channel, inv.time = e.channel, b.Time()
 	s := newStub(b, inv, transactionLimits)
-	s.memory = e.memory
+	s.memory, s.touched = e.memory, &e.touched
+	e.touched.set("")
 	e.running.Store(&inv.call)
 	v := e.run(s)
 	e.running.Store(nil)

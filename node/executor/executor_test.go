@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
@@ -561,6 +564,37 @@ func TestRunning(t *testing.T) {
 	}
 	if n.exec.Running() != nil {
 		t.Error("something is still running")
+	}
+}
+
+// afterwards looks when a contract has done its work and has not returned yet.
+type afterwards struct {
+	shim.Chaincode
+	look func()
+}
+
+func (a afterwards) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
+	defer a.look() // also when it panics
+	return a.Chaincode.Invoke(stub)
+}
+
+func TestTouchedIsTheKeyThatACallUsedLast(t *testing.T) {
+	c := toys(t)
+	var n *network
+	var seen []string
+	c.Chaincode = afterwards{c.Chaincode, func() {
+		if r := n.exec; r != nil {
+			seen = append(seen, r.Touched())
+		}
+	}}
+	n = &network{}
+	n = newNetworkInto(t, n, c)
+	seen = nil
+	n.add("lender-a", "lender-a-app", "toy", "Increment", "toy/counter")
+	n.add("lender-a", "lender-a-app", "toy", "Panic", "x")
+	n.commit()
+	if want := []string{"toy/counter", "toy/ghost"}; !slices.Equal(seen, want) {
+		t.Errorf("seen %q, want %q", seen, want)
 	}
 }
 

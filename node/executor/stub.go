@@ -43,6 +43,8 @@ type stub struct {
 	limits limits
 	memory *memory // nil in a read call: those run on many goroutines
 
+	touched *lastKey // nil in a read call: nothing watches those
+
 	calls, readBytes, rangeRows, writeBytes int
 
 	writes  []ledger.Write // in order of first write
@@ -117,6 +119,9 @@ func (s *stub) stateKey(key string) (string, error) {
 	}
 	if len(key) > s.limits.key {
 		return "", s.refuse(record.CodeLimitExceeded, "a key has %d bytes, at most %d are allowed", len(key), s.limits.key)
+	}
+	if s.touched != nil {
+		s.touched.set(key)
 	}
 	return key, nil
 }

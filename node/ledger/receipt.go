@@ -3,7 +3,10 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/core/types"
 )
@@ -130,6 +133,31 @@ func KeepingOf(key string) Keeping {
 // transaction may read once it is older than the config's Limits.RecordAge, so that
 // nodes may prune it.
 func Ages(key string) bool { return strings.HasPrefix(key, "access/log/") }
+
+// maxShownKey bounds what ShownKey returns of a key, in bytes.
+const maxShownKey = 200
+
+// ShownKey returns key as logs and alarms may show it. Keys hold ids, names and
+// hashes that stand on the ledger, and no person; but an index row may name the
+// key of a subject's consent, so of index rows only what they list is shown. What
+// a contract gone wrong put into a key is quoted and cut.
+func ShownKey(key string) string {
+	if KeepingOf(key) == KeepIndex {
+		parts := strings.SplitN(key, "/", 4)
+		if len(parts) > 3 {
+			parts[3] = "…"
+		}
+		key = strings.Join(parts, "/")
+	}
+	plain := len(key) <= maxShownKey && utf8.ValidString(key)
+	for _, r := range key {
+		plain = plain && unicode.IsPrint(r) && r != ' ' && r != '"'
+	}
+	if plain {
+		return key
+	}
+	return strconv.QuoteToASCII(key[:min(len(key), maxShownKey)])
+}
 
 // SplitKey returns the contract that owns key and the rest after the first '/'.
 func SplitKey(key string) (contract, rest string, err error) {

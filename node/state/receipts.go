@@ -89,22 +89,11 @@ func openLog(v *View) (*receiptLog, error) {
 		}
 		v.edge = append(v.edge, edge)
 	}
-	l := &receiptLog{tree: ledger.NewLog(), done: map[tileID][]byte{}}
+	l := &receiptLog{done: map[tileID][]byte{}}
 	l.edge = append(l.edge, v.edge...)
-	if size > 0 {
-		ids := compact.RangeNodes(0, size, nil)
-		hashes := make([][]byte, len(ids))
-		for i, id := range ids {
-			h, err := v.logNode(id)
-			if err != nil {
-				return nil, err
-			}
-			hashes[i] = h[:]
-		}
-		var err error
-		if l.tree, err = ledger.ResumeLog(size, hashes); err != nil {
-			return nil, corrupt("receipt log", err)
-		}
+	var err error
+	if l.tree, err = v.LogUpTo(size); err != nil {
+		return nil, err
 	}
 	root, err := ledger.LogRoot(l.tree)
 	if err != nil {
@@ -114,6 +103,46 @@ func openLog(v *View) (*receiptLog, error) {
 		return nil, corrupt("receipt log", fmt.Errorf("its %d leaves have root %s, the head row says %s", size, root, v.roots.Receipts))
 	}
 	return l, nil
+}
+
+// LogUpTo returns the first size leaves of the receipt log as a range that can
+// grow; its root is the one that a header with that size names.
+func (v *View) LogUpTo(size uint64) (*compact.Range, error) {
+	if size > v.roots.ReceiptsSize {
+		return nil, fmt.Errorf("%d leaves of a receipt log of %d: %w", size, v.roots.ReceiptsSize, ErrNotExecuted)
+	}
+	if size == 0 {
+		return ledger.NewLog(), nil
+	}
+	ids := compact.RangeNodes(0, size, nil)
+	hashes := make([][]byte, len(ids))
+	for i, id := range ids {
+		h, err := v.logNode(id)
+		if err != nil {
+			return nil, err
+		}
+		hashes[i] = h[:]
+	}
+	tree, err := ledger.ResumeLog(size, hashes)
+	if err != nil {
+		return nil, corrupt("receipt log", err)
+	}
+	return tree, nil
+}
+
+// Leaf returns the leaf at a position of the receipt log and the hashes of the
+// writes that it commits to, pruned or not, or an error that is ErrNotFound.
+func (v *View) Leaf(position uint64) (*ledger.Receipt, []ledger.WriteHash, error) {
+	o, gone, err := v.leafAt(position)
+	if err != nil {
+		return nil, nil, err
+	}
+	if gone != nil {
+		r := gone.receipt()
+		return &r, gone.writes(), nil
+	}
+	r := o.Receipt()
+	return &r, o.Writes, nil
 }
 
 // edgeHash computes hash i of tile level from what lies below it.
@@ -173,7 +202,7 @@ func (v *View) ProveReceipt(id ledger.Hash, size uint64) (*ledger.ReceiptProof, 
 		return nil, fmt.Errorf("receipt %d of transaction %s in a log of %d of %d leaves: %w: wait for a higher certified header",
 			ref.position, id, size, v.roots.ReceiptsSize, ErrNotExecuted)
 	}
-	o, gone, err := v.leafAt(ref.position)
+	leaf, writes, err := v.Leaf(ref.position)
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +210,7 @@ func (v *View) ProveReceipt(id ledger.Hash, size uint64) (*ledger.ReceiptProof, 
 	if err != nil {
 		return nil, err
 	}
-	p := &ledger.ReceiptProof{Log: ledger.LogProof{Index: ref.position, Size: size, Hashes: hashes}}
-	if gone != nil {
-		p.Receipt, p.Writes = gone.receipt(), gone.writes()
-	} else {
-		p.Receipt, p.Writes = o.Receipt(), o.Writes
-	}
-	return p, nil
+	return &ledger.ReceiptProof{Receipt: *leaf, Writes: writes, Log: ledger.LogProof{Index: ref.position, Size: size, Hashes: hashes}}, nil
 }
 
 func (v *View) inclusion(position, size uint64) ([]ledger.Hash, error) {

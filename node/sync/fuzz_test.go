@@ -31,6 +31,8 @@ func seeds(t testing.TB) [][]byte {
 	}
 	return append(out,
 		encode(&pieceRequest{tagPiece, ledger.Hash{1}, 2, 3, 4}), encode(&pieceAnswer{tagPieceAnswer, []byte("piece")}),
+		encode(&receiptsRequest{tagReceipts, 1, 2}), encode(&receiptsAnswer{tagReceiptsAnswer, 3, [][]byte{(&ledger.Receipt{Code: "OK"}).Encode()}}),
+		encode(&writesRequest{tagWrites, 1}), encode(&writesAnswer{tagWritesAnswer, 1, []ledger.WriteHash{{Key: "a/b", Value: []byte{1}}, {Key: "a/c"}}}),
 		encode(&offersAnswer{tagOffersAnswer, 3, []Offer{{1, ledger.Hash{2}, 3, 4}}, 2}))
 }
 
@@ -55,6 +57,7 @@ func FuzzMessages(f *testing.F) {
 		for tag, v := range map[string]any{
 			tagStatus: new(statusRequest), tagHeaders: new(headersRequest), tagConfigs: new(configsRequest),
 			tagOffers: new(offersRequest), tagPiece: new(pieceRequest),
+			tagReceipts: new(receiptsRequest), tagWrites: new(writesRequest),
 		} {
 			same(tag, v, decode(b, maxRequest, tag, v))
 		}
@@ -66,6 +69,12 @@ func FuzzMessages(f *testing.F) {
 		}
 		if pa, err := decodePieceAnswer(b); err == nil {
 			same("piece answer", pa, nil)
+		}
+		if ra, err := decodeReceiptsAnswer(b); err == nil {
+			same("receipts answer", ra, nil)
+		}
+		if wa, err := decodeWritesAnswer(b); err == nil {
+			same("writes answer", wa, nil)
 		}
 		if sa, err := decodeStatusAnswer(b); err == nil {
 			same(tagStatusAnswer, sa, nil)

@@ -16,6 +16,10 @@ const (
 	maxHeaders = 1024
 	maxConfigs = 16
 	maxOffers  = 16
+	// maxReceipts and maxWrites: leaves of the receipt log, and the writes that one
+	// leaf commits to; a transaction writes fewer.
+	maxReceipts = 1024
+	maxWrites   = 16_384
 )
 
 // Every message is an RLP list that starts with its tag.
@@ -32,6 +36,10 @@ const (
 	tagOffersAnswer   = "assent/sync/snapshots-answer/1"
 	tagPiece          = "assent/sync/snapshot-piece/1"
 	tagPieceAnswer    = "assent/sync/snapshot-piece-answer/1"
+	tagReceipts       = "assent/sync/receipts/1"
+	tagReceiptsAnswer = "assent/sync/receipts-answer/1"
+	tagWrites         = "assent/sync/writes/1"
+	tagWritesAnswer   = "assent/sync/writes-answer/1"
 	maxTag            = 40
 	maxStatusBytes    = 512
 	maxCertifiedBytes = 17 << 10
@@ -138,6 +146,32 @@ type pieceAnswer struct {
 	Data []byte
 }
 
+// receiptsRequest asks for leaves of the receipt log from a position on.
+type receiptsRequest struct {
+	Tag  string
+	From uint64
+	Max  uint64
+}
+
+// receiptsAnswer holds consecutive leaves; Size is that of the server's log.
+type receiptsAnswer struct {
+	Tag      string
+	Size     uint64
+	Receipts [][]byte // ledger.Receipt
+}
+
+// writesRequest asks what a leaf of the receipt log commits to.
+type writesRequest struct {
+	Tag      string
+	Position uint64
+}
+
+type writesAnswer struct {
+	Tag      string
+	Position uint64
+	Writes   []ledger.WriteHash
+}
+
 func encode(v any) []byte {
 	b, err := rlp.EncodeToBytes(v)
 	if err != nil {
@@ -228,6 +262,28 @@ func decodeOffersAnswer(b []byte) (*offersAnswer, error) {
 func decodePieceAnswer(b []byte) (*pieceAnswer, error) {
 	a := new(pieceAnswer)
 	if err := decode(b, maxResponse, tagPieceAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeReceiptsAnswer(b []byte) (*receiptsAnswer, error) {
+	if err := checkCount(b, maxReceipts); err != nil {
+		return nil, err
+	}
+	a := new(receiptsAnswer)
+	if err := decode(b, maxResponse, tagReceiptsAnswer, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func decodeWritesAnswer(b []byte) (*writesAnswer, error) {
+	if err := checkCount(b, maxWrites); err != nil {
+		return nil, err
+	}
+	a := new(writesAnswer)
+	if err := decode(b, maxResponse, tagWritesAnswer, a); err != nil {
 		return nil, err
 	}
 	return a, nil

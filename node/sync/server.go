@@ -26,6 +26,7 @@ type ServerConfig struct {
 	Voter func() (key ledger.Signer, voted ledger.Height)
 
 	Snapshots Snapshots // nil: none are offered
+	Receipts  Receipts  // nil: none are read to peers
 	// Records returns the first height whose access records are all kept; nil: all are.
 	Records func() ledger.Height
 	// SnapshotRate bounds the bytes of snapshots sent in a second, to all peers
@@ -119,6 +120,10 @@ func (s *Server) Handle(ctx context.Context, from string, req []byte) ([]byte, e
 		return s.offers(req)
 	case tagPiece:
 		return s.piece(ctx, req)
+	case tagReceipts:
+		return s.receipts(ctx, req)
+	case tagWrites:
+		return s.writes(req)
 	default:
 		return nil, fmt.Errorf("unknown request %.40q: is the peer of a newer release?", tag)
 	}

@@ -49,6 +49,11 @@ func sampleMessages() []struct {
 		{tagOffersAnswer, &offersAnswer{Tag: tagOffersAnswer, Base: 5, Snapshots: []Offer{{40, nonce, 700, 9_000}}}, []any{uint64(5), []any{[]any{uint64(40), nonce[:], uint64(700), uint64(9_000)}}}},
 		{tagPiece, &pieceRequest{tagPiece, nonce, 1, 1 << 20, 512}, []any{nonce[:], uint64(1), uint64(1 << 20), uint64(512)}},
 		{tagPieceAnswer, &pieceAnswer{tagPieceAnswer, b("bytes")}, []any{b("bytes")}},
+		{tagReceipts, &receiptsRequest{tagReceipts, 70, 1_024}, []any{uint64(70), uint64(1_024)}},
+		{tagReceiptsAnswer, &receiptsAnswer{tagReceiptsAnswer, 72, [][]byte{b("receipt 70"), b("receipt 71")}}, []any{uint64(72), []any{b("receipt 70"), b("receipt 71")}}},
+		{tagWrites, &writesRequest{tagWrites, 70}, []any{uint64(70)}},
+		{tagWritesAnswer, &writesAnswer{tagWritesAnswer, 70, []ledger.WriteHash{{Key: "access/usage/1", Value: nonce[:]}, {Key: "consent/ix/1"}}},
+			[]any{uint64(70), []any{[]any{b("access/usage/1"), nonce[:]}, []any{b("consent/ix/1"), b("")}}}},
 	}
 }
 

@@ -50,6 +50,7 @@ var textKeys = map[string]string{
 	"function":  "a contract's function",
 	"id":        "of a chaincode package",
 	"item":      "the id of a consent or request",
+	"key":       "a state key as ledger.ShownKey shows it: without those of subjects",
 	"kind":      "one of few words",
 	"stage":     "one of few words",
 	"step":      "one of few words",

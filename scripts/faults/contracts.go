@@ -40,18 +40,38 @@ func halts(ctx context.Context, p *play) error {
 	if err != nil {
 		return err
 	}
-	alarm := ""
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if strings.Contains(line, `"ERROR"`) && strings.Contains(line, "height") {
-			alarm = line
-		}
+	if err := namesKey(x.Name, string(b)); err != nil {
+		return err
 	}
-	if alarm == "" {
-		return fmt.Errorf("%s halted without an alarm that names a height: %s", x.Name, x.LastLine())
-	}
-	fmt.Fprintln(os.Stderr, " ", alarm)
 	if err := p.flows(ctx, warm, p.others(x)...); err != nil {
 		return err
 	}
 	return p.remedy(ctx, x, "state")
+}
+
+// namesKey checks that a halted node's log names the height at once, and then the
+// key: the first one that differs, or the one that the hanging contract used last.
+func namesKey(node, log string) error {
+	height, key := "", ""
+	for line := range strings.SplitSeq(log, "\n") {
+		if !strings.Contains(line, `"ERROR"`) || !strings.Contains(line, "ALARM") {
+			continue
+		}
+		if height == "" && strings.Contains(line, `"height"`) {
+			height = line
+		}
+		if strings.Contains(line, `"key":"membership/`) || strings.Contains(line, "the last key it used is membership/") {
+			key = line
+		}
+	}
+	for what, line := range map[string]string{"a height": height, "a key": key} {
+		if line == "" {
+			return fmt.Errorf("%s halted without an alarm that names %s", node, what)
+		}
+	}
+	fmt.Fprintln(os.Stderr, " ", height)
+	if key != height {
+		fmt.Fprintln(os.Stderr, " ", key)
+	}
+	return nil
 }
