@@ -36,6 +36,8 @@ func halts(ctx context.Context, p *play) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	// Its clients are told by nobody else, and a block's outcome before it is certified.
+	p.load.history.Doubt(x.Name, "PANIC", p.began)
 	b, err := os.ReadFile(x.LogPath())
 	if err != nil {
 		return err

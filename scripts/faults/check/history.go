@@ -43,6 +43,7 @@ type Act struct {
 	Where    Position
 	Code     string
 	Decision string // of a Request with code OK
+	Doubtful bool   // the node that told Code and Decision was wrong about them: see Doubt
 }
 
 // History is what clients did and were told. Any goroutine may add to it.
@@ -82,6 +83,20 @@ func (h *History) Denied(a *Act) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.Known, a.Never = h.Now(), true
+}
+
+// Doubt marks the acts of which a node told its clients a code since a time. It is
+// for a node that executes otherwise than the others and halted over it: before it
+// halts it may tell its own clients its own result, which no quorum has certified.
+// That the act is where it said remains to be true.
+func (h *History) Doubt(via, code string, since time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.acts {
+		if a.acked() && a.Via == via && a.Code == code && a.Known >= since {
+			a.Doubtful = true
+		}
+	}
 }
 
 // Acts returns a copy of the history.

@@ -126,6 +126,7 @@ func (v *Verdict) acknowledged(acts []Act, l *Ledger) {
 		case !a.acked():
 		case e == nil:
 			v.note(&v.Lost, "%s: %s was acknowledged at %v and is on no block", l.Node, a, a.Where)
+		case a.Doubtful && e.At == a.Where:
 		case e.At != a.Where || e.Code != a.Code || e.Decision != a.Decision:
 			v.note(&v.Lost, "%s: %s was acknowledged as %s %s at %v, the ledger has %s %s at %v", l.Node, a, a.Code, a.Decision, a.Where, e.Code, e.Decision, e.At)
 		}

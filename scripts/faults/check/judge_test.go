@@ -137,6 +137,35 @@ func TestWhatNobodyWasToldMayHaveHappenedOrNot(t *testing.T) {
 	}
 }
 
+// A word of one node about its own result may be doubted: of that node, that code,
+// since that time, and never where the act stands.
+func TestADoubtedWordIsNoLoss(t *testing.T) {
+	h := NewHistory()
+	for i, via := range []string{"odd", "odd", "good"} {
+		a := &Act{ID: fmt.Sprint("t", i), What: Other, Via: via}
+		h.Begin(a)
+		h.Told(a, Position{uint64(1 + i), 0}, "PANIC", "")
+	}
+	order := []Executed{{ID: "t0", At: Position{1, 0}, Code: ok}, {ID: "t1", At: Position{2, 0}, Code: ok}, {ID: "t2", At: Position{3, 0}, Code: ok}}
+	ledger := []Ledger{{Node: "n", Root: "root", Order: order}}
+	if v := Judge(h.Acts(), ledger, Answers{}); v.Lost != 3 {
+		t.Errorf("%d wrong words are found, want 3", v.Lost)
+	}
+	h.Doubt("odd", "FORBIDDEN", 0)
+	h.Doubt("odd", "PANIC", h.Now()+time.Hour)
+	if v := Judge(h.Acts(), ledger, Answers{}); v.Lost != 3 {
+		t.Errorf("%d wrong words are found, want 3: another code or a later time was doubted", v.Lost)
+	}
+	h.Doubt("odd", "PANIC", 0)
+	if v := Judge(h.Acts(), ledger, Answers{}); v.Lost != 1 {
+		t.Errorf("%d wrong words are found, want that of the good node", v.Lost)
+	}
+	ledger[0].Order[1].At.Index++
+	if v := Judge(h.Acts(), ledger, Answers{}); v.Lost != 2 {
+		t.Errorf("%d wrong words are found, want 2: an act that is elsewhere is one", v.Lost)
+	}
+}
+
 func TestPauseAndServed(t *testing.T) {
 	h := &History{began: time.Now()}
 	for i, known := range []time.Duration{10 * ms, 20 * ms, 70 * ms, 80 * ms} {
