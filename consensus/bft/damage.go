@@ -110,12 +110,28 @@ func record(b []byte, at int, crc uint32) (sum uint32, end int, ok bool) {
 
 // torn reports whether the bad record at a byte may be the end of a file that a
 // crash left: nothing follows it, and no single bit makes it right.
+//
+// A loss of power may leave a file that had grown, with zeros where its content had
+// not come. Three cases:
+//
+//   - zeros from the payload's first byte to the end of the file: torn. A record that
+//     was synced begins with a tag and holds more than one byte that is not zero, so
+//     no wrong bit makes this of one; and nothing has left this replica for a record
+//     that was not synced.
+//   - zeros from somewhere within the payload: torn, unless a single bit explains it
+//     too. Then both are possible, and the log is refused: of two explanations the
+//     one that was written whole must be taken.
+//   - zeros at the head, and content behind them: refused. It may be one record whose
+//     first sector had not come. It may as well be a sector that the disk has lost, in
+//     which several short records began that were synced: the checksum of what follows
+//     continues one that stood in the zeros, so nothing tells the two apart, and to
+//     cut there could forget votes that have left this replica.
 func torn(b []byte, at int, crc uint32) bool {
 	_, sum, end, fits := head(b, at)
 	switch {
-	case at+recordHead > len(b):
+	case at+recordHead > len(b), !slices.ContainsFunc(b[at+recordHead:], notZero):
 		return true
-	case fits && slices.ContainsFunc(b[end:], func(x byte) bool { return x != 0 }):
+	case fits && slices.ContainsFunc(b[end:], notZero):
 		return false
 	case fits:
 		difference := crc32.Update(crc, castagnoli, b[at+recordHead:end]) ^ sum
@@ -141,6 +157,8 @@ func torn(b []byte, at int, crc uint32) bool {
 	}
 	return true
 }
+
+func notZero(x byte) bool { return x != 0 }
 
 // recordTags are the bytes with which a record's payload can begin.
 var recordTags = []byte{0x08, 0x10, 0x1a}

@@ -118,6 +118,44 @@ func TestTornEndIsNoDamage(t *testing.T) {
 	}
 }
 
+// A file that had grown, whose last record had not come or only its head, is torn
+// whatever the checksum before it is; only one with content behind zeros is not.
+func TestZerosInThePlaceOfTheLastRecord(t *testing.T) {
+	dir, records := writtenLog(t, 40, 7, 300, 64, 900)
+	whole := lastLog(t, dir)
+	at := lastRecord(t, whole)
+	for head := range recordHead + 1 {
+		b := append(bytes.Clone(whole[:at+head]), make([]byte, len(whole)-at-head)...)
+		if got, err := reread(t, b); err != nil || len(got) != len(records)-1 {
+			t.Errorf("%d bytes of the last record's head came: %d records, %v", head, len(got), err)
+		}
+		for bit := range 32 {
+			if !torn(b, at, 1<<bit) {
+				t.Errorf("%d bytes of the head came after checksum %#x: taken for damage", head, uint32(1)<<bit)
+			}
+		}
+	}
+	b := bytes.Clone(whole)
+	clear(b[at : at+512])
+	if _, bad := tornOrDamaged(b); !bad {
+		t.Error("content behind a sector of zeros is taken for a torn end")
+	}
+}
+
+// lastRecord returns where the last record of a whole file begins.
+func lastRecord(t *testing.T, b []byte) (last int) {
+	t.Helper()
+	crc, at, _ := anchor(b)
+	for at < len(b) {
+		sum, end, ok := record(b, at, crc)
+		if !ok {
+			t.Fatalf("no record at %d", at)
+		}
+		crc, last, at = sum, at, end
+	}
+	return last
+}
+
 // A log that was cut where a record ends, or within one, cannot be told from a
 // crash: what is left is read.
 func TestCutLogIsRead(t *testing.T) {
