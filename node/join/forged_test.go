@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/ledger/ledgertest"
-	"github.com/assent-network/assent/node/snapshot"
 )
 
 // thin leaves every certificate one vote too few.
@@ -56,18 +54,7 @@ func TestAChainWithoutAQuorumIsRefused(t *testing.T) {
 			h.t = t
 			w := newWire()
 			w.put("liar", liar(h))
-			honest := snapshot.Open(t.TempDir())
-			if _, err := honest.Adopt(copyOf(t, snapshotPath(h, 40))); err != nil {
-				t.Fatal(err)
-			}
-			w.add("honest", h.serve(honest))
-			n := h.newcomer()
-			if err := n.join(t.Context(), w); err != nil {
-				t.Fatalf("%v\n%s", err, &n.log)
-			}
-			if !strings.Contains(n.log.String(), "peer=liar") {
-				t.Errorf("the liar is not named:\n%s", &n.log)
-			}
+			n := h.joinDespite(w, 40)
 			s := n.openStore()
 			for at := ledger.Height(1); at <= s.Tip().Height; at++ {
 				ch, err := s.Certified(at)
@@ -81,7 +68,6 @@ func TestAChainWithoutAQuorumIsRefused(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			n.check(40)
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	stdsync "sync"
 	"testing"
 
@@ -371,4 +372,26 @@ func (n *newcomer) check(wantBegan ledger.Height) {
 	if err := s.Verify(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// joinDespite lets a node join from a wire on which there is a peer named liar, and
+// one more that honestly has the snapshot of a height, which the node must end with;
+// the liar must be named.
+func (h *history) joinDespite(w *wire, at ledger.Height) *newcomer {
+	t := h.t
+	t.Helper()
+	honest := snapshot.Open(t.TempDir())
+	if _, err := honest.Adopt(copyOf(t, snapshotPath(h, at))); err != nil {
+		t.Fatal(err)
+	}
+	w.add("honest", h.serve(honest))
+	n := h.newcomer()
+	if err := n.join(t.Context(), w); err != nil {
+		t.Fatalf("%v\n%s", err, &n.log)
+	}
+	if !strings.Contains(n.log.String(), "peer=liar") {
+		t.Errorf("the liar is not named:\n%s", &n.log)
+	}
+	n.check(at)
+	return n
 }
