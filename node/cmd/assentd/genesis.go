@@ -27,6 +27,8 @@ type membersFile struct {
 		Roles  []string         `json:"roles"`
 		Admins []ledger.Address `json:"admins"`
 	} `json:"members"`
+	// RecordMillis is limits.recordMillis of the genesis config; left out: three years.
+	RecordMillis uint64 `json:"recordMillis"`
 }
 
 func (m *membersFile) list() (out []node.GenesisMember) {
@@ -38,12 +40,19 @@ func (m *membersFile) list() (out []node.GenesisMember) {
 
 const membersForm = `{"network":"…","members":[{"id":"my-bank","name":"My Bank","roles":["DATA_PROVIDER"],"admins":["0x…"]}]}`
 
+// shortestRecords is how long a network keeps access records at least that is not
+// there for tests alone.
+const shortestRecords = ledger.LawfulRecordMillis
+
 func (a *app) genesisCommand() *cobra.Command {
 	var members, out string
+	var records time.Duration
 	c := &cobra.Command{
 		Use: "genesis CARD…", Short: "Make a network's genesis file from its members and the cards of their validators",
 		Long: "The file of --members is JSON:\n  " + membersForm + "\n" +
 			"roles are DATA_PROVIDER, DATA_CONSUMER, CREDIT_REPORTING_AGENCY and AUDITOR; admins are addresses of keys that `assent member client new` makes.\n" +
+			"recordMillis beside members, or --records, is for how long every node keeps access records and transactions may read them: three years\n" +
+			"(94694400000) if left out, fixed for good. Less is for test networks alone: lenders and banks must keep records of access for three years.\n" +
 			"Every CARD is the " + node.CardFile + " of a validator. One person makes the genesis file; all members compare the chain id.",
 		Example: "  assentd genesis --members members.json --out genesis.json n1/node.json n2/node.json n3/node.json n4/node.json",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -53,23 +62,27 @@ func (a *app) genesisCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			g, err := makeGenesis(members, args)
+			g, err := makeGenesis(members, records, args)
 			if err != nil {
 				return err
 			}
 			if err := writeGenesis(g, out); err != nil {
 				return err
 			}
-			return a.print(map[string]any{"chainId": g.Hash().Hex(), "validators": len(g.Validators), "file": out}, func(w io.Writer) {
+			return a.print(map[string]any{"chainId": g.Hash().Hex(), "validators": len(g.Validators), "recordMillis": g.Limits.RecordAge(), "file": out}, func(w io.Writer) {
 				fmt.Fprintf(w, "Genesis of network %s with %d members and %d validators written to %s.\nChain id: %s\n", g.Network, len(g.Members), len(g.Validators), out, g.Hash())
 				if f := (len(g.Validators) - 1) / 3; f == 0 {
 					fmt.Fprintln(w, "With fewer than four validators the network stands still when one of them fails.")
+				}
+				if age := g.Limits.RecordAge(); age < shortestRecords {
+					fmt.Fprintf(w, "A test network: access records are kept for %s only, not for three years, and that can never be changed.\n", time.Duration(age)*time.Millisecond)
 				}
 			})
 		},
 	}
 	c.Flags().StringVar(&members, "members", "members.json", "the founding members")
 	c.Flags().StringVar(&out, "out", "genesis.json", "where to write the genesis file; never over an existing one")
+	c.Flags().DurationVar(&records, "records", 0, "for how long access records are kept, as 26304h; in place of recordMillis in --members")
 	return c
 }
 
@@ -93,7 +106,9 @@ func writeGenesis(g *ledger.Config, path string) error {
 	return nil
 }
 
-func makeGenesis(members string, paths []string) (*ledger.Config, error) {
+// makeGenesis makes the config of the members file and the cards; records, if it is
+// not 0, goes before what the file says of it.
+func makeGenesis(members string, records time.Duration, paths []string) (*ledger.Config, error) {
 	var m membersFile
 	if err := readJSON(members, &m, "members.json is "+membersForm); err != nil {
 		return nil, err
@@ -113,7 +128,20 @@ func makeGenesis(members string, paths []string) (*ledger.Config, error) {
 			}
 		}
 	}
+	if records < 0 || records%time.Millisecond != 0 {
+		return nil, usage("--records is %s, want whole milliseconds", records)
+	}
+	if records > 0 {
+		m.RecordMillis = uint64(records.Milliseconds())
+	}
 	g, err := node.Genesis(m.Network, uint64(time.Now().UnixMilli()), list, cards)
+	if err == nil {
+		g.Limits.RecordMillis = m.RecordMillis
+		if m.RecordMillis == ledger.LawfulRecordMillis {
+			g.Limits.RecordMillis = 0 // the same, and the same chain id for who leaves it out
+		}
+		err = g.Check()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: correct %s or the cards", err, members)
 	}
