@@ -143,6 +143,8 @@ func (w faultyWriter) Sync() error {
 //	censor      what the node named by victim forwards is not taken
 //	forge       a byte of what others fetch of the chain is another
 //	withhold    what others fetch of the chain never comes
+//	withhold-snapshot
+//	            the first half of a kilobyte of a snapshot's first chunk goes out, and no more
 //	late        answers leave four seconds after they were allowed to; no honest
 //	            node can do this, and a checker must notice it
 type faultyHost struct {
@@ -270,6 +272,14 @@ func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, f
 		if p == network.ProtocolSync && h.lies("withhold") {
 			<-ctx.Done()
 			return nil, ctx.Err()
+		}
+		if p == network.ProtocolSync && strings.Contains(string(req), "assent/sync/snapshot-piece/1") && h.lies("withhold-snapshot") {
+			half, more := firstHalf(req)
+			if !more {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			req = half
 		}
 		got, err := serve(ctx, from, req)
 		if p == network.ProtocolSync && len(got) > 0 && h.lies("forge") {

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"github.com/ethereum/go-ethereum/rlp"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/assent-network/assent/node/ledger"
@@ -92,6 +93,23 @@ func otherSignature(req []byte) []byte {
 	}
 	tx.Sig[5] ^= 1
 	return tx.Encode()
+}
+
+// firstHalf turns the request for the beginning of a snapshot's chunk into one for
+// 512 bytes; more is false for one that goes on from there. Requests for manifests
+// stay as they are.
+func firstHalf(req []byte) (half []byte, more bool) {
+	var r struct { // sync.pieceRequest
+		Tag               string
+		Snapshot          ledger.Hash
+		Part, Offset, Max uint64
+	}
+	if rlp.DecodeBytes(req, &r) != nil || r.Part == 0 {
+		return req, true
+	}
+	r.Max = min(r.Max, 512)
+	half, err := rlp.EncodeToBytes(&r)
+	return half, err == nil && r.Offset == 0
 }
 
 // complaint asks for a view, as a replica does whose leader does nothing.
