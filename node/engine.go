@@ -65,6 +65,7 @@ func (e *engines) sumLocked() bft.Counters {
 	t.MessagesSent += c.MessagesSent
 	t.MessagesReceived += c.MessagesReceived
 	t.MessagesRefused += c.MessagesRefused
+	t.MessagesHeld += c.MessagesHeld
 	t.Decided += c.Decided
 	t.CatchUps += c.CatchUps
 	t.ViewChanges += c.ViewChanges

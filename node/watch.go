@@ -139,7 +139,7 @@ func (n *Node) engineFigures(f *metrics.Figures) {
 	e := n.engines.totals()
 	f.EngineDecided, f.EngineCatchUps, f.EngineViewChanges = e.Decided, e.CatchUps, e.ViewChanges
 	f.EngineRestarts, f.EngineReliefs, f.EngineRepeats = e.Restarts, e.Reliefs, e.Repeats
-	f.EngineMessages = map[string]uint64{"sent": e.MessagesSent, "received": e.MessagesReceived, "refused": e.MessagesRefused}
+	f.EngineMessages = map[string]uint64{"sent": e.MessagesSent, "received": e.MessagesReceived, "refused": e.MessagesRefused, "held": e.MessagesHeld}
 	f.EngineLogRecords, f.EngineLogBytes = e.LogRecords, e.LogBytes
 }
 

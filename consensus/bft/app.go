@@ -229,6 +229,7 @@ func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfi
 	}
 	e.last = d
 	e.height.Store(prop.Height)
+	e.ahead.wakeUp()
 	e.counters.decided.Add(1)
 	e.starting.Load().forget(e.requestsOf(prop))
 	e.handsOver()

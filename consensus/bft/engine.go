@@ -44,6 +44,7 @@ type Engine struct {
 	left      overtaken
 	overheard overheard
 	fresh     refresh
+	ahead     *ahead
 	rebuild   rebuild
 	handing   atomic.Pointer[handover] // nil until something was delivered
 
@@ -88,7 +89,7 @@ const (
 
 // counters are monotonic.
 type counters struct {
-	sent, received, refused, decided, catchUps, restarts, reliefs, repeats, records, bytes atomic.Uint64
+	sent, received, refused, held, decided, catchUps, restarts, reliefs, repeats, records, bytes atomic.Uint64
 }
 
 // Counters are totals since Open, for metrics.
@@ -96,6 +97,9 @@ type Counters struct {
 	// MessagesSent, MessagesReceived, MessagesRefused count engine messages;
 	// refused ones were malformed or from a stranger.
 	MessagesSent, MessagesReceived, MessagesRefused uint64
+	// MessagesHeld counts messages that the library got later than they came,
+	// or again for a view that began anew.
+	MessagesHeld uint64
 	// Decided counts decisions delivered by ordering, CatchUps the calls of
 	// App.CatchUp, ViewChanges the views entered after the first.
 	Decided, CatchUps, ViewChanges uint64
@@ -144,6 +148,7 @@ func Open(cfg Config) (*Engine, error) {
 		removed:   make(chan struct{}),
 		restartCh: make(chan struct{}, 1),
 		adopted:   make(chan struct{}, 1),
+		ahead:     newAhead(),
 	}
 	e.height.Store(last.height)
 	members := cfg.Membership
@@ -274,7 +279,9 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		s := e.cfg.Settings
 		h.Seq = e.behind.hear(h.GetSeq(), e.height.Load(), time.Now(), time.Duration(s.TicksBehind)*s.Tick)
 	}
-	in.cons.HandleMessage(uint64(from), m)
+	if e.ahead.hear(from, m, e.height.Load(), e.membership(), time.Now(), e.cfg.Settings.RepeatTimeout) {
+		in.cons.HandleMessage(uint64(from), m)
+	}
 	if vc := m.GetViewChange(); vc != nil {
 		e.followViews(in, from, vc.GetNextView())
 	}
@@ -316,6 +323,7 @@ func (e *Engine) Counters() Counters {
 		MessagesSent:     e.counters.sent.Load(),
 		MessagesReceived: e.counters.received.Load(),
 		MessagesRefused:  e.counters.refused.Load(),
+		MessagesHeld:     e.counters.held.Load(),
 		Decided:          e.counters.decided.Load(),
 		CatchUps:         e.counters.catchUps.Load(),
 		ViewChanges:      e.meter.changes.Load(),

@@ -63,6 +63,8 @@ func (e *Engine) heed(format string) {
 	switch format {
 	case catchesUp:
 		e.fresh.begin()
+	case viewBegins:
+		e.ahead.begins()
 	case rebuildBegins:
 		e.rebuild.begin()
 	case rebuildEnds, rebuildDone, rebuildEvicted, rebuildLeft:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/api"
@@ -115,11 +116,9 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	if e.resume.leave {
 		in.cons.Complain(e.resume.meta.view, true)
 	}
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		e.watch(ctx, in)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { e.watch(ctx, in) })
+	beside.Go(func() { e.pass(ctx, in) })
 	if again = e.wait(ctx); again {
 		pooled, _ = in.cons.Pool.NextRequests(e.cfg.Settings.PoolSize, math.MaxUint64, false)
 	}
@@ -134,7 +133,7 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 		}
 		return nil, false, err
 	}
-	<-watching
+	beside.Wait()
 	if cause := e.failure.Load(); cause != nil {
 		return nil, false, *cause
 	}

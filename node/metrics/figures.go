@@ -41,7 +41,7 @@ type Figures struct {
 	// What the ordering engine counted since the node started.
 	EngineDecided, EngineCatchUps, EngineViewChanges uint64
 	EngineRestarts, EngineReliefs, EngineRepeats     uint64
-	EngineMessages                                   map[string]uint64 // sent, received, refused
+	EngineMessages                                   map[string]uint64 // sent, received, refused, held
 	EngineLogRecords, EngineLogBytes                 uint64
 
 	Vaults []Vault

@@ -32,7 +32,7 @@ var Table = []Row{
 	{"assent_engine_restarts_total", "counter", nil, "How often the engine was started again from its log, because its memory and the log had come apart."},
 	{"assent_engine_reliefs_total", "counter", nil, "How often the ordering library waited for what could not come any more and was helped on."},
 	{"assent_engine_repeats_total", "counter", nil, "How often messages on an undecided proposal were sent again."},
-	{"assent_engine_messages_total", "counter", []string{"result"}, "Messages of the engine: sent, received, refused (malformed, or from a stranger)."},
+	{"assent_engine_messages_total", "counter", []string{"result"}, "Messages of the engine: sent, received, refused (malformed, or from a stranger), held (taken later than they came, by a validator that was behind)."},
 	{"assent_engine_log_records_total", "counter", nil, "Records synced to the ordering log."},
 	{"assent_engine_log_bytes_total", "counter", nil, "Bytes of them."},
 	{"assent_pool_requests", "gauge", nil, "Requests that wait to be ordered."},
