@@ -124,7 +124,8 @@ type measurement struct {
 	client   time.Duration
 }
 
-// load keeps b.opts.clients requests in flight for d.
+// load keeps b.opts.clients requests in flight for d. It goes on where the load before
+// ended: every consent has its turn before one comes again, however short the loads.
 func (b *bench) load(ctx context.Context, d time.Duration) (measurement, error) {
 	before, err := b.usage()
 	if err != nil {
@@ -135,12 +136,12 @@ func (b *bench) load(ctx context.Context, d time.Duration) (measurement, error) 
 		return measurement{}, err
 	}
 	began := time.Now()
-	var done, next atomic.Int64
+	var done atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	for w := range b.opts.clients {
 		g.Go(func() error {
 			for time.Since(began) < d {
-				err := b.request(gctx, w%len(lenders), int(next.Add(1)))
+				err := b.request(gctx, w%len(lenders), int(b.turn.Add(1)))
 				switch {
 				case err == nil:
 					done.Add(1)

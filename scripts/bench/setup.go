@@ -42,6 +42,7 @@ type bench struct {
 	template map[string]sdk.TemplateID // by bank
 	consents [][]sdk.ConsentID         // by lender, on the silent bank's product
 	queried  []sdk.ConsentID           // of the first lender, with an answer behind each
+	turn     atomic.Int64              // consents used by load so far
 }
 
 func manifest(v config.Vault, profiles bool) testnet.Manifest {
