@@ -23,8 +23,17 @@ var errUnfinished = fmt.Errorf("blocks are missing that the state would have to 
 // its peers when it finds itself too far behind. opened hears of every node that
 // was opened.
 func Serve(ctx context.Context, opts Options, opened func(*Node)) error {
+	wait := joinPause
 	for {
-		err := serveOnce(ctx, opts, opened)
+		from := ledger.Height(0)
+		err := serveOnce(ctx, opts, func(n *Node) {
+			from = n.Height()
+			opened(n)
+		}, func(tip ledger.Height) {
+			if tip > from { // it came further: it need not be patient any more
+				wait = joinPause
+			}
+		})
 		if ctx.Err() != nil || !errors.Is(err, sync.ErrBehind) {
 			return err
 		}
@@ -35,12 +44,13 @@ func Serve(ctx context.Context, opts Options, opened func(*Node)) error {
 			if !errors.Is(err, join.ErrNoSnapshot) || ctx.Err() != nil {
 				break
 			}
-			log.Warn("nobody has a snapshot to begin with", "reason", err)
+			log.Warn("nobody has a snapshot to begin with: have a member's node write one (assentd snapshot write), this node looks again by itself", "reason", err, "again", wait)
+			if !sleep(ctx, wait) {
+				return nil
+			}
+			wait = min(2*wait, joinPauseMost)
 			if !errors.Is(err, errUnfinished) {
 				break
-			}
-			if !sleep(ctx, joinPause) {
-				return nil
 			}
 		}
 		switch {
@@ -50,17 +60,20 @@ func Serve(ctx context.Context, opts Options, opened func(*Node)) error {
 			// Whoever keeps the blocks may send them; if nobody does, the node comes
 			// back here.
 			opts.ByBlocks = true
-			if !sleep(ctx, joinPause) {
-				return nil
-			}
 		case err != nil:
 			return err
+		default:
+			wait = joinPause
 		}
 	}
 }
 
-// joinPause is how long a node waits before it looks for a snapshot again.
-const joinPause = 2 * time.Second
+// How long a node waits before it looks for a snapshot again: at first, and at most
+// when it has looked in vain several times. Each look opens the node anew.
+const (
+	joinPause     = 2 * time.Second
+	joinPauseMost = 30 * time.Second
+)
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -73,13 +86,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func serveOnce(ctx context.Context, opts Options, opened func(*Node)) error {
+// serveOnce opens a node and runs it; ended hears of the height that it came to.
+func serveOnce(ctx context.Context, opts Options, opened func(*Node), ended func(ledger.Height)) error {
 	n, err := Open(ctx, opts)
 	if err != nil {
 		return err
 	}
 	opened(n)
-	return n.Run(ctx)
+	err = n.Run(ctx)
+	ended(n.Height())
+	return err
 }
 
 // farBehind is how many blocks the node may lack.
