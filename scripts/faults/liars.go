@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/assent-network/assent/scripts/faults/check"
@@ -21,7 +22,7 @@ var liars = []scenario{
 	{name: "liar-two-faced", about: "the leader proposes one validator another block and votes for both: proven, kept, alarmed", tagged: true, prepare: twoFaced, disturb: lieAndProve},
 	{name: "liar-cached-signature", about: "the leader proposes a transaction that everybody has checked, with another signature", tagged: true, prepare: lying(theLeader, "cached-sig"), disturb: lieAndFall},
 	{name: "liar-forges-views", about: "the leader falls silent and sends accounts and new views that are not true", tagged: true, prepare: lying(theLeader, "forge-views"), disturb: lieAndFall},
-	{name: "liar-expires", about: "a validator sends all but the leader transactions about to end: no view change follows", tagged: true, prepare: expiring, disturb: lieInVain},
+	{name: "liar-expires", about: "a validator sends all but the leader transactions about to end: no view change follows", tagged: true, prepare: expiring, disturb: lieInVain, examine: noneNearItsEnd},
 	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
 	{name: "liar-wrong-signatures", about: "a validator forwards every request with a wrong signature before the right one", tagged: true, prepare: lying("", "wrong-sig"), disturb: lie},
 	{name: "liar-complains", about: "a validator asks for a new view, whatever the view, 200 times a second", tagged: true, prepare: lying("", "complain"), disturb: lie},
@@ -58,11 +59,20 @@ func lieInVain(ctx context.Context, p *play) error {
 	if err != nil {
 		return err
 	}
+	lead, err := p.leader(ctx) // to whom nothing is sent
+	if err != nil {
+		return err
+	}
 	x, err := p.arm(ctx)
 	if err != nil {
 		return err
 	}
 	p.spare(x)
+	meant := p.others(x, lead)
+	taken, err := refusedByTime(ctx, meant)
+	if err != nil {
+		return err
+	}
 	// What was sent last expires, and might be complained about, some seconds later.
 	if err := p.pause(ctx, max(p.duration, complaintsLate)); err != nil {
 		return err
@@ -74,7 +84,17 @@ func lieInVain(ctx context.Context, p *play) error {
 	if before != after {
 		return fmt.Errorf("the view went from %d to %d although the leader did its work", before, after)
 	}
-	return nil
+	now, err := refusedByTime(ctx, meant)
+	if err != nil {
+		return err
+	}
+	for i, y := range meant {
+		if now[i] == taken[i] {
+			return fmt.Errorf("%s refused nothing because of its time: what %s sent did not come, or was taken", y.Name, x.Name)
+		}
+		fmt.Fprintf(os.Stderr, "  %s refused %.0f because of their time\n", y.Name, now[i]-taken[i])
+	}
+	return p.tookEffect(x)
 }
 
 // complaintsLate is how long after a request was pooled its leader is surely
