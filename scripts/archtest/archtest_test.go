@@ -53,6 +53,8 @@ func TestLibrariesStayInTheirRooms(t *testing.T) {
 		"github.com/hyperledger-labs/SmartBFT":              {"consensus/bft"},
 		"github.com/libp2p/go-libp2p":                       {"network"},
 		"github.com/ethereum/go-ethereum/trie":              {"node/state", "node/ledger"},
+		"github.com/consensys/gnark":                        {"node/query/exposure"},
+		"github.com/consensys/gnark-crypto":                 {"node/query/exposure"},
 		"cel.dev/cel-go":                                    {"node/query"},
 		"github.com/hyperledger/fabric":                     {"chaincode", "node/executor"},
 		"connectrpc.com/connect":                            {"node/api", "node/gateway", "sdk"},

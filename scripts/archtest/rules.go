@@ -53,6 +53,7 @@ var rules = []rule{
 	{"node/sync/...", []string{"node/store"}},
 	{"node/snapshot/...", []string{"node/state"}},
 	{"node/join/...", []string{"node/snapshot", "node/state", "node/store", "node/sync"}},
+	{"node/query/exposure", []string{"chaincode/record"}}, // a leaf: banks, lenders and their aggregators compute with it
 	{"node/query/...", []string{"node/vault/...", "node/answer"}},
 	{"node/gateway/...", []string{"node/api/..."}},
 	{"node/logs", nil},
