@@ -66,7 +66,7 @@ var rules = []rule{
 	{"node/...", nil},
 
 	// A client never links node internals.
-	{"sdk/cmd/...", []string{"sdk/...", "node/api/...", "node/answer"}},
+	{"sdk/cmd/...", []string{"sdk/...", "node/api/...", "node/answer", "node/query/exposure"}},
 	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "chaincode/record"}},
 
 	{"scripts/archtest", nil},

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/assent-network/assent/node/query/exposure"
 )
 
 // FuzzProfile reads profiles, which people write and copy: an error, or settings
@@ -59,6 +61,17 @@ func FuzzArguments(f *testing.F) {
 			if again, err := parseTime(time.UnixMilli(ms).UTC().Format(time.RFC3339)); err != nil || again/1000 != ms/1000 && ms >= 0 {
 				t.Fatalf("%q is %d, and that %d (%v)", s, ms, again, err)
 			}
+		}
+	})
+}
+
+// FuzzBeacon reads beacons, which people copy: what is taken is long enough.
+func FuzzBeacon(f *testing.F) {
+	f.Add("0x" + strings.Repeat("11", 32))
+	f.Add("zz")
+	f.Fuzz(func(t *testing.T, s string) {
+		if b, err := parseBeacon(s); err == nil && (len(b) < exposure.MinBeacon || len(b) > 1024) {
+			t.Fatalf("a beacon of %d bytes", len(b))
 		}
 	})
 }
