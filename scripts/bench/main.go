@@ -103,6 +103,7 @@ type options struct {
 }
 
 func main() {
+	flag.CommandLine = flag.NewFlagSet("bench", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.IntVar(&o.consents, "consents", 10_000, "consents on the ledger")
@@ -122,6 +123,9 @@ func main() {
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
+		if o.json {
+			_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()}) // nobody is left to tell
+		}
 		stop()
 		os.Exit(1)
 	}

@@ -86,9 +86,10 @@ type report struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "soak" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		end(stop)(soakCommand(ctx, os.Args[2:], os.Stdout))
+		end(stop, slices.Contains(os.Args, "--json"))(soakCommand(ctx, os.Args[2:], os.Stdout))
 		return
 	}
+	flag.CommandLine = flag.NewFlagSet("faults", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
 	flag.StringVar(&o.scenario, "scenario", "all", "scenarios to run: all, short, or names separated by commas")
 	flag.BoolVar(&o.list, "list", false, "list the scenarios and end")
@@ -109,15 +110,18 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	end(stop)(run(ctx, o, os.Stdout))
+	end(stop, o.json)(run(ctx, o, os.Stdout))
 }
 
 // end ends the command with its result.
-func end(stop func()) func(passed bool, err error) {
+func end(stop func(), asJSON bool) func(passed bool, err error) {
 	return func(passed bool, err error) {
 		stop()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "faults:", err)
+			if asJSON {
+				_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()}) // nobody is left to tell
+			}
 		}
 		if err != nil || !passed {
 			os.Exit(1)

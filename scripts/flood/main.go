@@ -95,6 +95,7 @@ func main() {
 		}
 		return
 	}
+	flag.CommandLine = flag.NewFlagSet("flood", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.IntVar(&o.seconds, "seconds", 4, "length of one turn")
@@ -106,6 +107,9 @@ func main() {
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "flood:", err)
+		if o.json {
+			_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()}) // nobody is left to tell
+		}
 		stop()
 		os.Exit(1)
 	}

@@ -67,6 +67,7 @@ type options struct {
 }
 
 func main() {
+	flag.CommandLine = flag.NewFlagSet("demo", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
 	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
 	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
