@@ -41,7 +41,7 @@ type Config struct {
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
 	ProofBytes  int    // memory for that; default 2 MiB. The last certified height is always kept
 
-	RowCacheBytes  int // rows read by the executor; default 20 MiB: some 11,000 consents with their usage
+	RowCacheBytes  int // rows of the executor, the large ones packed; default 12 MiB: some 15,000 consents with their usage
 	NodeCacheBytes int // trie nodes read by the executor; default 8 MiB
 	BlockCache     int // of the database, shared by all readers: a sixteenth of its size, at least 2 MiB, at most this; default 64 MiB
 
@@ -62,7 +62,7 @@ func (c *Config) fill() error {
 		value int
 	}{
 		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 4 << 20},
-		{"ProofBytes", &c.ProofBytes, 2 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 20 << 20},
+		{"ProofBytes", &c.ProofBytes, 2 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
 		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 64 << 20},
 	} {
 		if *d.v < 0 {
@@ -99,7 +99,7 @@ type DB struct {
 	snap       *leveldb.Snapshot
 	log        *receiptLog
 	known      knownFilter
-	rowCache   *cache[[]byte]
+	rowCache   *rowCache
 	nodeCache  *cache[cachedNode]
 	open       *Block
 	spare      *blockMaps // of the block before; nil while one is open
@@ -304,7 +304,7 @@ func start(cfg Config, ldb *leveldb.DB, cache *blockCache) (_ *DB, err error) {
 	db := &DB{
 		cfg: cfg, meta: *meta, ldb: ldb, blocks: cache, snap: snap,
 		layer:     newLayer(from, v.roots.ReceiptsSize, nil),
-		rowCache:  newCache(cfg.RowCacheBytes, func(b []byte) int { return len(b) }),
+		rowCache:  newRowCache(cfg.RowCacheBytes),
 		nodeCache: newCache(cfg.NodeCacheBytes, func(n cachedNode) int { return len(n.blob) + 56 }),
 		recent:    map[ledger.Height]headRow{},
 		flushes:   1, // the snapshot taken above shows everything
