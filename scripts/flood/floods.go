@@ -48,38 +48,44 @@ type stockKey struct{}
 // slow holds what it can of the lenders' nodes and reads nothing: event streams
 // with a token of the greedy member, answers that fill the windows, requests
 // that never end.
-func slow(ctx context.Context, w *world, perSecond int, t *tally) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+func slow(ctx context.Context, w *world, _ int, t *tally) error {
+	o := &order{}
 	for _, l := range lenders {
 		x := w.net.First(l)
-		call, err := w.rawClient(x, greedy)
+		bearer, err := w.bearer(x, greedy)
 		if err != nil {
 			return err
 		}
-		for i := range 150 {
-			from := `{}`
-			if i%10 == 0 { // all there was: more than any window holds
-				from = `{"from":{"height":"1"}}`
-			}
-			wg.Go(func() { call.events(ctx, from, t) })
-		}
-		for i := range 60 {
-			wg.Go(func() { w.unread(ctx, x, call.bearer, i%2 == 0, t) })
-		}
+		o.Held = append(o.Held, endpoint{x.API, bearer, sdk.Hash(x.Card.SPKI)})
 	}
-	<-ctx.Done()
-	return nil
+	return other(ctx, o, t)
+}
+
+// hold keeps a node's streams and connections until ctx ends.
+func (e endpoint) hold(ctx context.Context, t *tally) {
+	var wg sync.WaitGroup
+	call := newRaw(e)
+	for i := range 150 {
+		from := `{}`
+		if i%10 == 0 { // all there was: more than any window holds
+			from = `{"from":{"height":"1"}}`
+		}
+		wg.Go(func() { call.events(ctx, from, t) })
+	}
+	for i := range 60 {
+		wg.Go(func() { e.unread(ctx, i%2 == 0, t) })
+	}
+	wg.Wait()
 }
 
 // unread opens connections to a node's API one after the other: an asking one
 // pipelines requests for blocks and reads no answer, the other never ends its
 // headers.
-func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks bool, t *tally) {
+func (e endpoint) unread(ctx context.Context, asks bool, t *tally) {
 	for ctx.Err() == nil {
 		t.offered.Add(1)
-		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(sdk.Hash(x.Card.SPKI), "http/1.1")}
-		c, err := d.DialContext(ctx, "tcp", x.API)
+		d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: pinned(e.SPKI, "http/1.1")}
+		c, err := d.DialContext(ctx, "tcp", e.API)
 		if err != nil {
 			t.refused.Add(1)
 			select {
@@ -97,7 +103,7 @@ func (w *world) unread(ctx context.Context, x *testnet.Node, bearer string, asks
 				break
 			}
 			body := `{"height":"5"}`
-			fmt.Fprintf(&b, "POST /assent.v1.LedgerService/GetBlock HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", bearer, len(body), body)
+			fmt.Fprintf(&b, "POST /assent.v1.LedgerService/GetBlock HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", e.Bearer, len(body), body)
 		}
 		_, err = c.Write(b.Bytes())
 		for err == nil && ctx.Err() == nil {
@@ -122,20 +128,17 @@ type raw struct {
 	bearer string
 }
 
-func (w *world) rawClient(x *testnet.Node, member string) (*raw, error) {
+// bearer signs a token of a member for a node's API.
+func (w *world) bearer(x *testnet.Node, member string) (string, error) {
 	now := time.Now()
-	bearer, err := token.Sign(w.keys[member], token.Claims{
+	return token.Sign(w.keys[member], token.Claims{
 		Org: member, Audience: token.Audience(w.net.Genesis().Hash(), x.Card.NodeID), IssuedAt: now, Expires: now.Add(4 * time.Minute),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return newRaw(x.API, bearer, sdk.Hash(x.Card.SPKI)), nil
 }
 
-func newRaw(api, bearer string, spki sdk.Hash) *raw {
-	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(spki, "h2"), ForceAttemptHTTP2: true}}
-	return &raw{h, "https://" + api + "/assent.v1.LedgerService/", bearer}
+func newRaw(e endpoint) *raw {
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(e.SPKI, "h2"), ForceAttemptHTTP2: true}}
+	return &raw{h, "https://" + e.API + "/assent.v1.LedgerService/", e.Bearer}
 }
 
 func (c *raw) post(ctx context.Context, method, kind string, body []byte) (*http.Response, error) {

@@ -16,9 +16,9 @@
 //   - valid: a dishonest node of the greedy member sends its signed transactions
 //     to all validators over the nodes' own protocol. invalid: the same with
 //     wrong signatures. client: a client of the greedy member's honest node calls
-//     without heed of refusals. These are a process of its own and of lower
-//     priority, for an attacker has machines of its own. slow: event streams, answers and connections at
-//     the lenders' own nodes that nobody reads.
+//     without heed of refusals. slow: event streams, answers and connections at
+//     the lenders' own nodes that nobody reads. Each is a process of its own and
+//     of lower priority, for an attacker has machines of its own.
 //   - CPU of the four nodes in a turn, and resident memory of the largest before,
 //     at the peak of and after the flood; and the live memory of its heap before
 //     and after. The flood is signed beforehand, but runs on the same cores.

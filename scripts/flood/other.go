@@ -22,8 +22,7 @@ import (
 	"github.com/assent-network/assent/sdk"
 )
 
-// Whoever floods has machines of its own. Here a flood of transactions is a process
-// of its own, and of lower priority than the others: else it would show how an
+// Whoever floods has machines of its own. Here a flood is a process of its own, and of lower priority than the others: else it would show how an
 // operating system shares cores, and in one process with the lenders how Go does.
 
 const (
@@ -37,24 +36,29 @@ type order struct {
 	PerSecond int
 	Requests  [][]byte
 
-	// Of a client.
-	API, Bearer string
-	SPKI        sdk.Hash
+	Called *endpoint  // by a client
+	Held   []endpoint // by one who reads nothing
 	// Of a node; the password of its keystore comes this way too, for test networks
 	// are the only ones that are flooded with their own keys.
 	KeysDir, HostKey, Password string
 	Peers                      []network.Peer
 }
 
+// endpoint is a node's API and a token for it.
+type endpoint struct {
+	API, Bearer string
+	SPKI        sdk.Hash
+}
+
 // client is a client of the greedy member's own, honest node that calls without
 // heed of what the node answers.
 func client(ctx context.Context, w *world, perSecond int, t *tally) error {
 	x := w.net.First(greedy)
-	call, err := w.rawClient(x, greedy)
+	bearer, err := w.bearer(x, greedy)
 	if err != nil {
 		return err
 	}
-	return other(ctx, &order{API: x.API, Bearer: call.bearer, SPKI: sdk.Hash(x.Card.SPKI), PerSecond: perSecond}, t)
+	return other(ctx, &order{Called: &endpoint{x.API, bearer, sdk.Hash(x.Card.SPKI)}, PerSecond: perSecond}, t)
 }
 
 // valid is the node of a dishonest member: it takes part in the network under
@@ -153,10 +157,13 @@ func beOther() error {
 	var t tally
 	ended := make(chan error, 1)
 	go func() {
-		if o.HostKey != "" {
+		switch {
+		case o.HostKey != "":
 			ended <- o.beNode(ctx, &t)
-		} else {
+		case o.Called != nil:
 			ended <- o.beClient(ctx, &t)
+		default:
+			ended <- o.beDeaf(ctx, &t)
 		}
 	}()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -174,7 +181,7 @@ func beOther() error {
 func (o *order) beClient(ctx context.Context, t *tally) error {
 	var wg sync.WaitGroup
 	s := &stock{reqs: o.Requests}
-	call := newRaw(o.API, o.Bearer, o.SPKI)
+	call := newRaw(*o.Called)
 	pace := rate.NewLimiter(rate.Limit(o.PerSecond), o.PerSecond/100+together)
 	for range clientCalls {
 		wg.Go(func() {
@@ -182,6 +189,15 @@ func (o *order) beClient(ctx context.Context, t *tally) error {
 				call.submit(ctx, s, t)
 			}
 		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func (o *order) beDeaf(ctx context.Context, t *tally) error {
+	var wg sync.WaitGroup
+	for _, e := range o.Held {
+		wg.Go(func() { e.hold(ctx, t) })
 	}
 	wg.Wait()
 	return nil
