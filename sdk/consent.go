@@ -294,14 +294,29 @@ func (m Consents) change(ctx context.Context, function string, args ...string) (
 	return consent, nil
 }
 
+// checkConsentID names an id that no consent can have, before anybody is asked: a
+// proof that there is no such consent would send its reader looking elsewhere.
+func checkConsentID(id ConsentID) error {
+	if err := id.Check(); err != nil {
+		return &ConfigError{What: fmt.Sprintf("consent id %.80q", string(id)), Cause: err, Remedy: "Give the consent's 0x-hex id."}
+	}
+	return nil
+}
+
 // Get returns a consent, as a node says.
 func (m Consents) Get(ctx context.Context, id ConsentID) (*Consent, error) {
+	if err := checkConsentID(id); err != nil {
+		return nil, err
+	}
 	return read[record.Consent](ctx, m.c, record.ContractConsent, "Get", string(id))
 }
 
 // Proven returns a consent with the proof that a quorum certified it. The error
 // has code CONSENT_UNKNOWN if the ledger provably holds none.
 func (m Consents) Proven(ctx context.Context, id ConsentID) (*Consent, *ProvenRecord, error) {
+	if err := checkConsentID(id); err != nil {
+		return nil, nil, err
+	}
 	p, err := m.c.Proofs().Record(ctx, record.ConsentKey(id))
 	if err != nil {
 		return nil, nil, err

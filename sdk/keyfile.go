@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/accounts/keystore"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/sdk/internal/envelope"
 )
@@ -83,5 +84,5 @@ func NewKeyFile(path, password string) (Address, error) {
 	if err != nil {
 		return Address{}, fmt.Errorf("encrypt key: %w", err)
 	}
-	return k.Address, replaceFile(path, b)
+	return k.Address, durable.WriteFile(path, b)
 }

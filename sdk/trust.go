@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	assentv1 "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -98,8 +98,7 @@ type pinned struct {
 	Configs [][]byte `json:"configs"` // config proofs from 1 on
 }
 
-// saveLocked writes the pin file: first beside it, then in its place, so that a
-// crash leaves the old or the new one.
+// saveLocked writes the pin file; a crash leaves the old or the new one.
 func (t *trust) saveLocked() error {
 	if t.pinFile == "" {
 		return nil
@@ -108,25 +107,7 @@ func (t *trust) saveLocked() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(t.pinFile, b)
-}
-
-func replaceFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename, which is meant
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return durable.WriteFile(t.pinFile, b)
 }
 
 func (t *trust) advanceLocked(b []byte) error {

@@ -30,8 +30,8 @@ func (c *Client) Uses(ctx context.Context, id ConsentID) (*UseList, error) {
 
 // UsesSince is Uses as of height or later; it waits for the certificate.
 func (c *Client) UsesSince(ctx context.Context, id ConsentID, height uint64) (*UseList, error) {
-	if err := id.Check(); err != nil {
-		return nil, &ConfigError{What: "consent id", Cause: err, Remedy: "Give the consent's 0x-hex id."}
+	if err := checkConsentID(id); err != nil {
+		return nil, err
 	}
 	p, err := c.Proofs().RecordSince(ctx, record.UsageKey(id), height)
 	if err != nil {

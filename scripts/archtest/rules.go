@@ -66,8 +66,8 @@ var rules = []rule{
 	{"node/...", nil},
 
 	// A client never links node internals.
-	{"sdk/cmd/...", []string{"sdk/...", "node/api/...", "node/answer", "node/query/exposure"}},
-	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "chaincode/record"}},
+	{"sdk/cmd/...", []string{"sdk/...", "node/api/...", "node/answer", "node/query/exposure", "node/durable"}},
+	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "node/durable", "chaincode/record"}},
 
 	{"scripts/archtest", nil},
 	{"scripts/faults/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/faults/..."}},

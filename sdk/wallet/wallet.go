@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/accounts/keystore"
@@ -30,6 +29,7 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/sdk/internal/envelope"
 )
@@ -216,8 +216,7 @@ func load(plain []byte) (*Wallet, error) {
 	return w, nil
 }
 
-// save encrypts and writes the wallet: first beside the old file, then in its
-// place, so that a crash leaves one of the two.
+// save encrypts and writes the wallet; a crash leaves the old file or the new one.
 func (w *Wallet) save() error {
 	s := secrets{WalletKey: hex.EncodeToString(crypto.FromECDSA(w.key)), Consents: []storedConsent{}}
 	for _, c := range w.consents {
@@ -242,28 +241,10 @@ func (w *Wallet) save() error {
 	if err != nil {
 		return fmt.Errorf("save wallet: %w", err)
 	}
-	if err := replace(w.path, b); err != nil {
+	if err := durable.WriteFile(w.path, b); err != nil {
 		return fmt.Errorf("save wallet: %w", err)
 	}
 	return nil
-}
-
-func replace(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename, which is meant
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // Address is what the bank binds to its customer. Nobody but banks sees it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -124,7 +125,7 @@ func (a *app) takeBatch(steps sdk.Queries, args []string, deadline time.Duration
 	if err != nil {
 		return nil, "", err
 	}
-	return tickets, file, os.WriteFile(file, kept, 0o600)
+	return tickets, file, durable.WriteFile(file, kept)
 }
 
 // batchPath is where a batch is kept that was given no file.

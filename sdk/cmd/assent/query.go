@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -184,7 +185,7 @@ func (a *app) takeTicket(steps sdk.Queries, q sdk.QueryRequest, file string) (*s
 	if err != nil {
 		return nil, "", err
 	}
-	return t, file, os.WriteFile(file, b, 0o600)
+	return t, file, durable.WriteFile(file, b)
 }
 
 // resultView is a query's result as --json prints it.
