@@ -53,6 +53,7 @@ var table = []Function{
 	{record.ContractCatalog, "SuspendTemplate", 2, false},
 	{record.ContractCatalog, "ReinstateTemplate", 1, false},
 	{record.ContractCatalog, "OpenEpoch", 2, false},
+	{record.ContractCatalog, "AnchorAnswers", 1, false},
 	{record.ContractCatalog, "GetNotice", 1, true},
 	{record.ContractCatalog, "GetProduct", 1, true},
 	{record.ContractCatalog, "ListProducts", 1, true},
@@ -61,6 +62,8 @@ var table = []Function{
 	{record.ContractCatalog, "GetEpoch", 1, true},
 	{record.ContractCatalog, "GetTemplateProposal", 2, true},
 	{record.ContractCatalog, "ListTemplateProposals", 1, true},
+	{record.ContractCatalog, "GetAnchor", 3, true},
+	{record.ContractCatalog, "ListAnchors", 2, true},
 
 	{record.ContractConsent, "Create", 1, false},
 	{record.ContractConsent, "Authorise", 3, false},

@@ -176,6 +176,12 @@ func (s *scenario) catalogArgs(function string, o options) []string {
 		return []string{o.get("provider", "")}
 	case "OpenEpoch":
 		return []string{o.get("product", ""), o.get("epoch", "")}
+	case "AnchorAnswers":
+		return []string{encode(s.t, s.anchorFrom(o))}
+	case "GetAnchor":
+		return []string{o.get("template", ""), o.get("epoch", ""), o.get("params", "{}")}
+	case "ListAnchors":
+		return []string{o.get("template", ""), o.get("epoch", "")}
 	case "RetireProduct", "GetProduct", "GetEpoch", "ListTemplates":
 		return []string{o.get("product", "")}
 	case "SuspendProduct":
@@ -192,6 +198,22 @@ func (s *scenario) catalogArgs(function string, o options) []string {
 		return []string{hashOf(o.get("notice", "")).Hex()}
 	}
 	return nil
+}
+
+func (s *scenario) anchorFrom(o options) *record.AnchorSpec {
+	t := template()
+	hash, err := t.CodeHash()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := &record.AnchorSpec{
+		CodeHash: hash, Epoch: s.number(o.get("epoch", "2")), Nonce: hashOf("nonce"), Params: request("c1").Params,
+		Root: hashOf(o.get("root", "root")), TemplateID: record.TemplateID(o.get("template", string(t.TemplateID))),
+	}
+	o.set("min", func(v string) { a.Params[0].Value = v })
+	o.set("code", func(v string) { a.CodeHash = hashOf(v) })
+	o.set("nonce", func(string) { a.Nonce = record.Hash{} })
+	return a
 }
 
 func templateFrom(o options) *record.TemplateSpec {

@@ -37,6 +37,10 @@ func (*Contract) DisputeAnswer(ctx *call.Context, disputeJSON string) (string, e
 	if !record.HasItem(judge.Roles, record.Auditor) {
 		return "", record.Refuse(record.CodeForbidden, "authority is no AUDITOR")
 	}
+	root, err := disputedRoot(ctx, spec)
+	if err != nil {
+		return "", err
+	}
 	key := record.AnswerDisputeKey(spec.RequestID)
 	known, err := call.Get[record.AnswerDispute](ctx, key)
 	if err != nil {
@@ -49,10 +53,31 @@ func (*Contract) DisputeAnswer(ctx *call.Context, disputeJSON string) (string, e
 		return "", err
 	}
 	return ctx.Publish(key, EventDispute, &record.AnswerDispute{
-		Authority: spec.Authority, Claim: spec.Claim, ClientKey: caller.Client.Address, ConsentID: receipt.ConsentID,
+		AnchorRoot: root, Authority: spec.Authority, Claim: spec.Claim, ClientKey: caller.Client.Address, ConsentID: receipt.ConsentID,
 		Consumer: receipt.Consumer, OpeningHash: spec.OpeningHash, Provider: receipt.Provider, RaisedAt: caller.Now,
 		RequestID: receipt.RequestID, ResultCommitment: receipt.ResultCommitment,
 	})
+}
+
+// disputedRoot is the root that an answer claimed to be NOT_ANCHORED is held
+// against, the one in force when the request was permitted: whoever has the opening
+// then settles the dispute by computing. Zero for every other claim.
+func disputedRoot(ctx *call.Context, spec *record.AnswerDisputeSpec) (record.Hash, error) {
+	if spec.Claim != record.ClaimNotAnchored {
+		return record.Hash{}, nil
+	}
+	request, err := call.Need[record.Request](ctx, record.RequestKey(spec.RequestID), record.CodeNotFound, "request")
+	if err != nil {
+		return record.Hash{}, err
+	}
+	anchor, err := call.Get[record.Anchor](ctx, record.AnchorKey(request.TemplateID, request.Epoch, request.Params))
+	if err != nil {
+		return record.Hash{}, err
+	}
+	if anchor == nil {
+		return record.Hash{}, record.Refuse(record.CodeWrongState, "the provider anchored no answers to this question in the request's epoch")
+	}
+	return anchor.Root, nil
 }
 
 // JudgeAnswer records what the authority found, having opened the answer and

@@ -6,7 +6,8 @@
 // are published: they can only be retired, or suspended by an authority, so a
 // consent keeps meaning what the subject read. A template is proposed by one
 // officer of its provider and approved by another; its code hash is computed
-// here. Epochs count up by one.
+// here. Epochs count up by one, and what a provider will answer in one is anchored
+// before it is opened and never changes after.
 //
 // It leaves to the node whether a template's source evaluates, and to the
 // access contract what a retired product or template does to a request.
@@ -26,6 +27,7 @@ const (
 	EventTemplate = "template"
 	EventProposal = "template-proposal"
 	EventEpoch    = "epoch"
+	EventAnchor   = "anchor"
 )
 
 // Contract is the catalog contract.
@@ -41,7 +43,7 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetNotice", "GetProduct", "ListProducts", "GetTemplate", "ListTemplates", "GetEpoch", "GetTemplateProposal", "ListTemplateProposals"}
+	return []string{"GetNotice", "GetProduct", "ListProducts", "GetTemplate", "ListTemplates", "GetEpoch", "GetTemplateProposal", "ListTemplateProposals", "GetAnchor", "ListAnchors"}
 }
 
 // PublishNotice publishes a notice text. Argument: record.NoticeSpec; result:

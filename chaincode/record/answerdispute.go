@@ -9,12 +9,13 @@ const (
 	ClaimMismatch    AnswerClaim = "MISMATCH"     // what was opened is not what the receipt commits to
 	ClaimImplausible AnswerClaim = "IMPLAUSIBLE"  // it contradicts what the lender can show
 	ClaimNotReceived AnswerClaim = "NOT_RECEIVED" // the receipt says ANSWERED, and nothing came
+	ClaimNotAnchored AnswerClaim = "NOT_ANCHORED" // it is not the one that the provider anchored for the epoch
 )
 
 // AnswerClaims lists every claim.
 func AnswerClaims() []AnswerClaim { return append([]AnswerClaim(nil), answerClaims...) }
 
-var answerClaims = []AnswerClaim{ClaimMismatch, ClaimImplausible, ClaimNotReceived}
+var answerClaims = []AnswerClaim{ClaimMismatch, ClaimImplausible, ClaimNotReceived, ClaimNotAnchored}
 
 // Finding is an authority's verdict on a claim.
 type Finding string
@@ -98,6 +99,7 @@ func (v *Verdict) fields(c *codec) {
 // AnswerDispute is a lender's objection to one answer, judged by an authority
 // that opens it off the ledger. There is at most one for a request.
 type AnswerDispute struct {
+	AnchorRoot       Hash // NOT_ANCHORED only: what the opening is held against
 	Authority        OrgID
 	Claim            AnswerClaim
 	ClientKey        Address
@@ -112,6 +114,7 @@ type AnswerDispute struct {
 }
 
 func (v *AnswerDispute) fields(c *codec) {
+	optHash(c, "anchorRoot", &v.AnchorRoot)
 	text(c, "authority", &v.Authority, maxID)
 	enum(c, "claim", &v.Claim, answerClaims)
 	address(c, "clientKey", &v.ClientKey)

@@ -17,6 +17,7 @@ const (
 	DomainBatchItem  = "assent/batch-item/1"
 	DomainOpening    = "assent/answer-opening/1"
 	DomainClaim      = "assent/claim/1"
+	DomainParams     = "assent/params/1"
 )
 
 // CodeHash names the template's text: keccak256(domain ‖ canonical JSON of the

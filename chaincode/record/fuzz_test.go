@@ -70,3 +70,18 @@ func FuzzKeys(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseParams(f *testing.F) {
+	f.Add(sampleRequest().Params.JSON())
+	f.Add(`{}`)
+	f.Add(`{},"x":{}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParseParams(text)
+		if err == nil && p.JSON() != text {
+			t.Fatalf("%q is written back as %q", text, p.JSON())
+		}
+		if err == nil && p.Digest() == (Hash{}) {
+			t.Fatalf("%q has no digest", text)
+		}
+	})
+}

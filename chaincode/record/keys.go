@@ -89,6 +89,14 @@ func NoticeKey(hash Hash) string       { return "catalog/notice/" + hash.Hex() }
 func ProductKey(id ProductID) string   { return "catalog/product/" + string(id) }
 func TemplateKey(id TemplateID) string { return "catalog/template/" + string(id) }
 func EpochKey(id ProductID) string     { return "catalog/epoch/" + string(id) }
+
+// AnchorKey is where the root of a template's answers in one epoch stands.
+func AnchorKey(id TemplateID, epoch uint64, params ParamValues) string {
+	return AnchorPrefix(id, epoch) + params.Digest().Hex()
+}
+func AnchorPrefix(id TemplateID, epoch uint64) string {
+	return "catalog/anchor/" + string(id) + "/" + strconv.FormatUint(epoch, 10) + "/"
+}
 func TemplateProposalKey(provider OrgID, id TemplateID) string {
 	return TemplateProposalPrefix(provider) + string(id)
 }

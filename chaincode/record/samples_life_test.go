@@ -44,7 +44,8 @@ func sampleDispute() *Dispute {
 
 func sampleAnswerDispute() *AnswerDispute {
 	return &AnswerDispute{
-		Authority: "regulator", Claim: ClaimMismatch, ClientKey: sampleAddress(1), ConsentID: NewConsentID(sampleID(1)), Consumer: "lender-a",
+		AnchorRoot: sampleHash(4),
+		Authority:  "regulator", Claim: ClaimMismatch, ClientKey: sampleAddress(1), ConsentID: NewConsentID(sampleID(1)), Consumer: "lender-a",
 		OpeningHash: sampleHash(1), Provider: "bank-a", RaisedAt: 6, RequestID: NewRequestID(sampleHash(9)), ResultCommitment: sampleHash(2),
 		Verdict: &Verdict{At: 8, ClientKey: sampleAddress(3), Finding: Upheld, StatementHash: sampleHash(3)},
 	}
@@ -72,5 +73,14 @@ func sampleTemplateProposal() *TemplateProposal {
 	return &TemplateProposal{
 		TemplateSpec: sampleTemplate().TemplateSpec, CodeHash: sampleHash(1), ProposedAt: 2, ProposedBy: sampleAddress(4),
 		Provider: "bank-a", SettledAt: 3, SettledBy: sampleAddress(2), Status: TemplateWithdrawn,
+	}
+}
+
+func sampleAnchor() *Anchor {
+	return &Anchor{
+		AnchorSpec: AnchorSpec{
+			CodeHash: sampleHash(1), Epoch: 3, Nonce: sampleHash(2), Params: sampleRequest().Params, Root: sampleHash(3), TemplateID: "income-over",
+		},
+		AnchoredAt: 5, AnchoredBy: sampleAddress(1), ProductID: "income", Provider: "bank-a",
 	}
 }

@@ -106,7 +106,7 @@ func sampleSealed() *SealedPart {
 func sampleAnswer() *AnswerBody {
 	return &AnswerBody{
 		ChainID: sampleHash(1), CodeHash: sampleHash(2), ConsentID: NewConsentID(sampleID(1)), Epoch: 3,
-		EvaluatedHeight: 1_234, RequestID: NewRequestID(sampleHash(9)), Salt: sampleHash(8), TemplateID: "income-over", Value: "YES",
+		EvaluatedHeight: 1_234, ProofHash: sampleHash(3), RequestID: NewRequestID(sampleHash(9)), Salt: sampleHash(8), TemplateID: "income-over", Value: "YES",
 	}
 }
 
@@ -191,6 +191,10 @@ func fixtures() []fixture {
 		kind("templateSpec", &sampleTemplate().TemplateSpec),
 		kind("template", sampleTemplate()),
 		kind("epoch", &Epoch{Epoch: 1, OpenedAt: 2, OpenedBy: sampleAddress(1), ProductID: "income", Provider: "bank-a"}),
+		kind("anchorSpec", &sampleAnchor().AnchorSpec),
+		kind("anchor", sampleAnchor()),
+		kind("anchorParams", &anchorParams{sampleRequest().Params}),
+		kind("anchorList", &AnchorList{Anchors: []Anchor{*sampleAnchor()}}),
 		kind("party", &sampleTerms().Parties[0]),
 		kind("accessLimits", &AccessLimits{FrequencyPerDay: 1, MaxUses: 2}),
 		kind("terms", sampleTerms()),

@@ -92,6 +92,7 @@ type AnswerBody struct {
 	ConsentID       ConsentID
 	Epoch           uint64
 	EvaluatedHeight uint64
+	ProofHash       Hash // names the opening that comes with an anchored answer; zero: none
 	RequestID       RequestID
 	Salt            Hash // 32 random bytes
 	TemplateID      TemplateID
@@ -104,6 +105,7 @@ func (v *AnswerBody) fields(c *codec) {
 	text(c, "consentId", &v.ConsentID, maxID)
 	number(c, "epoch", &v.Epoch)
 	number(c, "evaluatedHeight", &v.EvaluatedHeight)
+	optHash(c, "proofHash", &v.ProofHash)
 	text(c, "requestId", &v.RequestID, maxID+2)
 	optHash(c, "salt", &v.Salt)
 	text(c, "templateId", &v.TemplateID, maxID)

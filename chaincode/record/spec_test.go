@@ -19,7 +19,7 @@ func TestSpecSaysWhatTheCodeDoes(t *testing.T) {
 	for _, w := range strings.FieldsFunc(string(data), func(r rune) bool { return strings.ContainsRune(" \n|`(),{}[]?", r) }) {
 		words[strings.Trim(w, `"`)] = true
 	}
-	want := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening, DomainClaim}
+	want := []string{DomainSealedPart, DomainAnswer, DomainCode, DomainNotice, DomainUsage, DomainBatchItem, DomainOpening, DomainClaim, DomainParams}
 	add := func(list []string) { want = append(want, list...) }
 	add(asStrings(memberRoles))
 	add(asStrings(clientRoles))
