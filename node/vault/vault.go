@@ -159,3 +159,17 @@ type Connector interface {
 	// Close releases the database. Lookups after it return ErrUnavailable.
 	Close() error
 }
+
+// Scanner is a Connector that can also read every subject's row, for answers that
+// are worked out before anybody asks.
+type Scanner interface {
+	Connector
+
+	// Scan visits every subject with the named columns, in that order, in any order
+	// of the subjects, as one consistent state of the database. The row is nil where
+	// it cannot be used (a value of another type). A key that is no canonical
+	// identifier is left out; a subject with two rows is visited twice. It holds one
+	// row at a time and ends with visit's first error, or with those of Lookup, or
+	// ctx's. No time limit of the connector applies.
+	Scan(ctx context.Context, columns []string, visit func(Subject, Row) error) error
+}

@@ -153,6 +153,10 @@ func (v *Vault) checkTypes(rows *sql.Rows, cols []ColumnMapping) ([]StoredType, 
 	if err != nil {
 		return nil, err
 	}
+	return v.fitTypes(reported, cols)
+}
+
+func (v *Vault) fitTypes(reported []*sql.ColumnType, cols []ColumnMapping) ([]StoredType, error) {
 	types := make([]StoredType, len(cols))
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -39,6 +39,8 @@ type Dialect struct {
 	FitsKey func(t StoredType) (wrong, remedy string)
 	// Account refuses an account that may do more than read: *vault.AccountError.
 	Account func(ctx context.Context, db *sql.DB) error
+	// Patient lifts the server's time limits on one connection, for a scan.
+	Patient func(ctx context.Context, conn *sql.Conn) error
 	// ReadOnly runs every query in a READ ONLY transaction.
 	ReadOnly bool
 	// File is the database's file, for engines that go on reading one they hold

@@ -156,6 +156,13 @@ func mysqlDialect(user string) Dialect {
 		Stale: func(err error) bool { n := mysqlNumber(err); return n == 1615 || n == 1243 }, // prepare it again; unknown statement
 		Fits:  mysqlFit.judge, FitsKey: mysqlKey,
 		Account: func(ctx context.Context, db *sql.DB) error { return mysqlAccount(ctx, db, user) },
+		Patient: func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, "SET SESSION max_statement_time = 0")
+			if mysqlNumber(err) == 1193 { // no such variable: it is MySQL
+				_, err = conn.ExecContext(ctx, "SET SESSION max_execution_time = 0")
+			}
+			return err
+		},
 	}
 }
 

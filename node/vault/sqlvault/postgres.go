@@ -234,6 +234,10 @@ func postgresDialect(user string) Dialect {
 		},
 		Fits: postgresFit.judge, FitsKey: postgresKey,
 		Account: func(ctx context.Context, db *sql.DB) error { return postgresAccount(ctx, db, user) },
+		Patient: func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, "SET statement_timeout = 0")
+			return err
+		},
 	}
 }
 

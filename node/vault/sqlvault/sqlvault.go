@@ -288,8 +288,21 @@ func (v *Vault) prepare(ctx context.Context, columns []string) (*lookup, error) 
 	if ok {
 		return l, nil
 	}
-	cols := make([]ColumnMapping, len(columns))
-	for i, name := range columns {
+	cols, err := v.columns(columns)
+	if err != nil {
+		return nil, err
+	}
+	stmt, err := v.db.PrepareContext(ctx, v.cfg.Mapping.selectSQL(cols, &v.cfg.Dialect))
+	if err != nil {
+		return nil, err
+	}
+	return v.keep(&lookup{key: key, stmt: stmt, cols: cols, want: len(columns)}), nil
+}
+
+// columns are the mapped columns with these names, at least one.
+func (v *Vault) columns(names []string) ([]ColumnMapping, error) {
+	cols := make([]ColumnMapping, len(names))
+	for i, name := range names {
 		c, ok := v.byName[name]
 		if !ok {
 			return nil, &vault.SchemaError{Column: name, Detail: "is not mapped", Remedy: "add it to the vault mapping of the node's configuration"}
@@ -299,11 +312,7 @@ func (v *Vault) prepare(ctx context.Context, columns []string) (*lookup, error) 
 	if len(cols) == 0 { // a template over parameters alone still costs one look-up
 		cols = []ColumnMapping{{Name: "present", Expr: "1", Type: vault.Int}}
 	}
-	stmt, err := v.db.PrepareContext(ctx, v.cfg.Mapping.selectSQL(cols, &v.cfg.Dialect))
-	if err != nil {
-		return nil, err
-	}
-	return v.keep(&lookup{key: key, stmt: stmt, cols: cols, want: len(columns)}), nil
+	return cols, nil
 }
 
 func (v *Vault) keep(l *lookup) *lookup {

@@ -78,6 +78,10 @@ func Run(t *testing.T, open Factory) {
 		{"DatabaseDownIsUnavailable", down},
 		{"ClosedIsUnavailable", closed},
 		{"ConcurrentLookups", concurrent},
+		{"ScanVisitsEverySubject", scans},
+		{"ScanEndsWithItsVisitor", scanEnds},
+		{"ScanGoesOnPastARowThatCannotBeUsed", scanBadRow},
+		{"ScanOfADatabaseDownIsUnavailable", scanDown},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open) })
 	}
