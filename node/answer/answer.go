@@ -41,9 +41,10 @@ var (
 // Domain tags of the envelopes. What stands inside has tags of its own in
 // chaincode/record.
 const (
-	domainContent = "assent/answer-content/1"
-	domainSealed  = "assent/answer-envelope/1"
-	domainInfo    = "assent/hpke-answer/1"
+	domainContent1 = "assent/answer-content/1" // read, no longer written
+	domainContent  = "assent/answer-content/2"
+	domainSealed   = "assent/answer-envelope/1"
+	domainInfo     = "assent/hpke-answer/1"
 )
 
 // Answer is the content of a sealed answer: what the template said, or that the
@@ -51,9 +52,12 @@ const (
 type Answer struct {
 	Outcome record.ReceiptOutcome // Answered or Refused
 	Body    record.AnswerBody     // Value is empty when refused
+	// Proof is the opening that the body names, if it names one. It goes sealed with
+	// the answer and nowhere else: it shows where the subject stands in the tree.
+	Proof []byte
 }
 
-// wireContent is the RLP form.
+// wireContent is the RLP form of version 1.
 type wireContent struct {
 	Domain  string
 	Outcome string
@@ -73,12 +77,28 @@ func (a Answer) check() error {
 	case a.Outcome == record.Refused && a.Body.Value != "":
 		return fmt.Errorf("%w: a refusal with an output", ErrMalformed)
 	}
+	if len(a.Proof) > maxProof {
+		return fmt.Errorf("%w: an opening of %d bytes, at most %d", ErrMalformed, len(a.Proof), maxProof)
+	}
 	body := a.Body
 	if a.Outcome == record.Refused {
 		body.Value = record.NoRecord // the body's own rule is for answers
 	}
 	if err := body.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+// checkProof is for those who write answers: a reader takes what does not fit
+// together too, because it is what a lender disputes.
+func (a Answer) checkProof() error {
+	switch {
+	case len(a.Proof) == 0 && a.Body.ProofHash == (Hash{}):
+	case len(a.Proof) == 0 || ProofHash(a.Proof) != a.Body.ProofHash:
+		return fmt.Errorf("%w: the body names another opening than the one that comes with it", ErrMalformed)
+	case a.Outcome == record.Refused || a.Body.Value == record.NoRecord:
+		return fmt.Errorf("%w: an opening without an answer", ErrMalformed)
 	}
 	return nil
 }
@@ -92,18 +112,18 @@ func (a Answer) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return encode(wireContent{domainContent, string(a.Outcome), body}), nil
+	return encode(wireContent2{domainContent, string(a.Outcome), body, a.Proof}), nil
 }
 
 func decodeAnswer(b []byte) (Answer, error) {
-	var w wireContent
-	if err := decode(b, maxContent, &w); err != nil {
+	w, err := splitContent(b)
+	if err != nil {
 		return Answer{}, err
 	}
-	if w.Domain != domainContent {
-		return Answer{}, fmt.Errorf("%w: not an answer of this version", ErrMalformed)
+	a := Answer{Outcome: record.ReceiptOutcome(w.Outcome), Proof: w.Proof}
+	if len(w.Proof) == 0 {
+		a.Proof = nil
 	}
-	a := Answer{Outcome: record.ReceiptOutcome(w.Outcome)}
 	if err := record.Decode(w.Body, &a.Body); err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

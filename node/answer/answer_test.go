@@ -63,7 +63,7 @@ func TestAnswerOpensForWhomItIsSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got != a {
+		if !reflect.DeepEqual(got, a) {
 			t.Errorf("opened %+v, sealed %+v", got, a)
 		}
 	}
@@ -94,7 +94,7 @@ func TestEveryBoundFieldOfAnAnswerIsBound(t *testing.T) {
 		c2, s2 := c, s
 		s2.Box = bytes.Clone(s.Box)
 		change(&c2, &s2)
-		if a, err := Open(k, c2, s2); !errors.Is(err, ErrSealed) || a != (Answer{}) {
+		if a, err := Open(k, c2, s2); !errors.Is(err, ErrSealed) || !reflect.DeepEqual(a, Answer{}) {
 			t.Errorf("%s changed: opened with error %v", name, err)
 		}
 	}
@@ -290,7 +290,7 @@ func TestVectors(t *testing.T) {
 		}
 		wire := unhex(t, v.Wire)
 		switch v.Name {
-		case "answer", "refusal":
+		case "answer", "refusal", "anchored":
 			s, err := DecodeSealed(wire)
 			if err != nil || !bytes.Equal(s.Encode(), wire) {
 				t.Fatalf("%s: %v", v.Name, err)
@@ -300,11 +300,14 @@ func TestVectors(t *testing.T) {
 			if v.Name == "refusal" {
 				want = sample(record.Refused, "")
 			}
+			if v.Name == "anchored" {
+				want, _ = anchored(t)
+			}
 			plain, _ := want.encode()
 			if hex.EncodeToString(c.info()) != v.Info || hex.EncodeToString(plain) != v.Plain {
 				t.Errorf("%s: info or plaintext changed", v.Name)
 			}
-			if got, err := Open(k, c, s); err != nil || got != want {
+			if got, err := Open(k, c, s); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: %v", v.Name, err)
 			}
 		case "part":
@@ -323,7 +326,7 @@ func TestVectors(t *testing.T) {
 			t.Errorf("vector %q", v.Name)
 		}
 	}
-	if len(vectors) != 3 {
+	if len(vectors) != 4 {
 		t.Errorf("%d vectors", len(vectors))
 	}
 }
@@ -336,8 +339,9 @@ func writeVectors(t *testing.T, path string) {
 	}
 	c := context(k.PublicKey())
 	var out []vector
-	for i, name := range []string{"answer", "refusal"} {
-		a := []Answer{sample(record.Answered, "HIGH"), sample(record.Refused, "")}[i]
+	proven, _ := anchored(t)
+	for i, name := range []string{"answer", "refusal", "anchored"} {
+		a := []Answer{sample(record.Answered, "HIGH"), sample(record.Refused, ""), proven}[i]
 		s, err := Seal(k.PublicKey(), c, a)
 		if err != nil {
 			t.Fatal(err)
@@ -396,9 +400,10 @@ func FuzzDecodeAnswer(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add(encode(wireContent{domainContent1, string(record.Answered), []byte("{}")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := decodeAnswer(b)
-		if err != nil {
+		if err != nil || bytes.Contains(b, []byte(domainContent1)) { // read, no longer written
 			return
 		}
 		if again, err := a.encode(); err != nil || !bytes.Equal(again, b) {

@@ -15,8 +15,8 @@ const (
 	// padUnit is the multiple to which every plaintext is padded.
 	padUnit = 512
 	// answerSize is what every answer is padded to: the largest content there can
-	// be fits, so that no identifier and no output shows in the length.
-	answerSize = 2 * padUnit
+	// be fits, with an opening or without, so that no identifier and no output shows in the length.
+	answerSize = 6 * padUnit
 	// sealOverhead is the encapsulated key and the tag around a plaintext.
 	sealOverhead = 32 + 16
 
@@ -139,6 +139,9 @@ type wireSealed struct {
 func Seal(to hpke.PublicKey, c Context, a Answer) (Sealed, error) {
 	if a.Body.RequestID != c.RequestID || a.Body.ChainID != c.ChainID {
 		return Sealed{}, fmt.Errorf("%w: seal: the answer belongs to another request or chain", ErrMismatch)
+	}
+	if err := a.checkProof(); err != nil {
+		return Sealed{}, err
 	}
 	plain, err := a.encode()
 	if err != nil {
