@@ -224,7 +224,12 @@ func (n *Node) permitOf(r *record.Request, o *state.Outcome, executedAt time.Tim
 		return p, err
 	}
 	p.Consent, p.Template, p.Product = *consent, *template, *product
-	return p, nil
+	// Fixed since before the epoch was opened.
+	p.Anchor, err = loadRecord[record.Anchor](view, record.AnchorKey(r.TemplateID, r.Epoch, r.Params))
+	if errors.Is(err, errNoRecord) {
+		p.Anchor, err = nil, nil
+	}
+	return p, err
 }
 
 var errNoRecord = errors.New("no such record")

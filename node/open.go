@@ -26,6 +26,7 @@ import (
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/query/celquery"
+	"github.com/assent-network/assent/node/query/epoch"
 	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/store"
 	"github.com/assent-network/assent/node/sync"
@@ -91,6 +92,7 @@ type Node struct {
 	outbox   *outbox.Outbox
 	inbox    *outbox.Inbox
 	answerer *query.Answerer // nil on a node that does not answer
+	epochs   *epoch.Store    // its anchored answers
 	engine   query.Engine
 	vaults   vaults
 	permits  *permits
@@ -415,8 +417,11 @@ func (n *Node) openAnswering(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := n.openEpochs(tag); err != nil {
+			return err
+		}
 		n.answerer, err = query.Open(ctx, query.Config{
-			Store: n.private, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
+			Store: n.private, Epochs: n.epochs, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
 			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Clock: n.now, Logger: n.log,
 		})
 		if err != nil {

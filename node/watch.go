@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -209,6 +210,15 @@ func (c countedVault) Lookup(ctx context.Context, subject vault.Subject, columns
 	}
 	c.metrics.Lookup(c.product, kind, time.Since(begun))
 	return row, err
+}
+
+// Scan implements vault.Scanner.
+func (c countedVault) Scan(ctx context.Context, columns []string, visit func(vault.Subject, vault.Row) error) error {
+	s, ok := c.Connector.(vault.Scanner)
+	if !ok {
+		return fmt.Errorf("scan the vault of product %s: %w: its connector reads one subject at a time", c.product, vault.ErrSchema)
+	}
+	return s.Scan(ctx, columns, visit)
 }
 
 // countedVaults finds the connector of a product and counts what it is asked.

@@ -26,8 +26,9 @@ type Client struct {
 	sticky  [2]atomic.Int32 // by scope: index of the node that served last
 	seen    atomic.Uint64   // highest height at which an own transaction was executed: later reads see it
 
-	mu        sync.Mutex         // guards the field below
+	mu        sync.Mutex         // guards the fields below
 	templates map[Hash]*Template // by code hash
+	anchors   map[string]*Anchor // by state key; nil: proven that there is none
 }
 
 // Dial prepares a client for the nodes at endpoints (https://host:port, with
@@ -41,7 +42,7 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 	if len(endpoints) == 0 || len(endpoints) > maxEndpoints {
 		return nil, &ConfigError{What: fmt.Sprintf("%d endpoints", len(endpoints)), Remedy: fmt.Sprintf("Give 1 to %d.", maxEndpoints)}
 	}
-	c := &Client{set: set, chainID: set.chainID, templates: map[Hash]*Template{}}
+	c := &Client{set: set, chainID: set.chainID, templates: map[Hash]*Template{}, anchors: map[string]*Anchor{}}
 	for _, raw := range endpoints {
 		e, err := openEndpoint(raw, set)
 		if err != nil {

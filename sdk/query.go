@@ -19,6 +19,11 @@ type QueryRequest struct {
 	Purpose  Purpose
 	Params   map[string]string // every parameter of the template
 	Deadline time.Duration     // the answer is wanted within this time; 0: what the template allows
+
+	// Subject is about whom the consent is, as its sealed part says. With it, an
+	// answer that the provider has anchored is held against the anchor. It never
+	// leaves the client, and no ticket keeps it.
+	Subject SubjectID `json:"-"`
 }
 
 // Queries takes a query through its steps, for those who want more than Query:
@@ -96,6 +101,9 @@ type VerifiedAnswer struct {
 	Receipt      AccessReceipt
 	RequestProof *ProvenReceipt
 	ReceiptProof *ProvenReceipt
+
+	Anchored Anchored // what the provider's anchor proves
+	Anchor   *Anchor  // nil: there is none
 }
 
 // QueryResult is what became of a query.

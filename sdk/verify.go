@@ -18,6 +18,9 @@ import (
 // certified and for this very question; the provider's receipt is certified and
 // commits to this very answer; the template is the one permitted, and the answer
 // one of its outputs. An *Untrusted error says that something is wrong with it.
+// Where the provider has anchored its answers of the epoch, and the ticket's query
+// names the subject, the answer must be the anchored one: a *NotAnchored error says
+// that it is not, and what to do. Anchored says which of the two was proven.
 func (m Queries) Verify(ctx context.Context, t *Ticket, a *Answer) (*VerifiedAnswer, error) {
 	tx, err := t.transaction()
 	if err != nil {
@@ -40,6 +43,7 @@ type proving struct {
 	stop     context.CancelFunc // ends it; wait returns soon after
 	group    *errgroup.Group
 	verified VerifiedAnswer
+	subject  SubjectID
 	template *Template
 }
 
@@ -48,7 +52,7 @@ type proving struct {
 func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID, whole *whole) *proving {
 	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
-	p := &proving{group: g}
+	p := &proving{group: g, subject: t.Query.Subject}
 	p.stop = func() { cancel(); _ = g.Wait() } // its error is the cancellation, or was returned by verify
 	g.Go(func() (err error) {
 		tx, err := t.transaction()
@@ -61,7 +65,10 @@ func (m Queries) prove(ctx context.Context, t *Ticket, id RequestID, whole *whol
 		if err = permitsTicket(p.verified.RequestProof, t, id, &p.verified.Request); err != nil {
 			return err
 		}
-		p.template, err = m.c.template(ctx, p.verified.Request.TemplateID, p.verified.Request.CodeHash)
+		if p.template, err = m.c.template(ctx, p.verified.Request.TemplateID, p.verified.Request.CodeHash); err != nil {
+			return err
+		}
+		p.verified.Anchor, err = m.c.anchor(ctx, &p.verified.Request, p.verified.RequestProof.Height)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -91,6 +98,9 @@ func (m Queries) verify(p *proving, a *Answer) (*VerifiedAnswer, error) {
 	}
 	if err := m.hold(a, &p.verified, p.template); err != nil {
 		return nil, &Untrusted{Node: "the provider", What: "an answer to " + string(a.RequestID), Cause: err}
+	}
+	if err := m.holdAnchor(a, &p.verified, p.subject); err != nil {
+		return nil, err
 	}
 	return &p.verified, nil
 }

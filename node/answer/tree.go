@@ -150,25 +150,36 @@ func ProofHash(proof []byte) Hash { return sha256.Sum256(proof) }
 // subject has no leaf would be to tell who is a customer. The error is
 // ErrNotAnchored.
 func (a Answer) CheckAnchor(chainID Hash, anchor *record.Anchor, subject string) error {
-	if a.Outcome != record.Answered || a.Body.Value == record.NoRecord {
-		return nil
-	}
-	switch b := &a.Body; {
-	case b.TemplateID != anchor.TemplateID || b.CodeHash != anchor.CodeHash || b.Epoch != anchor.Epoch:
-		return fmt.Errorf("%w: it is of another template or epoch than the anchor", ErrNotAnchored)
-	case len(a.Proof) == 0:
-		return fmt.Errorf("%w: it comes without its opening", ErrNotAnchored)
-	case ProofHash(a.Proof) != b.ProofHash:
-		return fmt.Errorf("%w: its body names another opening than came with it", ErrNotAnchored)
-	}
-	p, err := DecodeProof(a.Proof)
-	if err != nil {
-		return fmt.Errorf("%w: its opening cannot be read: %w", ErrNotAnchored, err)
+	p, err := a.Opened(anchor)
+	if p == nil || err != nil {
+		return err
 	}
 	if p.Root(Tag(TreeID(chainID, anchor), subject), a.Body.Value) != anchor.Root {
 		return fmt.Errorf("%w: its opening does not lead to the anchored root", ErrNotAnchored)
 	}
 	return nil
+}
+
+// Opened returns the opening of an answer to the anchored question, nil for an
+// answer that has none by right. It is all that can be checked without knowing about
+// whom the answer is. The error is ErrNotAnchored.
+func (a Answer) Opened(anchor *record.Anchor) (*Proof, error) {
+	if a.Outcome != record.Answered || a.Body.Value == record.NoRecord {
+		return nil, nil
+	}
+	switch b := &a.Body; {
+	case b.TemplateID != anchor.TemplateID || b.CodeHash != anchor.CodeHash || b.Epoch != anchor.Epoch:
+		return nil, fmt.Errorf("%w: it is of another template or epoch than the anchor", ErrNotAnchored)
+	case len(a.Proof) == 0:
+		return nil, fmt.Errorf("%w: it comes without its opening", ErrNotAnchored)
+	case ProofHash(a.Proof) != b.ProofHash:
+		return nil, fmt.Errorf("%w: its body names another opening than came with it", ErrNotAnchored)
+	}
+	p, err := DecodeProof(a.Proof)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its opening cannot be read: %w", ErrNotAnchored, err)
+	}
+	return p, nil
 }
 
 // wireContent2 is the content of an answer since there are openings.

@@ -30,6 +30,12 @@ func (a *Answerer) commitAnswer(ctx context.Context, p *Permit, who person, f fi
 		if ans.Body.Value, err = a.settle(tx, p, who.tag, f); err != nil {
 			return err
 		}
+		if p.Anchor != nil && ans.Body.Value != "" && ans.Body.Value != f.value {
+			return fmt.Errorf("request %s: %w", p.Request.RequestID, errFrozen)
+		}
+		if f.proof != nil && ans.Body.Value != "" {
+			ans.Proof, ans.Body.ProofHash = f.proof, answer.ProofHash(f.proof)
+		}
 		frozen := who.kind
 		if ans.Body.Value == "" {
 			ans.Outcome, frozen = record.Refused, 0
@@ -110,6 +116,7 @@ func (a *Answerer) departure(p *Permit, ans *answer.Answer) (Departure, error) {
 	if err != nil {
 		a.cfg.Logger.Warn("query: nothing can be sealed to the request's answer key; refusing", "request", string(p.Request.RequestID))
 		ans.Outcome, ans.Body.Value, d.Receipt.Outcome = record.Refused, "", record.Refused
+		ans.Proof, ans.Body.ProofHash = nil, record.Hash{}
 	}
 	if ans.Outcome == record.Answered {
 		d.Receipt.CodeHash = p.Template.CodeHash

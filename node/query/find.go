@@ -13,7 +13,8 @@ import (
 // finding is what the template says about a person, before freeze and account.
 type finding struct {
 	value   string
-	refused bool // the template cannot run here, whoever the subject is
+	proof   []byte // the opening of an anchored answer; nil: it has none
+	refused bool   // the template cannot run here, whoever the subject is
 }
 
 // find looks the person up and runs the template. ok is false while the vault
@@ -25,6 +26,9 @@ type finding struct {
 // unlisted result and a malformed row are all NO_RECORD, because anything else
 // would be one more output that no leak account is debited for.
 func (a *Answerer) find(ctx context.Context, p *Permit, who person) (f finding, ok bool, err error) {
+	if p.Anchor != nil {
+		return a.findAnchored(p, who)
+	}
 	conn, mapped := a.cfg.Vault(p.Product.ProductID)
 	if !mapped {
 		a.alarm(p, "no vault is mapped for the product; map it in the node's configuration", nil)

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/query/epoch"
 	"github.com/assent-network/assent/node/vault"
 )
 
@@ -37,7 +38,8 @@ type Permit struct {
 	Consent  record.Consent
 	Template record.Template
 	Product  record.Product
-	Height   uint64 // of the block that carries the request
+	Anchor   *record.Anchor // of the request's template, epoch and parameters; nil: nothing was anchored
+	Height   uint64         // of the block that carries the request
 	// ExecutedAt is when this node executed that block: the answer's release grid
 	// counts from it. Zero means the block's own time.
 	ExecutedAt time.Time
@@ -89,6 +91,10 @@ type Config struct {
 	// TagKey, 32 secret bytes, turns subject identifiers into the tags under which
 	// private.db knows them. Losing it loses bindings, frozen answers and account.
 	TagKey []byte
+
+	// Epochs keeps the answers that were anchored. Nil: none, so a request in an
+	// epoch that has an anchor is not answered here.
+	Epochs *epoch.Store
 
 	// Grid of departures: 10 ms. FirstSlot is the earliest grid point used, 1: all
 	// answers that take less than a grid step leave at the same distance.
@@ -167,6 +173,8 @@ type Answerer struct {
 	slots chan struct{} // one per request being worked on
 
 	wake chan struct{} // capacity 1: the waiting list changed
+
+	building sync.Mutex // held while anchored answers are built
 
 	mu       sync.Mutex // guards everything below
 	waiting  waitList

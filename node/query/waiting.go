@@ -268,6 +268,7 @@ func (a *Answerer) retry(ctx context.Context, w *waiter) (result, error) {
 // byte.
 type storedPermit struct {
 	Request, Consent, Template, Product json.RawMessage
+	Anchor                              json.RawMessage `json:",omitempty"`
 	Height                              uint64
 	ExecutedAt                          time.Time
 }
@@ -283,6 +284,12 @@ func storePermit(p *Permit) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if p.Anchor != nil {
+		var err error
+		if s.Anchor, err = record.Encode(p.Anchor); err != nil {
+			return nil, err
+		}
+	}
 	var row bytes.Buffer
 	enc := json.NewEncoder(&row)
 	enc.SetEscapeHTML(false) // or "<" in a template's source would not be canonical any more
@@ -294,6 +301,9 @@ func (s *storedPermit) permit() (*Permit, error) {
 	p := &Permit{Height: s.Height, ExecutedAt: s.ExecutedAt}
 	err := errors.Join(record.Decode(s.Request, &p.Request), record.Decode(s.Consent, &p.Consent),
 		record.Decode(s.Template, &p.Template), record.Decode(s.Product, &p.Product))
+	if err == nil && s.Anchor != nil {
+		p.Anchor, err = record.Load[record.Anchor](s.Anchor)
+	}
 	return p, err
 }
 

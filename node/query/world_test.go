@@ -21,6 +21,7 @@ import (
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/query/celquery"
+	"github.com/assent-network/assent/node/query/epoch"
 	"github.com/assent-network/assent/node/vault"
 )
 
@@ -197,6 +198,21 @@ func (v *memoryVault) Lookup(_ context.Context, s vault.Subject, cols []string) 
 	return out, nil
 }
 
+func (v *memoryVault) Scan(_ context.Context, cols []string, visit func(vault.Subject, vault.Row) error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for s, row := range v.rows {
+		out := make(vault.Row, len(cols))
+		for i, c := range cols {
+			out[i] = row[c]
+		}
+		if err := visit(s, out); err != nil {
+			return err
+		}
+	}
+	return v.err
+}
+
 // world is a provider with customers, and lenders that ask.
 type world struct {
 	t       testing.TB
@@ -240,7 +256,10 @@ func (w *world) open() {
 	_, err := w.store.db.Exec(`CREATE TABLE IF NOT EXISTS departures (id TEXT PRIMARY KEY, lender TEXT, sealed BLOB, receipt TEXT, not_before INTEGER, deadline INTEGER)`)
 	must(w.t, err)
 	w.out = &departures{t: w.t, s: w.store, seen: map[record.RequestID]query.Departure{}, came: make(chan record.RequestID, 1000)}
-	w.cfg = query.Config{Store: w.store, Departures: w.out, Engine: celquery.New(), ChainID: chainID, Member: "bank", TagKey: make([]byte, 32),
+	epochs, err := epoch.Open(filepath.Join(filepath.Dir(w.path), "epochs"), chainID, make([]byte, 32))
+	must(w.t, err)
+	w.t.Cleanup(func() { must(w.t, epochs.Close()) })
+	w.cfg = query.Config{Store: w.store, Epochs: epochs, Departures: w.out, Engine: celquery.New(), ChainID: chainID, Member: "bank", TagKey: make([]byte, 32),
 		Vault:    func(id record.ProductID) (vault.Connector, bool) { return w.vault, id == "credit" },
 		DataKey:  func(id string) (hpke.PrivateKey, bool) { return w.data, id == "data-1" && !w.noKey },
 		RetryMin: 2 * time.Millisecond, RetryMax: 10 * time.Millisecond}

@@ -14,13 +14,14 @@ import (
 // what they rename is no small file, and each syncs the directory afterwards. All
 // others call durable.WriteFile, so that a loss of power leaves the old or the new.
 var renames = map[string]string{
-	"node/durable/durable.go": "the one way to write a file whole",
-	"node/backup.go":          "a backup is streamed",
-	"node/restore.go":         "the home of a node, a directory",
-	"node/snapshot/dir.go":    "a snapshot, a directory",
-	"node/store/store.go":     "a ledger, a directory",
-	"node/join/fetch.go":      "a state, a directory",
-	"consensus/bft/settle.go": "a file of the ordering log, which has a format and a mode of its own",
+	"node/durable/durable.go":   "the one way to write a file whole",
+	"node/backup.go":            "a backup is streamed",
+	"node/query/epoch/build.go": "the answers about millions, streamed",
+	"node/restore.go":           "the home of a node, a directory",
+	"node/snapshot/dir.go":      "a snapshot, a directory",
+	"node/store/store.go":       "a ledger, a directory",
+	"node/join/fetch.go":        "a state, a directory",
+	"consensus/bft/settle.go":   "a file of the ordering log, which has a format and a mode of its own",
 }
 
 // renaming returns where a file calls os.Rename.
