@@ -16,8 +16,12 @@ func FuzzAddress(f *testing.F) {
 	} {
 		f.Add(s)
 	}
+	f.Add("/ip4/1.2.3.4/tcp/7400/p2p/16Uiu2HAm1nH6sfUkdQ8JeGZ2oZgjrZrbQyMZvqGgF1nsW1Jd4JvN")
 	h := &Host{log: slog.New(slog.DiscardHandler)}
 	f.Fuzz(func(t *testing.T, text string) {
+		if p, err := ParsePeer(text); err == nil && p.Addrs[0]+"/p2p/"+string(p.ID) != text {
+			t.Fatalf("%q was taken as %+v", text, p)
+		}
 		for _, a := range h.parseAddrs(Peer{Addrs: []string{text}}, peer.ID("")) {
 			if again, err := tcpAddr(a.String()); err != nil || !again.Equal(a) || !strings.Contains(a.String(), "/tcp/") {
 				t.Fatalf("%q was taken as %s, which reads as %v, %v", text, a, again, err)

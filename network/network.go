@@ -84,6 +84,23 @@ type Peer struct {
 	Dial bool
 }
 
+// ParsePeer reads a peer to dial from an address that ends in /p2p/<id>, such as
+// /ip4/10.0.0.7/tcp/7051/p2p/16Uiu2…
+func ParsePeer(text string) (Peer, error) {
+	i := strings.LastIndex(text, "/p2p/")
+	if i < 0 {
+		return Peer{}, fmt.Errorf("peer address %.200q: want it to end in /p2p/ and the node's id", text)
+	}
+	addr, id := text[:i], text[i+len("/p2p/"):]
+	if _, err := tcpAddr(addr); err != nil {
+		return Peer{}, fmt.Errorf("peer address %.200q: %w", text, err)
+	}
+	if pid, err := peer.Decode(id); err != nil || pid.String() != id {
+		return Peer{}, fmt.Errorf("peer address %.200q: %.100q is no node id", text, id)
+	}
+	return Peer{ID: PeerID(id), Addrs: []string{addr}, Dial: true}, nil
+}
+
 // Errors that callers test for with errors.Is.
 var (
 	// ErrOverflow: the queue to the peer was full. ClassConsensus: the queue,

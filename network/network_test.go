@@ -39,6 +39,29 @@ func TestPeerIDFromPublicKey(t *testing.T) {
 	}
 }
 
+func TestParsePeer(t *testing.T) {
+	key, err := ethcrypto.HexToECDSA(strings.Repeat("42", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := PeerIDFromPublicKey(ethcrypto.CompressPubkey(&key.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ParsePeer("/dns4/node.bank.example/tcp/7400/p2p/" + string(id))
+	if err != nil || p.ID != id || !p.Dial || len(p.Addrs) != 1 || p.Addrs[0] != "/dns4/node.bank.example/tcp/7400" {
+		t.Errorf("%+v %v", p, err)
+	}
+	for _, bad := range []string{
+		"", "/p2p/" + string(id), "/ip4/1.2.3.4/tcp/7400", "/ip4/1.2.3.4/tcp/7400/p2p/", "/ip4/1.2.3.4/tcp/7400/p2p/x", "/ip4/1.2.3.4/udp/7400/p2p/" + string(id),
+		"/ip4/1.2.3.4/tcp/7400/p2p/" + string(id) + "/p2p-circuit", "/ip4/1.2.3.4/tcp/7400/p2p/" + string(id)[1:],
+	} {
+		if p, err := ParsePeer(bad); err == nil {
+			t.Errorf("%q was taken as %+v", bad, p)
+		}
+	}
+}
+
 func TestOpenRefusesBadConfig(t *testing.T) {
 	key, err := ethcrypto.GenerateKey()
 	if err != nil {

@@ -30,6 +30,7 @@ type entries struct {
 	validators []network.PeerID          // without this node
 	answering  map[string]network.PeerID // by member
 	leaving    map[network.PeerID]leaver // validators of before, for a moment more
+	strangers  []network.Peer            // that this node's operator names, and the ledger not yet
 }
 
 // leaver was a validator until the config changed. Until the time given it may
@@ -153,6 +154,7 @@ func (e *entries) admitted() []network.Peer {
 	for id, l := range e.leaving {
 		out = append(out, network.Peer{ID: id, Addrs: l.addrs})
 	}
+	out = append(out, e.strangers...)
 	slices.SortFunc(out, func(a, b network.Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return out
 }

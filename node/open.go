@@ -98,6 +98,7 @@ type Node struct {
 	permits  *permits
 
 	host      Host
+	entry     []network.Peer // network.entry
 	dir       directory
 	roster    roster
 	assembler assembler
@@ -310,6 +311,9 @@ func (n *Node) openNetwork(ctx context.Context, open func(context.Context, netwo
 	}
 	n.host = host
 	n.closeLater(host.Close)
+	if n.entry, err = parseEntry(n.cfg.Network.Entry); err != nil {
+		return err
+	}
 	_, err = n.refreshDirectory()
 	return err
 }
@@ -396,12 +400,15 @@ func (c catchUp) Follow(ctx context.Context, add func(*ledger.Block, *ledger.Cer
 	return c.Client.Follow(ctx, add)
 }
 
-// syncPeers lists who has blocks: the validators.
+// syncPeers lists who has blocks: the validators, and who may be one by now.
 func (n *Node) syncPeers() []sync.Peer {
 	e := n.dir.current.Load()
 	out := make([]sync.Peer, 0, len(e.validators))
 	for _, id := range e.validators {
 		out = append(out, sync.Peer{ID: string(id), Validator: uint64(e.peers[id].replica)})
+	}
+	for _, p := range e.strangers {
+		out = append(out, sync.Peer{ID: string(p.ID), Entry: true})
 	}
 	return out
 }

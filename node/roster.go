@@ -83,6 +83,9 @@ func (n *Node) refreshDirectory() (time.Time, error) {
 		}
 	}
 	n.roster.removed.Store(removed)
+	if e.strangers, err = n.strangers(e); err != nil {
+		return time.Time{}, err
+	}
 	next := e.dismiss(n.dir.current.Load(), n.now())
 	n.dir.current.Store(e)
 	n.host.SetPeers(e.admitted())
@@ -131,16 +134,8 @@ func (n *Node) standing() (standing, error) {
 // a node record that its member has taken back since.
 func (n *Node) named() (bool, error) {
 	self := n.host.ID()
-	for seq := range n.store.Tip().Config.Seq + 1 {
-		conf, err := n.store.Config(seq)
-		if err != nil {
-			return false, err
-		}
-		for i := range conf.Validators {
-			if id, err := network.PeerIDFromPublicKey(conf.Validators[i].HostKey[:]); err == nil && id == self {
-				return true, nil
-			}
-		}
+	if was, err := n.everValidator(self); was || err != nil {
+		return was, err
 	}
 	_, ok, err := n.state.View().Get(record.NodeKey(record.OrgID(n.member), record.NodeID(self)))
 	return ok, err

@@ -18,6 +18,7 @@ var (
 	keyName    = regexp.MustCompile(`^[a-z0-9_-][a-z0-9._-]{0,63}$`)
 	dnsName    = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 	listenAddr = regexp.MustCompile(`^/(ip4|ip6|dns|dns4|dns6)/[^/]+/tcp/[0-9]{1,5}$`)
+	nodeID     = regexp.MustCompile(`^[1-9A-HJ-NP-Za-km-z]{16,80}$`) // base58
 	columnName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 )
 
@@ -37,6 +38,7 @@ func (c *Config) complaints() []error {
 			d.complain(fmt.Sprintf("network.listen[%d]", i), "has %s, want a multiaddress such as /ip4/0.0.0.0/tcp/7400", show("", a))
 		}
 	}
+	d.entry(c.Network.Entry)
 	d.api(c.API)
 	d.answering(c.Answering)
 	d.limits(c.Limits)
@@ -109,6 +111,21 @@ func (d *decoder) identity(id Identity) {
 			d.complain(n.path, "names key %q as %s does: every use has its own key", n.v, other)
 		}
 		seen[n.v] = n.path
+	}
+}
+
+// maxEntry bounds the validators by which a node may begin.
+const maxEntry = 16
+
+func (d *decoder) entry(list []string) {
+	if len(list) > maxEntry {
+		d.complain("network.entry", "has %d addresses, want at most %d", len(list), maxEntry)
+	}
+	for i, a := range list {
+		addr, id, ok := strings.Cut(a, "/p2p/")
+		if !ok || !listenAddr.MatchString(addr) || !nodeID.MatchString(id) {
+			d.complain(fmt.Sprintf("network.entry[%d]", i), "has %s, want an address with the node's id, as assentd card prints it there: /dns4/node.bank.example/tcp/7400/p2p/<node id>", show("", a))
+		}
 	}
 }
 

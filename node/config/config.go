@@ -51,6 +51,7 @@ type Identity struct {
 // Network says where other nodes reach the node.
 type Network struct {
 	Listen []string `conf:"listen" doc:"Multiaddresses to listen on."`
+	Entry  []string `conf:"entry" doc:"Validators in force, as /dns4/node.bank.example/tcp/7400/p2p/<node id>: for a node that knows none of them, because those of the genesis file, or of its last block, are gone. They have to prove what they send. Unused once the ledger here names them."`
 }
 
 // API says where clients reach the node.

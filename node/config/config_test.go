@@ -96,6 +96,7 @@ func TestComplaints(t *testing.T) {
 		"one key, two uses":    {file: strings.Replace(minimal, "bank-a", "bank-a, hostKey: vote", 1), want: []string{`identity.voteKey: names key "vote" as identity.hostKey does`}},
 		"key name":             {file: strings.Replace(minimal, "bank-a", "bank-a, txKey: ../x, dataKeys: [A]", 1), want: []string{`identity.txKey: has "../x"`, `identity.dataKeys[0]: has "A"`}},
 		"addresses":            {file: minimal + "network: {listen: [0.0.0.0:7400]}\napi: {listen: '7443', names: ['a:1'], guests: ['a b']}\nmetrics: {listen: nowhere}\n", want: []string{`network.listen[0]: has "0.0.0.0:7400", want a multiaddress`, `api.listen: has "7443", want host:port`, `api.names[0]: has "a:1"`, `api.guests[0]`, "metrics.listen", "or off"}},
+		"entry":                {file: minimal + "network: {entry: [/ip4/10.0.0.7/tcp/7400, /ip4/10.0.0.7/tcp/7400/p2p/x, 16Uiu2HAm1nH6sfUkdQ8JeGZ2oZgjrZrbQyMZvqGgF1nsW1Jd4JvN]}\n", want: []string{"network.entry[0]", "network.entry[1]", "network.entry[2]", "assentd card"}},
 		"no addresses":         {file: minimal + "network: {listen: []}\napi: {names: []}\n", want: []string{"network.listen: has 0", "api.names: has 0"}},
 		"port":                 {file: minimal + "api: {listen: '127.0.0.1:70000'}", want: []string{"api.listen"}},
 		"limits":               {file: minimal + "limits: {poolRequests: 1, clientRate: 0, clientBurst: 0, anonymousRate: .inf, clientStreams: 0, connections: 1, peerTxRate: -1, requestTimeout: 1h}", want: []string{"limits.anonymousRate: has +Inf, want a number"}},

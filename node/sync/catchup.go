@@ -60,7 +60,7 @@ func (c *Client) farBehind(sources []*source) error {
 		if s.peer.Validator != 0 {
 			said++
 		}
-		if s.proven || said > faulty(tip.Config) {
+		if s.proven || s.peer.Entry || said > faulty(tip.Config) {
 			return fmt.Errorf("%w: this node is at height %d, others at %d", ErrBehind, tip.Height, s.height)
 		}
 	}
@@ -226,10 +226,10 @@ type prunedBy map[uint64]bool
 // add takes note of what a peer's error says, and returns ErrBehind once more
 // validators have said it than can be dishonest.
 func (g prunedBy) add(p Peer, err error, tip store.Tip) error {
-	if !errors.Is(err, ErrPruned) || p.Validator == 0 {
+	if !errors.Is(err, ErrPruned) || p.Validator == 0 && !p.Entry {
 		return nil
 	}
-	if g[p.Validator] = true; len(g) > faulty(tip.Config) {
+	if g[p.Validator] = true; p.Entry || len(g) > faulty(tip.Config) {
 		return fmt.Errorf("%w: %d validators keep block %d no more", ErrBehind, len(g), tip.Height+1)
 	}
 	return nil

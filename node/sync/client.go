@@ -16,6 +16,7 @@ import (
 type Peer struct {
 	ID        string // as Request takes it
 	Validator uint64 // its id in the config; 0 for an observer
+	Entry     bool   // named by this node's operator: its word that this node lacks too much counts alone
 }
 
 // Request sends one request of /assent/sync/1 to a peer and returns its

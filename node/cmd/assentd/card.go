@@ -51,7 +51,7 @@ func (a *app) cardCommand() *cobra.Command {
 			return a.print(card, func(w io.Writer) {
 				fmt.Fprintf(w, "member       %s\nnode         %s (%s)\n", card.Member, card.NodeID, card.Kind)
 				for _, x := range card.Addrs {
-					fmt.Fprintf(w, "nodes dial   %s\n", x)
+					fmt.Fprintf(w, "nodes dial   %s/p2p/%s\n", x, card.NodeID)
 				}
 				for _, u := range card.APIURLs {
 					fmt.Fprintf(w, "clients dial %s#sha256=%x\n", u, card.SPKI[:])

@@ -192,7 +192,10 @@ func (a *app) nodeCmd() *cobra.Command {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", n.OrgID, n.NodeID, n.Kind, n.Answers, strings.Join(n.APIURLs, " "))
 		})
 	})
-	set := leaf("set FILE", "Write the record of a node of your own member from its card or a JSON record, and publish the card's data key (admin)", a.setNode)
+	var observer bool
+	set := leaf("set FILE", "Write the record of a node of your own member from its card or a JSON record, and publish the card's data key (admin)",
+		func(c *cobra.Command, args []string) error { return a.setNode(c, args, observer) })
+	set.Flags().BoolVar(&observer, "observer", false, "as an observer, though it is a validator's card: so it follows the network until the members have admitted it")
 	remove := leaf("remove NODE", "Remove a node of your own member (admin)", func(c *cobra.Command, args []string) error {
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
@@ -208,7 +211,7 @@ func (a *app) nodeCmd() *cobra.Command {
 }
 
 // setNode takes a node's card, as assentd init writes it, or a bare record.
-func (a *app) setNode(c *cobra.Command, args []string) error {
+func (a *app) setNode(c *cobra.Command, args []string, observer bool) error {
 	b, err := a.input(args[0], sdk.MaxRecordFile)
 	if err != nil {
 		return err
@@ -224,6 +227,9 @@ func (a *app) setNode(c *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("%s: %w", args[0], err)}
 	default:
 		spec = card.Spec()
+	}
+	if observer {
+		spec.Kind = "observer"
 	}
 	client, err := a.dial(c.Context(), true)
 	if err != nil {

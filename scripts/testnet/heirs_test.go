@@ -1,0 +1,142 @@
+package testnet
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assent-network/assent/node"
+	"github.com/assent-network/assent/node/config"
+)
+
+// A validator joins late, the founding one leaves, the one that stays gets another
+// vote key, and a node that has the genesis file alone joins after all that: with
+// nothing but the two commands and the configuration file.
+func TestANetworkOutlivesItsFounders(t *testing.T) {
+	const member = "harbour-bank"
+	n := up(t, Manifest{Network: "heirs", Members: []ManifestMember{{ID: member, Name: "Harbour Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1}}})
+	p := &people{t: t, net: n, bin: filepath.Join(t.TempDir(), "assent"), at: map[string]string{}}
+	if b, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.bin, "github.com/assent-network/assent/sdk/cmd/assent").CombinedOutput(); err != nil {
+		t.Fatalf("build assent: %v\n%s", err, b)
+	}
+	founder := n.First(member)
+
+	heir := p.newNode(member, "validator", 2)
+	p.run(member, "member", "node", "set", filepath.Join(heir.Home, node.CardFile), "--observer")
+	p.start(heir)
+	p.inForce(member, "add-validator", filepath.Join(heir.Home, node.CardFile))
+	p.at[member] = heir.Endpoint()
+	p.inForce(member, "remove-validator", "1")
+	founder.Removed = true
+	if err := founder.StopNode(); err != nil {
+		t.Fatal(err)
+	}
+
+	address := p.newVoteKey(heir)
+	p.inForce(member, "rotate-vote-key", "2", address)
+	p.run(member, "member", "client", "add", "0x00000000000000000000000000000000000000ab", "--role", "auditor") // it orders
+
+	fresh := p.newNode(member, "observer", 1)
+	var card node.Card
+	if err := json.Unmarshal(p.assentd("card", "--home", heir.Home, "--json"), &card); err != nil {
+		t.Fatal(err)
+	}
+	p.configure(fresh, func(cfg *config.Config) {
+		cfg.Network.Entry = []string{fmt.Sprintf("%s/p2p/%s", card.Addrs[0], card.NodeID)}
+	})
+	p.run(member, "member", "node", "set", filepath.Join(fresh.Home, node.CardFile))
+	p.start(fresh)
+	sameEverywhere(t, n, heir, fresh)
+	p.at[member] = fresh.Endpoint()
+	p.run(member, "member", "client", "add", "0x00000000000000000000000000000000000000ac", "--role", "auditor") // through the newest node
+	if err := fresh.StopNode(); err != nil {
+		t.Fatal(err)
+	}
+	p.assentd("verify", "--home", fresh.Home)
+}
+
+func (p *people) assentd(args ...string) []byte {
+	p.t.Helper()
+	out, err := exec.CommandContext(p.t.Context(), p.net.Program, args...).Output()
+	if err != nil {
+		p.t.Fatalf("assentd %s: %v\n%s%s", strings.Join(args, " "), err, out, stderrOf(err))
+	}
+	return out
+}
+
+// newNode makes a node of a member for the network that runs.
+func (p *people) newNode(member, kind string, number int) *Node {
+	p.t.Helper()
+	x, err := p.net.makeNode(p.t.Context(), &ManifestMember{ID: member}, kind, number)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.assentd("init", "--home", x.Home, "--genesis", p.net.GenesisPath(), "--join")
+	p.net.Nodes = append(p.net.Nodes, x)
+	return x
+}
+
+func (p *people) start(x *Node) {
+	p.t.Helper()
+	if err := p.net.Start(p.t.Context(), func(y *Node) bool { return x == y }); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// configure edits a node's configuration file.
+func (p *people) configure(x *Node, edit func(*config.Config)) {
+	p.t.Helper()
+	path := filepath.Join(x.Home, node.ConfigFile)
+	cfg, err := config.Load(config.Sources{File: path})
+	if err == nil {
+		edit(&cfg)
+		err = os.WriteFile(path, config.Template(cfg), 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// inForce proposes a change that its proposer's approval is enough for, as soon as
+// the preflight lets it, and waits until it is in force.
+func (p *people) inForce(member string, change ...string) {
+	p.t.Helper()
+
+	var hash string
+	eventually(p.t, time.Minute, func() error {
+		s := p.try(member, p.net.KeyPath(member, "admin"), append([]string{"member", "propose"}, change...)...)
+		v := map[string]any{}
+		if err := json.Unmarshal([]byte(s.out), &v); err != nil || s.exit != 0 {
+			return fmt.Errorf("propose %v: exit code %d\n%s%s", change, s.exit, s.out, s.err)
+		}
+		hash = v["configHash"].(string)
+		return nil
+	})
+	eventually(p.t, time.Minute, func() error {
+		if v := p.run(member, "member", "status", hash); v["inForce"] != true {
+			return fmt.Errorf("%v is not in force: %v", change, v)
+		}
+		return nil
+	})
+}
+
+// newVoteKey makes a vote key for a node, which its operator restarts, and returns
+// the key's address.
+func (p *people) newVoteKey(x *Node) string {
+	p.t.Helper()
+	var key struct{ Address string }
+	if err := json.Unmarshal(p.assentd("keys", "new", "vote-2", "--kind", "vote", "--home", x.Home, "--json"), &key); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := x.StopNode(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.configure(x, func(cfg *config.Config) { cfg.Identity.NextVote = "vote-2" })
+	p.start(x)
+	return key.Address
+}
