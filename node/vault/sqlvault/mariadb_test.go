@@ -75,6 +75,9 @@ func startMaria(ctx context.Context) (_ *mariaServer, err error) {
 			return nil, err
 		}
 	}
+	if err := writeCertificates(s.dir, s.as); err != nil {
+		return nil, err
+	}
 	common := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-method=nosync", "--log-warnings=0"}
 	script := bytes.NewBufferString("create database mysql;\nuse mysql;\nset @auth_root_socket=NULL;\n")
 	for _, name := range []string{"mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data"} {
@@ -89,7 +92,8 @@ func startMaria(ctx context.Context) (_ *mariaServer, err error) {
 	if out, err := boot.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("bootstrap MariaDB: %w\n%s", err, out)
 	}
-	s.proc = exec.Command(program, append(common, "--skip-networking", "--socket="+s.socket(), "--pid-file="+filepath.Join(s.dir, "pid"), "--lower-case-table-names=0")...)
+	s.proc = exec.Command(program, append(common, "--skip-networking", "--socket="+s.socket(), "--pid-file="+filepath.Join(s.dir, "pid"), "--lower-case-table-names=0",
+		"--ssl-cert="+filepath.Join(s.dir, serverCert), "--ssl-key="+filepath.Join(s.dir, serverKey))...)
 	s.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.as}
 	if err := s.proc.Start(); err != nil {
 		return nil, err
@@ -335,6 +339,7 @@ func TestMySQLSourceIsChecked(t *testing.T) {
 		"mysql://db/core":                           "account",
 		"mysql://reader@db":                         "database",
 		"mysql://reader@db/core?tls=skip-verify":    "unknown setting",
+		"mysql://reader@db/core?sslrootcert=/none":  "sslrootcert",
 	} {
 		if _, err := OpenMySQL(ServerConfig{URL: source, Mapping: oneColumn("", vault.Int, 0)}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v, want %q", source, err, want)

@@ -3,6 +3,7 @@ package sqlvault
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,7 +25,9 @@ import (
 // OpenMySQL makes a connector for MySQL 8 or MariaDB 10.5, or newer, as
 // OpenPostgres does. The URL is mysql://reader@db.bank.example:3306/core; a server
 // on another machine is spoken to over TLS with its certificate checked against
-// the system's authorities. ?socket=/run/mysqld/mysqld.sock names a socket.
+// the system's authorities, or against those in the PEM file that ?sslrootcert=
+// names; then a server on this machine too. ?socket=/run/mysqld/mysqld.sock names
+// a socket.
 func OpenMySQL(cfg ServerConfig) (*Vault, error) {
 	cfg.setDefaults()
 	mc, err := mysqlConfig(&cfg)
@@ -59,8 +63,8 @@ func mysqlConfig(cfg *ServerConfig) (*mysql.Config, error) {
 		return nil, errors.New("source: names no account or no database, want mysql://reader@db.bank.example/core")
 	}
 	for name := range u.Query() {
-		if name != "socket" {
-			return nil, fmt.Errorf("source: unknown setting %q in the URL: only socket is known", name)
+		if name != "socket" && name != "sslrootcert" {
+			return nil, fmt.Errorf("source: unknown setting %q in the URL: only socket and sslrootcert are known", name)
 		}
 	}
 	host, port := u.Hostname(), u.Port()
@@ -72,6 +76,13 @@ func mysqlConfig(cfg *ServerConfig) (*mysql.Config, error) {
 		mc.Net, mc.Addr = "unix", path
 	} else if !local(host) {
 		mc.TLS = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	}
+	if path := u.Query().Get("sslrootcert"); path != "" {
+		roots, err := authorities(path)
+		if err != nil {
+			return nil, err
+		}
+		mc.TLS = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
 	if cfg.Password != nil {
 		if mc.Passwd, err = cfg.Password(); err != nil {
@@ -91,6 +102,27 @@ func mysqlConfig(cfg *ServerConfig) (*mysql.Config, error) {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	return mc, nil
+}
+
+// maxAuthorities bounds what is read of a file of certificates.
+const maxAuthorities = 1 << 20
+
+// authorities reads the bank's own certificate authorities.
+func authorities(path string) (*x509.CertPool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("source: sslrootcert: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxAuthorities))
+	if err != nil {
+		return nil, fmt.Errorf("source: sslrootcert: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("source: sslrootcert: %s holds no certificate: name a PEM file with the authority that signed the server's", path)
+	}
+	return roots, nil
 }
 
 // mysqlSessions makes every session read-only, and lets the server end what takes
@@ -215,7 +247,7 @@ func mysqlReason(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &cert):
-		return "the server's certificate is not valid for its name and authority"
+		return "the server's certificate is not valid for its name and authority: see sslrootcert"
 	case errors.Is(err, mysql.ErrNoTLS):
 		return "the server does not offer TLS"
 	case errors.As(err, &op) && op.Op == "dial":
