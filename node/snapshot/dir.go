@@ -44,7 +44,7 @@ func (d *Dir) finish(fresh string, m *Manifest) error {
 		return err
 	}
 	path := d.path(m.Height())
-	if err := os.RemoveAll(path); err != nil {
+	if err := d.Remove(m.Height()); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh, path); err != nil {
@@ -139,8 +139,30 @@ func (d *Dir) Keep(n int) error {
 	return nil
 }
 
-// Remove removes the snapshot of a height.
-func (d *Dir) Remove(h ledger.Height) error { return os.RemoveAll(d.path(h)) }
+// Remove removes the snapshot of a height, if there is one. After a crash it is
+// there whole or not at all.
+func (d *Dir) Remove(h ledger.Height) error {
+	gone, err := d.retire(h)
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
+}
+
+// retire takes a snapshot's folder out of the list, in one step, and returns where
+// it is now. Keep removes what a crash leaves there.
+func (d *Dir) retire(h ledger.Height) (string, error) {
+	gone := d.path(h) + ".gone" + unfinished
+	if err := os.RemoveAll(gone); err != nil { // of a crash
+		return "", err
+	}
+	if err := os.Rename(d.path(h), gone); errors.Is(err, fs.ErrNotExist) {
+		return gone, nil
+	} else if err != nil {
+		return "", err
+	}
+	return gone, durable.SyncDir(d.root)
+}
 
 // File reads the chunks of a snapshot. Its methods may be called from any
 // goroutine.
@@ -194,7 +216,7 @@ func (d *Dir) Adopt(from string) (*Manifest, error) {
 		return nil, fmt.Errorf("keep snapshot: %w", err)
 	}
 	path := d.path(m.Height())
-	if err := os.RemoveAll(path); err != nil {
+	if err := d.Remove(m.Height()); err != nil {
 		return nil, fmt.Errorf("keep snapshot: %w", err)
 	}
 	if err := os.Rename(from, path); err != nil {

@@ -46,3 +46,13 @@ func TestANetworkThatCannotBeMadeLeavesNothing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A network is found again from any directory, and so is its program.
+func TestANetworkKnowsItsProgramByItsWholePath(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	_, err := Create(context.Background(), "net", "net.bin/assentd", DefaultManifest())
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "net.bin", "assentd")) {
+		t.Errorf("%v, want that it names the program by its whole path", err)
+	}
+}

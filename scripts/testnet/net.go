@@ -131,6 +131,11 @@ func Create(ctx context.Context, dir, program string, m Manifest) (_ *Net, err e
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
+	if filepath.Base(program) != program { // it is started again from anywhere
+		if program, err = filepath.Abs(program); err != nil {
+			return nil, err
+		}
+	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return nil, fmt.Errorf("create network: %s is not empty: choose another directory, or remove it", dir)
 	}
