@@ -222,6 +222,7 @@ func templateFrom(o options) *record.TemplateSpec {
 	t.ProductID = record.ProductID(o.get("product", "income"))
 	t.Kind = record.TemplateKind(o.get("kind", "PREDICATE"))
 	o.set("columns", func(v string) { t.Columns = plus[string](v) })
+	o.set("sum", func(v string) { t.Columns, t.Source, t.Outputs, t.Params = []string{v}, v, nil, nil })
 	o.set("outputs", func(v string) { t.Outputs = plus[string](v) })
 	return t
 }
@@ -279,6 +280,7 @@ func (s *scenario) evidence(o options, digest record.Hash, err error) string {
 
 func (s *scenario) termsFrom(name string, o options) *record.ConsentTerms {
 	t := terms(name)
+	o.set("owed", func(v string) { owedTerms(t, v) })
 	o.set("lender", func(v string) { t.Parties[0].PartyID = record.OrgID(v) })
 	o.set("bank", func(v string) { t.Parties[1].PartyID = record.OrgID(v) })
 	o.set("product", func(v string) { t.ProductID = record.ProductID(v) })
@@ -327,6 +329,8 @@ func (s *scenario) accessArgs(function string, o options) []string {
 			o.set("code", func(v string) { r.CodeHash = hashOf(v) })
 		}
 		return []string{encode(s.t, r)}
+	case "RegisterPledge", "RequestExposure", "GetPledge", "GetExposure", "GetExposureHistory":
+		return s.exposureArgs(function, o)
 	case "RequestBatch":
 		return []string{encode(s.t, s.batchFrom(o))}
 	case "DisputeAnswer":

@@ -94,6 +94,8 @@ func (s *scenario) run(script string) string {
 		switch words[0] {
 		case "found":
 			s.found()
+		case "banks":
+			s.foundBanks(words[1:])
 		case "time":
 			s.Now = start + offset(s.t, words[1])
 		case "submit":
@@ -149,6 +151,8 @@ func (s *scenario) submitLine(out *strings.Builder, label string, words []string
 		} else {
 			fmt.Fprintf(out, "%s=DENY/%s\n", label, d.Code)
 		}
+	case function == "access:RequestExposure":
+		s.exposureLine(out, label, load[record.Exposure](s.t, []byte(result.Payload)))
 	case function == "access:RequestBatch":
 		s.batchLine(out, label, load[record.Batch](s.t, []byte(result.Payload)))
 	default:

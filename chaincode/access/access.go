@@ -2,7 +2,8 @@
 // what came of it.
 //
 // It promises that each request by the consent's lender, permitted or denied,
-// leaves a record and extends the consent's usage chain; that a request by
+// leaves a record and extends the consent's usage chain; that no row of totals
+// over several banks is permitted from which one bank's figure follows; that a request by
 // anybody else is refused and leaves nothing; that a permit names the epoch, the
 // code hash and the deadline it was given under; and that a request has at most
 // one receipt. The decision itself is Decide, a pure function.
@@ -25,6 +26,9 @@ const (
 	EventReceipt = "receipt"
 	EventBatch   = "batch" // every request of a batch
 	EventDispute = "answer-dispute"
+
+	EventPledge   = "pledge"
+	EventExposure = "exposure" // a set of banks, permitted or denied as one
 )
 
 // Contract is the access contract.
@@ -40,7 +44,7 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty", "GetAnswerDispute", "ListAnswerDisputes"}
+	return []string{"GetPledge", "GetExposure", "GetExposureHistory", "GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty", "GetAnswerDispute", "ListAnswerDisputes"}
 }
 
 // Request asks to use a consent once. Argument: record.RequestSpec; result:

@@ -5,6 +5,7 @@ import "github.com/assent-network/assent/chaincode/record"
 // Inputs is everything a decision depends on.
 type Inputs struct {
 	Now      record.Millis // block time
+	InSet    bool          // asked as one bank's part of a total
 	Request  *record.RequestSpec
 	Consent  *record.Consent
 	Usage    *record.Usage    // before this request
@@ -57,7 +58,7 @@ func Decide(in *Inputs) record.Code {
 		return record.CodePurposeNotAllowed
 	}
 	if !record.HasItem(consent.TemplateIDs, request.TemplateID) || in.Template == nil ||
-		in.Template.ProductID != consent.ProductID {
+		in.Template.ProductID != consent.ProductID || (in.Template.Kind == record.Total) != in.InSet {
 		return record.CodeTemplateNotAllowed
 	}
 	if in.Template.RetiredAt != 0 {

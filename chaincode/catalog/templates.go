@@ -130,12 +130,18 @@ func checkTemplate(ctx *call.Context, spec *record.TemplateSpec, product *record
 }
 
 // checkColumns keeps a template to columns whose class lets a single subject's
-// answer out.
+// answer out, and a TOTAL template to one that may be added up.
 func checkColumns(spec *record.TemplateSpec, product *record.Product) error {
 	for i, name := range spec.Columns {
 		column, found := product.Column(name)
 		if !found {
 			return record.Refuse(record.CodeBadRequest, "column %d of the template is not in the product", i)
+		}
+		if spec.Kind == record.Total {
+			if column.Class.Kind != record.ClassSumOnly || column.Type != record.TypeInt {
+				return record.Refuse(record.CodeBadRequest, "column %d of the template is not SUM_ONLY and INT", i)
+			}
+			continue
 		}
 		if column.Class.Kind != record.ClassAnswerOnly {
 			return record.Refuse(record.CodeBadRequest, "column %d of the template is not ANSWER_ONLY", i)

@@ -264,6 +264,9 @@ func (v *TemplateSpec) Check() error {
 	if err := checkSet("columns", v.Columns, 1); err != nil {
 		return err
 	}
+	if v.Kind == Total {
+		return v.checkTotal()
+	}
 	if err := checkValues("outputs", v.Outputs, 2); err != nil {
 		return err
 	}

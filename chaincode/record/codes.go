@@ -58,6 +58,9 @@ const (
 	CodePurposeDeclined      Code = "PURPOSE_DECLINED" // the subject was shown the purpose and said no
 	CodeProductSuspended     Code = "PRODUCT_SUSPENDED"
 	CodeTemplateSuspended    Code = "TEMPLATE_SUSPENDED"
+	CodeNoPledge             Code = "NO_PLEDGE"      // of a set: this bank has not committed itself to its figure
+	CodeSetIncomplete        Code = "SET_INCOMPLETE" // of a set: another bank's seat was denied
+	CodeSetTooClose          Code = "SET_TOO_CLOSE"  // of a set: with earlier totals it would show one bank's figure
 )
 
 // Codes lists every code.
@@ -72,6 +75,7 @@ var codes = []Code{
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
 	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey, CodePruned,
 	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended,
+	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose,
 }
 
 // decisionCodes are the codes an access request can be decided with.
@@ -80,6 +84,7 @@ var decisionCodes = []Code{
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
 	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended, CodeMemberSuspended,
+	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose,
 }
 
 // DecisionCodes lists the codes an access request can be decided with.

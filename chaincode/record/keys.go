@@ -195,6 +195,15 @@ func UsageKey(id ConsentID) string   { return "access/usage/" + string(id) }
 func RequestKey(id RequestID) string { return "access/log/request/" + string(id) }
 func ReceiptKey(id RequestID) string { return "access/log/receipt/" + string(id) }
 
+// PledgeKey is where a bank's pledge for a consent, its template and an epoch stands.
+func PledgeKey(consent ConsentID, template TemplateID, epoch uint64) string {
+	return "access/pledge/" + string(consent) + "/" + string(template) + "/" + strconv.FormatUint(epoch, 10)
+}
+func ExposureKey(id Hash) string { return "access/exposure/" + id.Hex() }
+func ExposureHistoryKey(principalKey Address) string {
+	return "access/exposures/" + FormatAddress(principalKey)
+}
+
 func AnswerDisputeKey(id RequestID) string { return "access/dispute/" + string(id) }
 
 // AnswerDisputeIndex lists the answers an authority has yet to judge, oldest first.

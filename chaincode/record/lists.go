@@ -139,9 +139,11 @@ const (
 	Predicate TemplateKind = "PREDICATE"
 	Bucket    TemplateKind = "BUCKET"
 	Score     TemplateKind = "SCORE"
+	// Total is the sum of one column over the banks of a set.
+	Total TemplateKind = "TOTAL"
 )
 
-var templateKinds = []TemplateKind{Predicate, Bucket, Score}
+var templateKinds = []TemplateKind{Predicate, Bucket, Score, Total}
 
 // NoRecord is the output every template lists: the subject has no record here.
 const NoRecord = "NO_RECORD"

@@ -215,4 +215,13 @@ var table = []Entry{
 	{pb.Code_CODE_TEMPLATE_SUSPENDED, connect.CodePermissionDenied, final, ledger,
 		"an authority has suspended the query template",
 		"Use another template that the consent lists, or wait for reinstatement."},
+	{pb.Code_CODE_NO_PLEDGE, connect.CodeFailedPrecondition, retry, ledger,
+		"a bank of the set has registered no pledge for this consent and epoch, or under a data key that is no longer in force",
+		"Wait until the banks named with this code have registered their pledges, or leave out two of the banks or more."},
+	{pb.Code_CODE_SET_INCOMPLETE, connect.CodeFailedPrecondition, final, ledger,
+		"another bank's part of the set was denied, so this one is not used either",
+		"Look at the codes of the other banks of the set; ask again when they are settled."},
+	{pb.Code_CODE_SET_TOO_CLOSE, connect.CodePermissionDenied, final, ledger,
+		"with the totals asked before, this set would show one bank's figure, or 16 different sets were asked under this principal key",
+		"Ask exactly a set that was asked before, in the same epochs, or one that differs from it by at least two banks."},
 }

@@ -111,6 +111,8 @@ func kinds(list []record.TemplateKind) string {
 			return "a range 区间"
 		case record.Score:
 			return "a score 评分"
+		case record.Total:
+			return "the total over several banks, no bank's own figure 多家机构合计"
 		}
 		return string(k)
 	})

@@ -97,6 +97,9 @@ const (
 	Code_CODE_PURPOSE_DECLINED       Code = 215 // the subject was shown the purpose and said no
 	Code_CODE_PRODUCT_SUSPENDED      Code = 216 // by an authority
 	Code_CODE_TEMPLATE_SUSPENDED     Code = 217 // by an authority
+	Code_CODE_NO_PLEDGE              Code = 218 // a bank of the set has not committed itself to its figure
+	Code_CODE_SET_INCOMPLETE         Code = 219 // another bank's part of the set was denied
+	Code_CODE_SET_TOO_CLOSE          Code = 220 // with earlier totals, this one would show a single bank's figure
 )
 
 // Enum value maps for Code.
@@ -168,6 +171,9 @@ var (
 		215: "CODE_PURPOSE_DECLINED",
 		216: "CODE_PRODUCT_SUSPENDED",
 		217: "CODE_TEMPLATE_SUSPENDED",
+		218: "CODE_NO_PLEDGE",
+		219: "CODE_SET_INCOMPLETE",
+		220: "CODE_SET_TOO_CLOSE",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":            0,
@@ -236,6 +242,9 @@ var (
 		"CODE_PURPOSE_DECLINED":       215,
 		"CODE_PRODUCT_SUSPENDED":      216,
 		"CODE_TEMPLATE_SUSPENDED":     217,
+		"CODE_NO_PLEDGE":              218,
+		"CODE_SET_INCOMPLETE":         219,
+		"CODE_SET_TOO_CLOSE":          220,
 	}
 )
 
@@ -363,7 +372,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12#\n" +
-	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xc6\f\n" +
+	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\x8e\r\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x12\n" +
@@ -432,7 +441,10 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\rCODE_NO_EPOCH\x10\xd6\x01\x12\x1a\n" +
 	"\x15CODE_PURPOSE_DECLINED\x10\xd7\x01\x12\x1b\n" +
 	"\x16CODE_PRODUCT_SUSPENDED\x10\xd8\x01\x12\x1c\n" +
-	"\x17CODE_TEMPLATE_SUSPENDED\x10\xd9\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\x17CODE_TEMPLATE_SUSPENDED\x10\xd9\x01\x12\x13\n" +
+	"\x0eCODE_NO_PLEDGE\x10\xda\x01\x12\x18\n" +
+	"\x13CODE_SET_INCOMPLETE\x10\xdb\x01\x12\x17\n" +
+	"\x12CODE_SET_TOO_CLOSE\x10\xdc\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_errors_proto_rawDescOnce sync.Once
