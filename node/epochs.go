@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -20,11 +21,19 @@ func (n *Node) openEpochs(tag []byte) (err error) {
 }
 
 // pruneEpochs removes the answers of epochs after which another has been open for
-// longer than any request could wait.
+// longer than any request could wait, and those that were not anchored in the end.
 func (n *Node) pruneEpochs() error {
 	now := n.now().UnixMilli()
 	removed, err := n.epochs.Remove(func(a *record.Anchor) bool {
-		e, err := loadRecord[record.Epoch](n.state.View(), record.EpochKey(a.ProductID))
+		view := n.state.View()
+		e, err := loadRecord[record.Epoch](view, record.EpochKey(a.ProductID))
+		if err != nil || e.Epoch < a.Epoch {
+			return false // it may still be anchored
+		}
+		kept, err := loadRecord[record.Anchor](view, record.AnchorKey(a.TemplateID, a.Epoch, a.Params))
+		if errors.Is(err, errNoRecord) || err == nil && kept.Root != a.Root {
+			return true
+		}
 		return err == nil && e.Epoch > a.Epoch && now > e.OpenedAt+record.MaxAnswerTTL
 	})
 	if removed > 0 {

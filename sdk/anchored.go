@@ -19,6 +19,11 @@ type (
 	AnchorSpec = record.AnchorSpec
 )
 
+// ParamValuesOf returns parameter values in the order of the ledger.
+func ParamValuesOf(params map[string]string) record.ParamValues {
+	return record.MakeParamValues(params)
+}
+
 // SubjectID is a subject's identifier as the provider keys its customers. It never
 // prints itself.
 type SubjectID string
@@ -158,4 +163,46 @@ func (m Templates) Anchors(ctx context.Context, id TemplateID, epoch uint64) ite
 		}
 		return l.Anchors, nil
 	})
+}
+
+// SettleDispute reads, with proofs, what a claim NOT_ANCHORED is about, and computes
+// the verdict from the opening that the lender handed over: see SettleAnchor. For
+// every other claim the error is ErrOpening. Roles: any member's client.
+func (m Queries) SettleDispute(ctx context.Context, id RequestID, opening []byte) (*Settlement, *AnswerDispute, error) {
+	d, err := proven[record.AnswerDispute](ctx, m.c, record.AnswerDisputeKey(id))
+	if err != nil {
+		return nil, nil, err
+	}
+	consent, err := proven[record.Consent](ctx, m.c, record.ConsentKey(d.ConsentID))
+	if err != nil {
+		return nil, d, err
+	}
+	v, err := m.Receipt(ctx, id)
+	if err != nil {
+		return nil, d, err
+	}
+	a, err := m.c.anchor(ctx, &v.Request, v.RequestProof.Height)
+	if err != nil {
+		return nil, d, err
+	}
+	if a == nil {
+		return nil, d, fmt.Errorf("%w: the provider anchored nothing for the request's epoch", ErrOpening)
+	}
+	s, err := SettleAnchor(opening, m.c.chainID, d, consent, a)
+	return s, d, err
+}
+
+// proven reads a record that must be there, with its proof.
+func proven[T any, P interface {
+	*T
+	record.Record
+}](ctx context.Context, c *Client, key string) (*T, error) {
+	p, err := c.Proofs().Record(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Present {
+		return nil, notSent("read "+key, "NOT_FOUND", "the ledger certifies that there is no such record", "Check the id.")
+	}
+	return record.Load[T, P](p.Value)
 }

@@ -22,6 +22,9 @@ const (
 // ClaimNotReceived is the one claim about an answer that needs no opening.
 const ClaimNotReceived = record.ClaimNotReceived
 
+// ClaimNotAnchored says that an answer is not the one that the provider anchored.
+const ClaimNotAnchored = record.ClaimNotAnchored
+
 // NewDisputeID makes a dispute id of 16 random bytes.
 func NewDisputeID(random [16]byte) DisputeID { return record.NewDisputeID(random) }
 

@@ -271,6 +271,16 @@ func TestRoles(t *testing.T) {
 			_, err := p.CheckTemplate(ctx, with(tok, &assentv1.CheckTemplateRequest{TemplateJson: "{}"}))
 			return err
 		}, []string{"admin", "operator", "officer", "integration"}},
+		{"BuildAnswers", func(tok string) error {
+			s, err := p.BuildAnswers(ctx, with(tok, &assentv1.BuildAnswersRequest{TemplateId: "band", Epoch: 2}))
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for s.Receive() {
+			}
+			return s.Err()
+		}, []string{"officer", "integration"}},
 		{"GetPeers", func(tok string) error {
 			_, err := n.GetPeers(ctx, with(tok, &assentv1.GetPeersRequest{}))
 			return err

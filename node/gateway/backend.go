@@ -179,6 +179,24 @@ type Provider interface {
 	// authorised a consent itself. Errors: ALREADY_EXISTS for another customer.
 	BindConsent(ctx context.Context, consentID string, subject redact.Personal) error
 	CheckTemplate(ctx context.Context, template []byte) (TemplateReport, error)
+	// BuildAnswers works out and keeps what is anchored next. progress is called now
+	// and then and does not block. Errors: NOT_FOUND, FORBIDDEN, WRONG_STATE,
+	// PARAMETER_NOT_ALLOWED, BAD_REQUEST for a vault or template that does not fit,
+	// OVERLOADED while another build is under way.
+	BuildAnswers(ctx context.Context, q AnswersOf, progress func(read, built uint64)) (*BuiltAnswers, error)
+}
+
+// AnswersOf says what to work out for every customer.
+type AnswersOf struct {
+	TemplateID string
+	Params     map[string]string
+	Epoch      uint64
+}
+
+// BuiltAnswers is what came of it.
+type BuiltAnswers struct {
+	Anchor                                              []byte // record.AnchorSpec as canonical JSON
+	Customers, Answered, Twice, Failed, Collided, Bytes uint64
 }
 
 // TemplateReport is what a check of a query template found.

@@ -266,7 +266,8 @@ func (s *Server) routes() http.Handler {
 			s.describe(w, r)
 		case served(r.URL.Path) && callable(r) != 0:
 			s.misput(w, r, callable(r))
-		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure, r.URL.Path == assentv1connect.LedgerServiceSubmitManyProcedure:
+		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure, r.URL.Path == assentv1connect.LedgerServiceSubmitManyProcedure,
+			r.URL.Path == assentv1connect.ProviderServiceBuildAnswersProcedure:
 			mux.ServeHTTP(w, r)
 		case served(r.URL.Path):
 			mux.ServeHTTP(unflushed{w}, r)

@@ -169,6 +169,22 @@ func TestFieldsAreChecked(t *testing.T) {
 	await := func(m *assentv1.AwaitAnswerRequest) error { _, err := d.AwaitAnswer(ctx, with(tok, m)); return err }
 	bind := func(m *assentv1.BindRequest) error { _, err := p.Bind(ctx, with(tok, m)); return err }
 	template := func(m *assentv1.CheckTemplateRequest) error { _, err := p.CheckTemplate(ctx, with(tok, m)); return err }
+	build := func(m *assentv1.BuildAnswersRequest) error {
+		s, err := p.BuildAnswers(ctx, with(tok, m))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		for s.Receive() {
+		}
+		return s.Err()
+	}
+	params := func(names ...string) (out []*assentv1.ParamValue) {
+		for _, n := range names {
+			out = append(out, &assentv1.ParamValue{Name: n, Value: "1"})
+		}
+		return out
+	}
 	long := strings.Repeat("x", 65)
 	for name, err := range map[string]error{
 		"empty transaction":   submit(&assentv1.SubmitRequest{}),
@@ -201,6 +217,11 @@ func TestFieldsAreChecked(t *testing.T) {
 		"no subject":          bind(&assentv1.BindRequest{Wallet: "0x" + strings.Repeat("ab", 20)}),
 		"long subject":        bind(&assentv1.BindRequest{Subject: strings.Repeat("s", 257), Wallet: "0x" + strings.Repeat("ab", 20)}),
 		"bad wallet":          bind(&assentv1.BindRequest{Subject: "s", Wallet: "0x12"}),
+		"build of nothing":    build(&assentv1.BuildAnswersRequest{Epoch: 2}),
+		"build for no epoch":  build(&assentv1.BuildAnswersRequest{TemplateId: "t"}),
+		"build: many params":  build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params(make([]string, api.MaxFilters+1)...)}),
+		"build: param twice":  build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params("p", "p")}),
+		"build: long param":   build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params(strings.Repeat("x", 2*api.MaxNameBytes))}),
 		"no template":         template(&assentv1.CheckTemplateRequest{}),
 		"large template":      template(&assentv1.CheckTemplateRequest{TemplateJson: strings.Repeat("x", api.MaxTemplateBytes+1)}),
 	} {

@@ -101,9 +101,10 @@ func (a *Answerer) BuildAnswers(ctx context.Context, product *record.Product, t 
 	if err != nil {
 		return nil, err
 	}
-	if n := failed.Load() + result.Twice + result.Collided; n > 0 {
+	result.Failed = failed.Load()
+	if n := result.Failed + result.Twice + result.Collided; n > 0 {
 		a.cfg.Logger.Warn("query: an operator must look at this", "what", "subjects are answered NO_RECORD because of their rows", "product", product.ProductID, "template", t.TemplateID,
-			"failed", failed.Load(), "twice", result.Twice, "collided", result.Collided)
+			"failed", result.Failed, "twice", result.Twice, "collided", result.Collided)
 	}
 	return result, nil
 }

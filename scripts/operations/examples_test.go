@@ -59,6 +59,7 @@ func testExamples(t *testing.T, w *world) {
 	}
 	fresh["assent.v1.LedgerService/Events"] = w.events(t)
 	fresh["assent.v1.LedgerService/SubmitMany"] = w.together(t)
+	fresh["assent.v1.ProviderService/BuildAnswers"] = w.built(t)
 	if *rewrite {
 		b, err := json.MarshalIndent(fresh, "", "  ")
 		if err != nil {
@@ -205,14 +206,14 @@ func (w *world) post(t *testing.T, member, bearer, method string, body []byte) (
 func (w *world) events(t *testing.T) recorded {
 	t.Helper()
 	request := map[string]any{"from": map[string]any{"height": "1"}, "contracts": []string{"access"}, "consentId": w.consent}
-	return w.stream(t, "LedgerService/Events", "integration", request, func(messages []any) bool { return len(messages) == 2 })
+	return w.stream(t, lender, "LedgerService/Events", "integration", request, func(messages []any) bool { return len(messages) == 2 })
 }
 
 // together submits two transactions in one call.
 func (w *world) together(t *testing.T) recorded {
 	t.Helper()
 	request := map[string]any{"transactions": [][]byte{w.registration(t, 0xcd).Encode(), w.registration(t, 0xce).Encode()}, "timeoutMs": 20000}
-	return w.stream(t, "LedgerService/SubmitMany", "admin", request, func(messages []any) bool {
+	return w.stream(t, lender, "LedgerService/SubmitMany", "admin", request, func(messages []any) bool {
 		n := 0
 		for _, m := range messages {
 			results, _ := m.(map[string]any)["results"].([]any)
@@ -222,18 +223,27 @@ func (w *world) together(t *testing.T) recorded {
 	})
 }
 
-// stream makes a call of the lender and reads messages until they are enough:
-// each is a byte of flags and four of length, then JSON.
-func (w *world) stream(t *testing.T, method string, role sdk.ClientRole, request any, enough func([]any) bool) recorded {
+// built works out the answers of the bank's next epoch.
+func (w *world) built(t *testing.T) recorded {
 	t.Helper()
-	x := w.net.First(lender)
+	request := map[string]any{"templateId": "harbour-bank.late", "epoch": "2"}
+	return w.stream(t, bank, "ProviderService/BuildAnswers", "officer", request, func(messages []any) bool {
+		return len(messages) > 0 && messages[len(messages)-1].(map[string]any)["result"] != nil
+	})
+}
+
+// stream makes a call of a member and reads messages until they are enough:
+// each is a byte of flags and four of length, then JSON.
+func (w *world) stream(t *testing.T, member, method string, role sdk.ClientRole, request any, enough func([]any) bool) recorded {
+	t.Helper()
+	x := w.net.First(member)
 	frame := func(b []byte) []byte { return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(b))), b...) }
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+x.API+"/assent.v1."+method, bytes.NewReader(frame(encode(t, request))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/connect+json")
-	req.Header.Set("Authorization", "Bearer "+w.bearer(t, lender, role))
+	req.Header.Set("Authorization", "Bearer "+w.bearer(t, member, role))
 	resp, err := pinned(x).Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,7 @@ type Result struct {
 	Answered    uint64 // with an answer in the tree
 	Twice       uint64 // subjects with several rows: they are answered NO_RECORD
 	Collided    uint64 // subjects whose place in the tree another one has, too: the same
+	Failed      uint64 // subjects on whose row the template failed: the same; counted by who evaluates
 	Bytes       int64  // of the file
 }
 

@@ -234,6 +234,7 @@ func problemOf(err error) problem {
 	var e *sdk.Error
 	var u *sdk.CommitUnknown
 	var conf *sdk.ConfigError
+	var lie *sdk.NotAnchored
 	var preflight refusedByPreflight
 	var later notYet
 	switch {
@@ -251,6 +252,8 @@ func problemOf(err error) problem {
 		p.TxID, p.Remedy = u.TxID.Hex(), "assent receipt tx "+u.TxID.Hex()
 	case errors.As(err, &conf):
 		p.Remedy = conf.Remedy
+	case errors.As(err, &lie):
+		p.Code, p.Remedy = string(sdk.ClaimNotAnchored), "assent receipt dispute TICKET --claim NOT_ANCHORED --part FILE --authority MEMBER --out FILE"
 	}
 	return p
 }

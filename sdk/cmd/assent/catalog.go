@@ -103,40 +103,6 @@ func (a *app) noticeCmd() *cobra.Command {
 	return group("notice", "Privacy notices", publish, show)
 }
 
-func (a *app) epochCmd() *cobra.Command {
-	open := leaf("open PRODUCT", "Open the product's next epoch (officer, integration)", func(c *cobra.Command, args []string) error {
-		client, err := a.dial(c.Context(), true)
-		if err != nil {
-			return err
-		}
-		id, next := sdk.ProductID(args[0]), uint64(1)
-		e, err := client.Products().Epoch(c.Context(), id)
-		switch {
-		case err == nil:
-			next = e.Epoch + 1
-		case sdk.CodeOf(err) != "NOT_FOUND":
-			return err
-		}
-		o, err := client.Products().OpenEpoch(c.Context(), id, next)
-		if err != nil {
-			return err
-		}
-		return a.done(o, fmt.Sprintf("epoch %d of %s opened", next, id))
-	})
-	show := leaf("show PRODUCT", "Show the product's current epoch", func(c *cobra.Command, args []string) error {
-		client, err := a.dial(c.Context(), true)
-		if err != nil {
-			return err
-		}
-		e, err := client.Products().Epoch(c.Context(), sdk.ProductID(args[0]))
-		if err != nil {
-			return err
-		}
-		return a.showRecord(e)
-	})
-	return group("epoch", "Accounting periods", open, show)
-}
-
 func (a *app) templateCmd() *cobra.Command {
 	check := leaf("check FILE", "Compile a query template on your own node and report what is wrong with it", func(c *cobra.Command, args []string) error {
 		var spec sdk.TemplateSpec
@@ -247,7 +213,7 @@ func (a *app) templateCmd() *cobra.Command {
 		}
 		return a.done(o, "template "+args[0]+" retired")
 	})
-	return group("template", "Query templates", append(a.suspendTemplateCmds(), check, propose, proposal, proposals, approve, withdraw, list, show, retire)...)
+	return group("template", "Query templates", append(a.suspendTemplateCmds(), check, propose, proposal, proposals, approve, withdraw, list, show, a.anchorsCmd(), retire)...)
 }
 
 func (a *app) showFindings(found []sdk.Finding) error {

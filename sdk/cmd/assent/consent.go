@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 	"github.com/assent-network/assent/sdk/wallet"
 )
@@ -156,7 +157,7 @@ func (a *app) titles(c *cobra.Command, client *sdk.Client, t *sdk.ConsentTerms) 
 
 func (a *app) consentCreateCmd() *cobra.Command {
 	var d draftFlags
-	var offerLink, endorsementLink, language, save string
+	var offerLink, endorsementLink, language, save, keepPart string
 	var part sdk.SealedPart
 	cmd := leaf("create", "Create a consent: from a wallet's answer (--offer, --endorsement), or for a subject that the bank authenticates", func(c *cobra.Command, _ []string) error {
 		client, err := a.dial(c.Context(), true)
@@ -184,6 +185,15 @@ func (a *app) consentCreateCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if keepPart != "" { // first the file: afterwards its salt would be lost
+			b, err := prepared.PartJSON()
+			if err != nil {
+				return err
+			}
+			if err := durable.WriteFile(keepPart, b); err != nil {
+				return err
+			}
+		}
 		consent, err := client.Consents().Create(c.Context(), prepared)
 		if err != nil {
 			return err
@@ -197,6 +207,7 @@ func (a *app) consentCreateCmd() *cobra.Command {
 	f.StringVar(&part.SubjectID, "subject", "", "subject identifier, as the provider keys its customers; goes sealed to the provider, never on the ledger")
 	f.StringVar(&part.Account, "account", "", "the subject's account at the provider; sealed as well")
 	f.StringVar(&language, "language", "en", "language in which the notice was shown")
+	f.StringVar(&keepPart, "keep-part", "", "file for the sealed part in clear: it names the person, and proves about whom an answer is if one must be disputed as NOT_ANCHORED")
 	f.StringVar(&save, "save", "", "file for the wallet's link with the terms to sign")
 	return cmd
 }

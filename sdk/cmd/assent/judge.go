@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -17,14 +18,17 @@ func (a *app) answerDisputeCmds() []*cobra.Command {
 }
 
 func (a *app) disputeAnswerCmd() *cobra.Command {
-	var claim, authority, out string
+	var claim, authority, out, part string
 	var item int
 	c := leaf("dispute TICKET", "Dispute an answer before an authority, by its kept ticket (lender)", func(c *cobra.Command, args []string) error {
-		if err := oneOf("--claim", claim, []string{"MISMATCH", "IMPLAUSIBLE"}); err != nil {
+		if err := oneOf("--claim", claim, []string{"MISMATCH", "IMPLAUSIBLE", "NOT_ANCHORED"}); err != nil {
 			return err
 		}
 		if out == "" || authority == "" {
 			return usageError{fmt.Errorf("give --authority, an AUDITOR, and --out, the file for what you hand to it")}
+		}
+		if claim == string(sdk.ClaimNotAnchored) && part == "" {
+			return usageError{fmt.Errorf("give --part, the file that assent consent create --keep-part wrote: it proves about whom the answer is")}
 		}
 		ticket, err := readTicket(args[0], item)
 		if err != nil {
@@ -38,7 +42,7 @@ func (a *app) disputeAnswerCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		opening, err := answer.Opening()
+		opening, err := openingFor(answer, claim, part)
 		if err != nil {
 			return err
 		}
@@ -56,11 +60,24 @@ func (a *app) disputeAnswerCmd() *cobra.Command {
 		return a.done(o, fmt.Sprintf("answer to %s disputed before %s; hand it %s, which shows the answer,", answer.RequestID, authority, out))
 	})
 	f := c.Flags()
-	f.StringVar(&claim, "claim", "", "MISMATCH (it is not what the receipt commits to) or IMPLAUSIBLE")
+	f.StringVar(&part, "part", "", "NOT_ANCHORED: the consent's sealed part, as --keep-part kept it")
+	f.StringVar(&claim, "claim", "", "MISMATCH (it is not what the receipt commits to), IMPLAUSIBLE, or NOT_ANCHORED (not what the provider anchored for the epoch)")
 	f.StringVar(&authority, "authority", "", "member that judges, an AUDITOR")
 	f.StringVarP(&out, "out", "o", "", "file for the opening: the answer with its salt, a secret between you and the authority")
 	f.IntVar(&item, "item", 0, "for the tickets of a batch: the question's place, from 0")
 	return example(c, "  assent query … --ticket t.json --keep\n  assent receipt dispute t.json --claim IMPLAUSIBLE --authority regulator --out opening.json")
+}
+
+// openingFor is what the authority gets to see for a claim, nil if there is nothing.
+func openingFor(a *sdk.Answer, claim, part string) ([]byte, error) {
+	if claim != string(sdk.ClaimNotAnchored) {
+		return a.Opening()
+	}
+	b, err := readFile(part, sdk.MaxOpening)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return a.AnchorOpening(b)
 }
 
 // reopen fetches and opens an answer again; there is nothing to wait for.
@@ -110,6 +127,9 @@ func (a *app) openingCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if d.Claim == sdk.ClaimNotAnchored {
+			return a.settle(c.Context(), client, d.RequestID, b)
+		}
 		value, provider, err := sdk.ReadOpening(b, d)
 		if err != nil {
 			return err
@@ -124,6 +144,18 @@ func (a *app) openingCmd() *cobra.Command {
 			}
 		})
 	}), "  assent receipt opening 0x5c1e… opening.json")
+}
+
+// settle computes the verdict on a claim NOT_ANCHORED and shows it.
+func (a *app) settle(ctx context.Context, client *sdk.Client, id sdk.RequestID, opening []byte) error {
+	s, d, err := client.Queries().SettleDispute(ctx, id, opening)
+	if err != nil {
+		return err
+	}
+	v := map[string]any{"requestId": string(id), "claim": string(d.Claim), "value": s.Value, "finding": string(s.Finding), "why": s.Why, "anchorRoot": d.AnchorRoot.Hex()}
+	return a.show(v, func(w io.Writer) {
+		fmt.Fprintf(w, "answer\t%s\nclaim\t%s\nfinding\t%s\nwhy\t%s\n", s.Value, d.Claim, s.Finding, s.Why)
+	})
 }
 
 func (a *app) judgeCmd() *cobra.Command {

@@ -47,7 +47,7 @@ func (a *app) showUses(ctx context.Context, client *sdk.Client, id sdk.ConsentID
 
 func (a *app) queryCmd() *cobra.Command {
 	var q sdk.QueryRequest
-	var consent, template, purpose, ticket string
+	var consent, template, purpose, ticket, subject string
 	var params []string
 	var keep bool
 	cmd := leaf("query", "Ask one question under a consent: request, open, verify", func(c *cobra.Command, _ []string) error {
@@ -59,6 +59,7 @@ func (a *app) queryCmd() *cobra.Command {
 			}
 			q.Params[k] = v
 		}
+		q.Subject = sdk.SubjectID(subject)
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
 			return err
@@ -72,6 +73,7 @@ func (a *app) queryCmd() *cobra.Command {
 	f.StringArrayVar(&params, "param", nil, "name=value; repeat")
 	f.DurationVar(&q.Deadline, "deadline", 0, "the answer is wanted within this time (default: what the template allows)")
 	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way, a secret (default: one below the configuration directory, removed when done); if it exists, that query goes on and the other flags are ignored")
+	f.StringVar(&subject, "subject", "", "about whom the consent is, as in its sealed part: an answer that the provider has anchored is then held against the anchor; never leaves this program and is in no ticket")
 	f.BoolVar(&keep, "keep", false, "keep the ticket file when done, to dispute the answer later")
 	cmd.AddCommand(a.queryBatchCmd())
 	return example(cmd, "  assent query --consent 0x000102030405060708090a0b0c0d0e0f --template income-band --param months=12")
@@ -85,6 +87,7 @@ func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest,
 	if err != nil {
 		return err
 	}
+	t.Query.Subject = q.Subject                          // a ticket that goes on does not name it
 	a.kept, a.goOn = file, "assent query --ticket "+file // until it is done, errors say where to go on
 	r, err := a.steps(ctx, steps, t)
 	if err != nil {
@@ -199,6 +202,7 @@ type resultView struct {
 	Value     string `json:"value,omitempty"`
 	Verified  bool   `json:"verified"`
 	Receipt   string `json:"receiptTxId,omitempty"`
+	Anchored  string `json:"anchored,omitempty"` // NOT_ANCHORED, PROVEN, UNCHECKED or NO_OUTPUT
 	Timing    struct {
 		Decided  float64 `json:"decidedMs"`
 		Opened   float64 `json:"openedMs,omitempty"`
@@ -223,6 +227,7 @@ func viewOfResult(r *sdk.QueryResult) resultView {
 	v := viewOfDecision(r)
 	if r.Decision.Permit {
 		v.Outcome, v.Value, v.Verified = string(r.Answer.Outcome), r.Answer.Value, true
+		v.Anchored = string(r.Verified.Anchored)
 		v.Receipt = r.Verified.ReceiptProof.TxID.Hex()
 	}
 	return v
@@ -238,6 +243,7 @@ func (a *app) showResult(r *sdk.QueryResult) error {
 		fmt.Fprintf(w, "%s\t%s\n", v.Outcome, v.Value)
 		fmt.Fprintf(w, "request\t%s, permitted at height %d\n", v.RequestID, v.Height)
 		fmt.Fprintf(w, "verified\tagainst receipt %s\n", v.Receipt)
+		fmt.Fprintf(w, "anchored\t%s\n", v.Anchored)
 		fmt.Fprintf(w, "timing\tdecided %.1f ms, opened %.1f ms, verified %.1f ms\n", v.Timing.Decided, v.Timing.Opened, v.Timing.Verified)
 	})
 	if err == nil && !d.Permit {

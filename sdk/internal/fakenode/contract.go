@@ -174,7 +174,12 @@ func table() map[string]function {
 		"catalog.ListTemplateProposals": {args: 1, do: func(c *call) ([]byte, error) {
 			return must(&record.TemplateProposalList{Proposals: scan[record.TemplateProposal](c, record.TemplateProposalPrefix(record.OrgID(c.args[0])))}), nil
 		}},
-		"catalog.OpenEpoch": writes((*call).openEpoch, officer, integration).with(2),
+		"catalog.OpenEpoch":     writes((*call).openEpoch, officer, integration).with(2),
+		"catalog.AnchorAnswers": writes((*call).anchorAnswers, officer, integration),
+		"catalog.ListAnchors": {args: 2, do: func(c *call) ([]byte, error) {
+			epoch, _ := strconv.ParseUint(c.args[1], 10, 64)
+			return must(&record.AnchorList{Anchors: scan[record.Anchor](c, record.AnchorPrefix(record.TemplateID(c.args[0]), epoch))}), nil
+		}},
 		"catalog.GetNotice": show(func(c *call) string {
 			h, _ := record.ParseHash(c.args[0])
 			return record.NoticeKey(h)

@@ -408,8 +408,12 @@ func (c *call) disputeAnswer() ([]byte, error) {
 	if _, taken := c.n.rows[key]; taken {
 		return nil, refuse(record.CodeAlreadyExists, "answer is disputed already")
 	}
+	root, err := c.anchorRoot(spec)
+	if err != nil {
+		return nil, err
+	}
 	return c.publish("answer-dispute", key, &record.AnswerDispute{
-		Authority: spec.Authority, Claim: spec.Claim, ClientKey: c.key, ConsentID: r.ConsentID, Consumer: r.Consumer, OpeningHash: spec.OpeningHash,
+		AnchorRoot: root, Authority: spec.Authority, Claim: spec.Claim, ClientKey: c.key, ConsentID: r.ConsentID, Consumer: r.Consumer, OpeningHash: spec.OpeningHash,
 		Provider: r.Provider, RaisedAt: c.now, RequestID: spec.RequestID, ResultCommitment: r.ResultCommitment,
 	})
 }

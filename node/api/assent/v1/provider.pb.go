@@ -70,6 +70,270 @@ func (Severity) EnumDescriptor() ([]byte, []int) {
 	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
 }
 
+type BuildAnswersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TemplateId    string                 `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"` // at most 64 bytes
+	Params        []*ParamValue          `protobuf:"bytes,2,rep,name=params,proto3" json:"params,omitempty"`                           // every parameter of the template
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`                            // the product's next one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildAnswersRequest) Reset() {
+	*x = BuildAnswersRequest{}
+	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildAnswersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildAnswersRequest) ProtoMessage() {}
+
+func (x *BuildAnswersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildAnswersRequest.ProtoReflect.Descriptor instead.
+func (*BuildAnswersRequest) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *BuildAnswersRequest) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *BuildAnswersRequest) GetParams() []*ParamValue {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *BuildAnswersRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type ParamValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`   // at most 64 bytes
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // of the template's enumeration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParamValue) Reset() {
+	*x = ParamValue{}
+	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParamValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParamValue) ProtoMessage() {}
+
+func (x *ParamValue) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParamValue.ProtoReflect.Descriptor instead.
+func (*ParamValue) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ParamValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ParamValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type BuildAnswersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Read          uint64                 `protobuf:"varint,1,opt,name=read,proto3" json:"read,omitempty"`    // customers read from the vault so far
+	Built         uint64                 `protobuf:"varint,2,opt,name=built,proto3" json:"built,omitempty"`  // of them, in finished parts of the tree
+	Result        *BuiltAnswers          `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"` // in the last message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildAnswersResponse) Reset() {
+	*x = BuildAnswersResponse{}
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildAnswersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildAnswersResponse) ProtoMessage() {}
+
+func (x *BuildAnswersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildAnswersResponse.ProtoReflect.Descriptor instead.
+func (*BuildAnswersResponse) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BuildAnswersResponse) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *BuildAnswersResponse) GetBuilt() uint64 {
+	if x != nil {
+		return x.Built
+	}
+	return 0
+}
+
+func (x *BuildAnswersResponse) GetResult() *BuiltAnswers {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+type BuiltAnswers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AnchorJson    string                 `protobuf:"bytes,1,opt,name=anchor_json,json=anchorJson,proto3" json:"anchor_json,omitempty"` // record.AnchorSpec: the argument of catalog.AnchorAnswers
+	Customers     uint64                 `protobuf:"varint,2,opt,name=customers,proto3" json:"customers,omitempty"`                    // read
+	Answered      uint64                 `protobuf:"varint,3,opt,name=answered,proto3" json:"answered,omitempty"`                      // of them, with another answer than NO_RECORD
+	Twice         uint64                 `protobuf:"varint,4,opt,name=twice,proto3" json:"twice,omitempty"`                            // customers with several rows: they are answered NO_RECORD
+	Failed        uint64                 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`                          // customers on whose row the template failed: the same
+	Collided      uint64                 `protobuf:"varint,6,opt,name=collided,proto3" json:"collided,omitempty"`                      // customers whose place in the tree another one has, too: the same
+	Bytes         uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`                            // of the file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuiltAnswers) Reset() {
+	*x = BuiltAnswers{}
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuiltAnswers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuiltAnswers) ProtoMessage() {}
+
+func (x *BuiltAnswers) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuiltAnswers.ProtoReflect.Descriptor instead.
+func (*BuiltAnswers) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BuiltAnswers) GetAnchorJson() string {
+	if x != nil {
+		return x.AnchorJson
+	}
+	return ""
+}
+
+func (x *BuiltAnswers) GetCustomers() uint64 {
+	if x != nil {
+		return x.Customers
+	}
+	return 0
+}
+
+func (x *BuiltAnswers) GetAnswered() uint64 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *BuiltAnswers) GetTwice() uint64 {
+	if x != nil {
+		return x.Twice
+	}
+	return 0
+}
+
+func (x *BuiltAnswers) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *BuiltAnswers) GetCollided() uint64 {
+	if x != nil {
+		return x.Collided
+	}
+	return 0
+}
+
+func (x *BuiltAnswers) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type BindRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subject       string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"` // canonical subject identifier; at most 256 bytes; stays on this node
@@ -80,7 +344,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -92,7 +356,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -105,7 +369,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BindRequest) GetSubject() string {
@@ -130,7 +394,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -142,7 +406,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -155,7 +419,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{1}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
 }
 
 type BindConsentRequest struct {
@@ -168,7 +432,7 @@ type BindConsentRequest struct {
 
 func (x *BindConsentRequest) Reset() {
 	*x = BindConsentRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +444,7 @@ func (x *BindConsentRequest) String() string {
 func (*BindConsentRequest) ProtoMessage() {}
 
 func (x *BindConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +457,7 @@ func (x *BindConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindConsentRequest.ProtoReflect.Descriptor instead.
 func (*BindConsentRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BindConsentRequest) GetConsentId() string {
@@ -218,7 +482,7 @@ type BindConsentResponse struct {
 
 func (x *BindConsentResponse) Reset() {
 	*x = BindConsentResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +494,7 @@ func (x *BindConsentResponse) String() string {
 func (*BindConsentResponse) ProtoMessage() {}
 
 func (x *BindConsentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +507,7 @@ func (x *BindConsentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindConsentResponse.ProtoReflect.Descriptor instead.
 func (*BindConsentResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{7}
 }
 
 type UnbindRequest struct {
@@ -255,7 +519,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +531,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +544,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UnbindRequest) GetSubject() string {
@@ -298,7 +562,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +574,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +587,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{9}
 }
 
 type CheckTemplateRequest struct {
@@ -335,7 +599,7 @@ type CheckTemplateRequest struct {
 
 func (x *CheckTemplateRequest) Reset() {
 	*x = CheckTemplateRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +611,7 @@ func (x *CheckTemplateRequest) String() string {
 func (*CheckTemplateRequest) ProtoMessage() {}
 
 func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +624,7 @@ func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateRequest.ProtoReflect.Descriptor instead.
 func (*CheckTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckTemplateRequest) GetTemplateJson() string {
@@ -380,7 +644,7 @@ type CheckTemplateResponse struct {
 
 func (x *CheckTemplateResponse) Reset() {
 	*x = CheckTemplateResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[7]
+	mi := &file_assent_v1_provider_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +656,7 @@ func (x *CheckTemplateResponse) String() string {
 func (*CheckTemplateResponse) ProtoMessage() {}
 
 func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[7]
+	mi := &file_assent_v1_provider_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +669,7 @@ func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateResponse.ProtoReflect.Descriptor instead.
 func (*CheckTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{7}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckTemplateResponse) GetFindings() []*Finding {
@@ -436,7 +700,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_assent_v1_provider_proto_msgTypes[8]
+	mi := &file_assent_v1_provider_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +712,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[8]
+	mi := &file_assent_v1_provider_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +725,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{8}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Finding) GetSeverity() Severity {
@@ -510,7 +774,29 @@ var File_assent_v1_provider_proto protoreflect.FileDescriptor
 
 const file_assent_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x18assent/v1/provider.proto\x12\tassent.v1\"?\n" +
+	"\x18assent/v1/provider.proto\x12\tassent.v1\"{\n" +
+	"\x13BuildAnswersRequest\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12-\n" +
+	"\x06params\x18\x02 \x03(\v2\x15.assent.v1.ParamValueR\x06params\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"6\n" +
+	"\n" +
+	"ParamValue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"q\n" +
+	"\x14BuildAnswersResponse\x12\x12\n" +
+	"\x04read\x18\x01 \x01(\x04R\x04read\x12\x14\n" +
+	"\x05built\x18\x02 \x01(\x04R\x05built\x12/\n" +
+	"\x06result\x18\x03 \x01(\v2\x17.assent.v1.BuiltAnswersR\x06result\"\xc9\x01\n" +
+	"\fBuiltAnswers\x12\x1f\n" +
+	"\vanchor_json\x18\x01 \x01(\tR\n" +
+	"anchorJson\x12\x1c\n" +
+	"\tcustomers\x18\x02 \x01(\x04R\tcustomers\x12\x1a\n" +
+	"\banswered\x18\x03 \x01(\x04R\banswered\x12\x14\n" +
+	"\x05twice\x18\x04 \x01(\x04R\x05twice\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\x04R\x06failed\x12\x1a\n" +
+	"\bcollided\x18\x06 \x01(\x04R\bcollided\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\x04R\x05bytes\"?\n" +
 	"\vBindRequest\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x16\n" +
 	"\x06wallet\x18\x02 \x01(\tR\x06wallet\"\x0e\n" +
@@ -538,12 +824,13 @@ const file_assent_v1_provider_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x01\x12\x14\n" +
-	"\x10SEVERITY_WARNING\x10\x022\xb0\x02\n" +
+	"\x10SEVERITY_WARNING\x10\x022\x83\x03\n" +
 	"\x0fProviderService\x127\n" +
 	"\x04Bind\x12\x16.assent.v1.BindRequest\x1a\x17.assent.v1.BindResponse\x12=\n" +
 	"\x06Unbind\x12\x18.assent.v1.UnbindRequest\x1a\x19.assent.v1.UnbindResponse\x12L\n" +
 	"\vBindConsent\x12\x1d.assent.v1.BindConsentRequest\x1a\x1e.assent.v1.BindConsentResponse\x12W\n" +
-	"\rCheckTemplate\x12\x1f.assent.v1.CheckTemplateRequest\x1a .assent.v1.CheckTemplateResponse\"\x03\x90\x02\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\rCheckTemplate\x12\x1f.assent.v1.CheckTemplateRequest\x1a .assent.v1.CheckTemplateResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\fBuildAnswers\x12\x1e.assent.v1.BuildAnswersRequest\x1a\x1f.assent.v1.BuildAnswersResponse0\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_provider_proto_rawDescOnce sync.Once
@@ -558,35 +845,43 @@ func file_assent_v1_provider_proto_rawDescGZIP() []byte {
 }
 
 var file_assent_v1_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_assent_v1_provider_proto_goTypes = []any{
 	(Severity)(0),                 // 0: assent.v1.Severity
-	(*BindRequest)(nil),           // 1: assent.v1.BindRequest
-	(*BindResponse)(nil),          // 2: assent.v1.BindResponse
-	(*BindConsentRequest)(nil),    // 3: assent.v1.BindConsentRequest
-	(*BindConsentResponse)(nil),   // 4: assent.v1.BindConsentResponse
-	(*UnbindRequest)(nil),         // 5: assent.v1.UnbindRequest
-	(*UnbindResponse)(nil),        // 6: assent.v1.UnbindResponse
-	(*CheckTemplateRequest)(nil),  // 7: assent.v1.CheckTemplateRequest
-	(*CheckTemplateResponse)(nil), // 8: assent.v1.CheckTemplateResponse
-	(*Finding)(nil),               // 9: assent.v1.Finding
+	(*BuildAnswersRequest)(nil),   // 1: assent.v1.BuildAnswersRequest
+	(*ParamValue)(nil),            // 2: assent.v1.ParamValue
+	(*BuildAnswersResponse)(nil),  // 3: assent.v1.BuildAnswersResponse
+	(*BuiltAnswers)(nil),          // 4: assent.v1.BuiltAnswers
+	(*BindRequest)(nil),           // 5: assent.v1.BindRequest
+	(*BindResponse)(nil),          // 6: assent.v1.BindResponse
+	(*BindConsentRequest)(nil),    // 7: assent.v1.BindConsentRequest
+	(*BindConsentResponse)(nil),   // 8: assent.v1.BindConsentResponse
+	(*UnbindRequest)(nil),         // 9: assent.v1.UnbindRequest
+	(*UnbindResponse)(nil),        // 10: assent.v1.UnbindResponse
+	(*CheckTemplateRequest)(nil),  // 11: assent.v1.CheckTemplateRequest
+	(*CheckTemplateResponse)(nil), // 12: assent.v1.CheckTemplateResponse
+	(*Finding)(nil),               // 13: assent.v1.Finding
 }
 var file_assent_v1_provider_proto_depIdxs = []int32{
-	9, // 0: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
-	0, // 1: assent.v1.Finding.severity:type_name -> assent.v1.Severity
-	1, // 2: assent.v1.ProviderService.Bind:input_type -> assent.v1.BindRequest
-	5, // 3: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
-	3, // 4: assent.v1.ProviderService.BindConsent:input_type -> assent.v1.BindConsentRequest
-	7, // 5: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
-	2, // 6: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
-	6, // 7: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
-	4, // 8: assent.v1.ProviderService.BindConsent:output_type -> assent.v1.BindConsentResponse
-	8, // 9: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2,  // 0: assent.v1.BuildAnswersRequest.params:type_name -> assent.v1.ParamValue
+	4,  // 1: assent.v1.BuildAnswersResponse.result:type_name -> assent.v1.BuiltAnswers
+	13, // 2: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
+	0,  // 3: assent.v1.Finding.severity:type_name -> assent.v1.Severity
+	5,  // 4: assent.v1.ProviderService.Bind:input_type -> assent.v1.BindRequest
+	9,  // 5: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
+	7,  // 6: assent.v1.ProviderService.BindConsent:input_type -> assent.v1.BindConsentRequest
+	11, // 7: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
+	1,  // 8: assent.v1.ProviderService.BuildAnswers:input_type -> assent.v1.BuildAnswersRequest
+	6,  // 9: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
+	10, // 10: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
+	8,  // 11: assent.v1.ProviderService.BindConsent:output_type -> assent.v1.BindConsentResponse
+	12, // 12: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
+	3,  // 13: assent.v1.ProviderService.BuildAnswers:output_type -> assent.v1.BuildAnswersResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_assent_v1_provider_proto_init() }
@@ -600,7 +895,7 @@ func file_assent_v1_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_assent_v1_provider_proto_rawDesc), len(file_assent_v1_provider_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

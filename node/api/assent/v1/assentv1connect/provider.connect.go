@@ -43,6 +43,9 @@ const (
 	// ProviderServiceCheckTemplateProcedure is the fully-qualified name of the ProviderService's
 	// CheckTemplate RPC.
 	ProviderServiceCheckTemplateProcedure = "/assent.v1.ProviderService/CheckTemplate"
+	// ProviderServiceBuildAnswersProcedure is the fully-qualified name of the ProviderService's
+	// BuildAnswers RPC.
+	ProviderServiceBuildAnswersProcedure = "/assent.v1.ProviderService/BuildAnswers"
 )
 
 // ProviderServiceClient is a client for the assent.v1.ProviderService service.
@@ -62,6 +65,13 @@ type ProviderServiceClient interface {
 	// reports what would keep it from being approved or answered.
 	// Roles: admin, officer, operator, integration.
 	CheckTemplate(context.Context, *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error)
+	// BuildAnswers works out the answers to one question about every customer in
+	// the vault, for an epoch that is not open yet, and keeps them on this node. It
+	// tells how far it is, and last what the catalog's AnchorAnswers anchors: until
+	// that is done and the epoch opened, nothing of it is answered. One at a time,
+	// OVERLOADED for another; a caller that goes away ends it. Roles: officer,
+	// integration.
+	BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest]) (*connect.ServerStreamForClient[v1.BuildAnswersResponse], error)
 }
 
 // NewProviderServiceClient constructs a client for the assent.v1.ProviderService service. By
@@ -100,6 +110,12 @@ func NewProviderServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		buildAnswers: connect.NewClient[v1.BuildAnswersRequest, v1.BuildAnswersResponse](
+			httpClient,
+			baseURL+ProviderServiceBuildAnswersProcedure,
+			connect.WithSchema(providerServiceMethods.ByName("BuildAnswers")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -109,6 +125,7 @@ type providerServiceClient struct {
 	unbind        *connect.Client[v1.UnbindRequest, v1.UnbindResponse]
 	bindConsent   *connect.Client[v1.BindConsentRequest, v1.BindConsentResponse]
 	checkTemplate *connect.Client[v1.CheckTemplateRequest, v1.CheckTemplateResponse]
+	buildAnswers  *connect.Client[v1.BuildAnswersRequest, v1.BuildAnswersResponse]
 }
 
 // Bind calls assent.v1.ProviderService.Bind.
@@ -131,6 +148,11 @@ func (c *providerServiceClient) CheckTemplate(ctx context.Context, req *connect.
 	return c.checkTemplate.CallUnary(ctx, req)
 }
 
+// BuildAnswers calls assent.v1.ProviderService.BuildAnswers.
+func (c *providerServiceClient) BuildAnswers(ctx context.Context, req *connect.Request[v1.BuildAnswersRequest]) (*connect.ServerStreamForClient[v1.BuildAnswersResponse], error) {
+	return c.buildAnswers.CallServerStream(ctx, req)
+}
+
 // ProviderServiceHandler is an implementation of the assent.v1.ProviderService service.
 type ProviderServiceHandler interface {
 	// Bind records, in a session in which the bank authenticated its customer,
@@ -148,6 +170,13 @@ type ProviderServiceHandler interface {
 	// reports what would keep it from being approved or answered.
 	// Roles: admin, officer, operator, integration.
 	CheckTemplate(context.Context, *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error)
+	// BuildAnswers works out the answers to one question about every customer in
+	// the vault, for an epoch that is not open yet, and keeps them on this node. It
+	// tells how far it is, and last what the catalog's AnchorAnswers anchors: until
+	// that is done and the epoch opened, nothing of it is answered. One at a time,
+	// OVERLOADED for another; a caller that goes away ends it. Roles: officer,
+	// integration.
+	BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest], *connect.ServerStream[v1.BuildAnswersResponse]) error
 }
 
 // NewProviderServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -182,6 +211,12 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	providerServiceBuildAnswersHandler := connect.NewServerStreamHandler(
+		ProviderServiceBuildAnswersProcedure,
+		svc.BuildAnswers,
+		connect.WithSchema(providerServiceMethods.ByName("BuildAnswers")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/assent.v1.ProviderService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ProviderServiceBindProcedure:
@@ -192,6 +227,8 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 			providerServiceBindConsentHandler.ServeHTTP(w, r)
 		case ProviderServiceCheckTemplateProcedure:
 			providerServiceCheckTemplateHandler.ServeHTTP(w, r)
+		case ProviderServiceBuildAnswersProcedure:
+			providerServiceBuildAnswersHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -215,4 +252,8 @@ func (UnimplementedProviderServiceHandler) BindConsent(context.Context, *connect
 
 func (UnimplementedProviderServiceHandler) CheckTemplate(context.Context, *connect.Request[v1.CheckTemplateRequest]) (*connect.Response[v1.CheckTemplateResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.CheckTemplate is not implemented"))
+}
+
+func (UnimplementedProviderServiceHandler) BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest], *connect.ServerStream[v1.BuildAnswersResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.BuildAnswers is not implemented"))
 }
