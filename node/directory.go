@@ -29,12 +29,13 @@ type entries struct {
 	replicas   map[consensus.ReplicaID]network.PeerID
 	validators []network.PeerID          // without this node
 	answering  map[string]network.PeerID // by member
-	leaving    map[network.PeerID]leaver // validators of before, for a moment more
+	leaving    map[network.PeerID]leaver // nodes of before, for a moment more
 	strangers  []network.Peer            // that this node's operator names, and the ledger not yet
 }
 
-// leaver was a validator until the config changed. Until the time given it may
-// fetch blocks, so that it learns what has happened; then its connection is cut.
+// leaver was a node of the network until it was removed. Until the time given it
+// may fetch blocks, so that it learns what has happened, and can tell the client
+// through whom its member did it; then its connection is cut.
 type leaver struct {
 	addrs []string
 	until time.Time
@@ -105,8 +106,9 @@ func readDirectory(self network.PeerID, conf *ledger.Config, view *state.View) (
 	return e, nil
 }
 
-// dismiss notes the validators of before that are nobody now, and returns when
-// the next of them is to be cut; zero for none.
+// dismiss notes who was somebody before and is nobody now, and returns when the
+// next of them is to be cut; zero for none. Observers have to do with validators
+// only.
 func (e *entries) dismiss(before *entries, now time.Time) (next time.Time) {
 	e.leaving = make(map[network.PeerID]leaver)
 	note := func(id network.PeerID, l leaver) {
@@ -121,8 +123,9 @@ func (e *entries) dismiss(before *entries, now time.Time) (next time.Time) {
 	if before == nil {
 		return next
 	}
+	validates := e.peers[e.self].replica != 0
 	for id, p := range before.peers {
-		if p.replica != 0 {
+		if p.replica != 0 || validates {
 			note(id, leaver{p.addrs, now.Add(leaveTime)})
 		}
 	}

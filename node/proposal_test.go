@@ -185,7 +185,7 @@ func nodeIDOf(t *testing.T, cfg config.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	card, err := makeCard(&cfg, store, password)
+	card, err := makeCard(&cfg, store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,8 +15,6 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/consensus/bft"
-	"github.com/assent-network/assent/network"
-	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
@@ -131,7 +127,7 @@ func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card
 			return nil, fmt.Errorf("init: %w", err)
 		}
 	}
-	card, err := makeCard(&cfg, store, password)
+	card, err := makeCard(&cfg, store)
 	if err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
@@ -168,55 +164,6 @@ func nodeKeys(id *config.Identity) []namedKey {
 		list = append(list, namedKey{d, keys.Data})
 	}
 	return list
-}
-
-func makeCard(cfg *config.Config, store *keys.Store, password []byte) (*Card, error) {
-	c := &Card{Member: cfg.Identity.Member, Kind: cfg.Identity.Node, Addrs: cfg.Network.Listen, Answers: cfg.Answering.Enabled}
-	host, err := store.Info(cfg.Identity.HostKey)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.HostKey.UnmarshalText([]byte(host.PublicKey)); err != nil {
-		return nil, err
-	}
-	id, err := network.PeerIDFromPublicKey(c.HostKey[:])
-	if err != nil {
-		return nil, err
-	}
-	c.NodeID = string(id)
-	tx, err := store.Info(cfg.Identity.TxKey)
-	if err != nil {
-		return nil, err
-	}
-	c.TxKey = tx.Address
-	if cfg.Identity.Node == "validator" {
-		vote, err := store.Info(cfg.Identity.VoteKey)
-		if err != nil {
-			return nil, err
-		}
-		c.VoteKey = vote.Address
-	}
-	tls, err := store.TLS(cfg.Identity.TLSKey, password)
-	if err != nil {
-		return nil, err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(&tls.PublicKey)
-	if err != nil {
-		return nil, err
-	}
-	c.SPKI = sha256.Sum256(spki)
-	data, err := store.Data(cfg.Identity.DataKeys[0], password)
-	if err != nil {
-		return nil, err
-	}
-	c.DataKeyID = answer.KeyID(data.PublicKey().Bytes())
-	c.DataKey = fmt.Sprintf("0x%x", data.PublicKey().Bytes())
-	_, port, err := net.SplitHostPort(cfg.API.Listen)
-	if err != nil {
-		return nil, err
-	}
-	c.APIURLs = []string{"https://" + net.JoinHostPort(cfg.API.Names[0], port)}
-	return c, nil
 }
 
 // GenesisMember is a member at the founding.

@@ -37,15 +37,15 @@ func TestANetworkOutlivesItsFounders(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	address := p.newVoteKey(heir)
-	p.inForce(member, "rotate-vote-key", "2", address)
+	var vote struct{ Address string }
+	p.object(&vote, "keys", "new", "vote-2", "--kind", "vote", "--home", heir.Home, "--json")
+	p.again(heir, func(id *config.Identity) { id.NextVote = "vote-2" })
+	p.inForce(member, "rotate-vote-key", "2", vote.Address)
 	p.run(member, "member", "client", "add", "0x00000000000000000000000000000000000000ab", "--role", "auditor") // it orders
 
 	fresh := p.newNode(member, "observer", 1)
 	var card node.Card
-	if err := json.Unmarshal(p.assentd("card", "--home", heir.Home, "--json"), &card); err != nil {
-		t.Fatal(err)
-	}
+	p.object(&card, "card", "--home", heir.Home, "--json") // of the keys that it has now
 	p.configure(fresh, func(cfg *config.Config) {
 		cfg.Network.Entry = []string{fmt.Sprintf("%s/p2p/%s", card.Addrs[0], card.NodeID)}
 	})
@@ -106,7 +106,6 @@ func (p *people) configure(x *Node, edit func(*config.Config)) {
 // the preflight lets it, and waits until it is in force.
 func (p *people) inForce(member string, change ...string) {
 	p.t.Helper()
-
 	var hash string
 	eventually(p.t, time.Minute, func() error {
 		s := p.try(member, p.net.KeyPath(member, "admin"), append([]string{"member", "propose"}, change...)...)
@@ -125,18 +124,62 @@ func (p *people) inForce(member string, change ...string) {
 	})
 }
 
-// newVoteKey makes a vote key for a node, which its operator restarts, and returns
-// the key's address.
-func (p *people) newVoteKey(x *Node) string {
+// again has a node's operator name other keys and restart it.
+func (p *people) again(x *Node, edit func(*config.Identity)) {
 	p.t.Helper()
-	var key struct{ Address string }
-	if err := json.Unmarshal(p.assentd("keys", "new", "vote-2", "--kind", "vote", "--home", x.Home, "--json"), &key); err != nil {
-		p.t.Fatal(err)
-	}
 	if err := x.StopNode(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.configure(x, func(cfg *config.Config) { cfg.Identity.NextVote = "vote-2" })
+	p.configure(x, func(cfg *config.Config) { edit(&cfg.Identity) })
 	p.start(x)
-	return key.Address
+}
+
+// object reads what assentd says with --json.
+func (p *people) object(v any, args ...string) {
+	p.t.Helper()
+	if err := json.Unmarshal(p.assentd(args...), v); err != nil {
+		p.t.Fatalf("assentd %v: %v", args, err)
+	}
+}
+
+// rotateHost: lake-bank's validator gets another network identity.
+func (p *people) rotateHost(t *testing.T) {
+	p.t = t
+	const member = "lake-bank"
+	x := p.net.First(member)
+	before := x.Card.NodeID
+	var host struct{ PublicKey string }
+	p.object(&host, "keys", "new", "host-2", "--kind", "host", "--home", x.Home, "--json")
+	p.assentd("keys", "new", "tx-2", "--kind", "client", "--home", x.Home)
+	p.again(x, func(id *config.Identity) { id.NextHost = "host-2" })
+	number := ""
+	for _, v := range p.run(member, "member", "config")["validators"].([]any) {
+		if v := v.(map[string]any); v["member"] == member {
+			number = fmt.Sprint(v["id"])
+		}
+	}
+	v := p.run("harbour-bank", "member", "propose", "rotate-host-key", number, host.PublicKey)
+	p.approve(v["configHash"].(string), "quick-loan", "regulator")
+	eventually(t, time.Minute, func() error {
+		if got := readiness(t, x); !strings.Contains(got, "restart it") {
+			return fmt.Errorf("under its old host key it says %q", got)
+		}
+		return nil
+	})
+	p.again(x, func(id *config.Identity) { id.HostKey, id.NextHost, id.TxKey = "host-2", "", "tx-2" })
+	p.object(&x.Card, "card", "--home", x.Home, "--json")
+	p.run(member, "member", "node", "set", p.file("record.json", p.assentd("card", "--home", x.Home, "--record")))
+	p.run(member, "member", "node", "remove", before)
+	if got := readiness(t, x); got != "" {
+		t.Errorf("with its new host key it is not ready: %s", got)
+	}
+}
+
+func (p *people) file(name string, b []byte) string {
+	p.t.Helper()
+	path := filepath.Join(p.t.TempDir(), name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return path
 }

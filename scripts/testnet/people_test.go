@@ -126,6 +126,7 @@ func TestMembersChangeTheirNetwork(t *testing.T) {
 	t.Run("a validator that nobody reaches is refused", p.unreachable)
 	t.Run("what loses the quorum is refused", p.quorumLost)
 	t.Run("a client key is replaced with overlap", p.rotateClient)
+	t.Run("a host key is replaced", p.rotateHost)
 	t.Run("a lost admin key is replaced by the other members", p.recoverAdmin)
 	t.Run("a member joins with an observer and is cut off", p.joinWithObserver)
 }

@@ -19,7 +19,7 @@ func (a *app) cardCommand() *cobra.Command {
 	var asRecord bool
 	c := &cobra.Command{
 		Use: "card", Short: "Show what the node tells others about itself", Args: noArgs,
-		Long: "The card is " + node.CardFile + " with what the configuration says now: whether the node answers for its member.\n" +
+		Long: "The card is " + node.CardFile + " with what the configuration says now: the keys, and whether the node answers for its member.\n" +
 			"With --record it is printed as the record that an admin of the member puts on the ledger, with the proof that this\n" +
 			"node has its host key. The proof is for one network, so it needs the genesis file, and for 30 days.",
 		Example: "  assentd card --home n1 --record | assent member node set -",
@@ -32,7 +32,9 @@ func (a *app) cardCommand() *cobra.Command {
 			if err := readJSON(filepath.Join(a.home, node.CardFile), &card, "it is what assentd init wrote; restore it from whoever you sent it to"); err != nil {
 				return err
 			}
-			card.Answers = cfg.Answering.Enabled
+			if err := card.Update(cfg); err != nil {
+				return fmt.Errorf("card: %w", err)
+			}
 			if asRecord {
 				if err := a.proveHost(&card, cfg); err != nil {
 					return fmt.Errorf("card --record: %w", err)
