@@ -2,7 +2,9 @@ package exposure
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 )
 
 // Proofs and pledges are made before anybody asks; MakeShare is what a bank does at
@@ -71,5 +73,23 @@ func BenchmarkVerdict(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	})
+}
+
+// BenchmarkSum is a total as it is asked for, with nothing but the pledges prepared:
+// every bank derives its pair secrets and makes its share, one after the other on one
+// machine, and the lender checks and adds up. The median is what is promised.
+func BenchmarkSum(b *testing.B) {
+	benchWorlds(b, func(b *testing.B, w *world) {
+		var took []time.Duration
+		for b.Loop() {
+			begun := time.Now()
+			if _, err := Combine(inRangeKey(), &w.session, w.deliveries(b)); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(begun))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	})
 }

@@ -104,7 +104,7 @@ func Combine(k *VerifyingKey, s *Session, deliveries []Delivery) (*Sum, error) {
 // gather finds each seat's share, nil where it is at fault.
 func gather(k *VerifyingKey, s *Session, deliveries []Delivery) ([]*Share, []Fault) {
 	shares := make([]*Share, len(s.Seats))
-	digest := s.Digest()
+	digest, known := s.Digest(), make(points, len(s.Seats)*len(s.Seats)/2)
 	var faults []Fault
 	for i := range s.Seats {
 		bank := s.Seats[i].Bank
@@ -134,7 +134,7 @@ func gather(k *VerifyingKey, s *Session, deliveries []Delivery) ([]*Share, []Fau
 			blame(Late, "")
 			continue
 		}
-		if kind, detail := checkShare(k, s, i, digest, got.Share, &shares[i]); kind != "" {
+		if kind, detail := checkShare(k, s, i, digest, got.Share, known, &shares[i]); kind != "" {
 			shares[i] = nil
 			blame(kind, detail)
 		}
@@ -144,8 +144,8 @@ func gather(k *VerifyingKey, s *Session, deliveries []Delivery) ([]*Share, []Fau
 
 // checkShare decodes a seat's share into *out and says what is wrong with it by
 // itself; "" if nothing.
-func checkShare(k *VerifyingKey, s *Session, seat int, digest Hash, b []byte, out **Share) (FaultKind, string) {
-	h, err := DecodeShare(b)
+func checkShare(k *VerifyingKey, s *Session, seat int, digest Hash, b []byte, known points, out **Share) (FaultKind, string) {
+	h, err := decodeShare(b, known)
 	if err != nil {
 		return Malformed, strings.TrimPrefix(err.Error(), "exposure: ")
 	}

@@ -89,7 +89,26 @@ func (h *Share) Bytes() []byte {
 
 // DecodeShare reads a share's form: version, bounds, points of the group, reduced
 // scalars, a proof's shape, and nothing after it. What it claims is for Combine.
-func DecodeShare(b []byte) (Share, error) {
+func DecodeShare(b []byte) (Share, error) { return decodeShare(b, nil) }
+
+// points are mask commitments that were decoded before. Both banks of a pair send
+// the same one, and finding out that it is of the group is most of the work.
+type points map[[PointSize]byte]Point
+
+func (k points) decode(b []byte) (Point, error) {
+	if len(b) == PointSize {
+		if p, known := k[[PointSize]byte(b)]; known {
+			return p, nil
+		}
+	}
+	p, err := DecodePoint(b)
+	if err == nil && k != nil {
+		k[[PointSize]byte(b)] = p
+	}
+	return p, err
+}
+
+func decodeShare(b []byte, known points) (Share, error) {
 	const head = 35
 	if len(b) < head || len(b) > MaxShare {
 		return Share{}, fmt.Errorf("%w: a share of %d bytes", ErrFormat, len(b))
@@ -114,7 +133,7 @@ func DecodeShare(b []byte) (Share, error) {
 		return Share{}, fmt.Errorf("blinding: %w", err)
 	}
 	for range n - 1 {
-		m, err := DecodePoint(r.Next(PointSize))
+		m, err := known.decode(r.Next(PointSize))
 		if err != nil {
 			return Share{}, fmt.Errorf("mask %d: %w", len(h.Masks), err)
 		}
