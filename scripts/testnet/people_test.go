@@ -123,6 +123,7 @@ func TestMembersChangeTheirNetwork(t *testing.T) {
 	if b, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.bin, "github.com/assent-network/assent/sdk/cmd/assent").CombinedOutput(); err != nil {
 		t.Fatalf("build assent: %v\n%s", err, b)
 	}
+	t.Run("members share the genesis file alone", p.apart)
 	t.Run("a validator that nobody reaches is refused", p.unreachable)
 	t.Run("what loses the quorum is refused", p.quorumLost)
 	t.Run("a client key is replaced with overlap", p.rotateClient)
