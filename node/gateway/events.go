@@ -184,15 +184,29 @@ func (f *filter) match(e *Event) bool {
 		Parties   []struct {
 			PartyID string `json:"partyId"`
 		} `json:"parties"`
+		Recipient string `json:"recipient"`
+		Seats     []struct {
+			Bank      string `json:"bank"`
+			ConsentID string `json:"consentId"`
+		} `json:"seats"` // of a set of banks: each has a consent of its own
 	}
 	if json.Unmarshal(e.Payload, &r) != nil {
 		return false
 	}
-	if f.consent != "" && r.ConsentID != f.consent {
+	known := r.ConsentID == f.consent
+	for _, s := range r.Seats {
+		known = known || s.ConsentID == f.consent
+	}
+	if f.consent != "" && !known {
 		return false
 	}
-	if f.party == "" || f.party == r.OrgID || f.party == r.Consumer || f.party == r.Provider {
+	if f.party == "" || slices.Contains([]string{r.OrgID, r.Consumer, r.Provider, r.Recipient}, f.party) {
 		return true
+	}
+	for _, s := range r.Seats {
+		if s.Bank == f.party {
+			return true
+		}
 	}
 	for _, p := range r.Parties {
 		if p.PartyID == f.party {

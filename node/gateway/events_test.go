@@ -93,25 +93,31 @@ func TestEventFilters(t *testing.T) {
 	request := e("access", "request", `{"consentId":"c1","consumer":"lender","provider":"bank"}`)
 	consent := e("consent", "consent", `{"consentId":"c2","parties":[{"partyId":"bank","role":"DATA_PROVIDER"},{"partyId":"lender"}]}`)
 	client := e("membership", "client", `{"orgId":"bank"}`)
+	set := e("access", "exposure", `{"consumer":"asker","recipient":"bureau","seats":[{"bank":"b1","consentId":"s1"},{"bank":"b2","consentId":"s2"}]}`)
 	broken := e("other", "x", `{`)
 	cases := []struct {
 		name string
 		f    filter
 		want []*Event
 	}{
-		{"none", filter{}, []*Event{request, consent, client, broken}},
-		{"contract", filter{contracts: []string{"access", "other"}}, []*Event{request, broken}},
+		{"none", filter{}, []*Event{request, consent, client, set, broken}},
+		{"contract", filter{contracts: []string{"access", "other"}}, []*Event{request, set, broken}},
 		{"name", filter{names: []string{"consent"}}, []*Event{consent}},
 		{"contract and name", filter{contracts: []string{"access"}, names: []string{"consent"}}, nil},
 		{"consent", filter{consent: "c1"}, []*Event{request}},
 		{"party", filter{party: "lender"}, []*Event{request, consent}},
 		{"party of a member's record", filter{party: "bank"}, []*Event{request, consent, client}},
 		{"consent and party", filter{consent: "c2", party: "bank"}, []*Event{consent}},
+		{"a bank of a set", filter{party: "b2"}, []*Event{set}},
+		{"who asked for a set", filter{party: "asker"}, []*Event{set}},
+		{"who opens its shares", filter{party: "bureau"}, []*Event{set}},
+		{"a consent of a set", filter{consent: "s1"}, []*Event{set}},
+		{"another's consent of a set", filter{consent: "s1", party: "bank"}, nil},
 		{"nobody", filter{party: "nobody"}, nil},
 	}
 	for _, c := range cases {
 		var got []*Event
-		for _, x := range []*Event{request, consent, client, broken} {
+		for _, x := range []*Event{request, consent, client, set, broken} {
 			if c.f.match(x) {
 				got = append(got, x)
 			}
