@@ -63,10 +63,14 @@ func (s *Server) admit(method string, r rule, c Caller, client *record.Client) e
 	case c.Subject:
 		return nil
 	case r.own && c.Org != s.cfg.Member && !(r.guests && slices.Contains(s.cfg.Guests, c.Org)):
+		remedy := "Use a node of your own member: this call is for no guests either."
+		if r.guests {
+			remedy = "Use a node of your own member, or have this node's operator list your member under api.guests."
+		}
 		return &api.Error{
 			Code:   assentv1.Code_CODE_FORBIDDEN,
 			What:   "this node serves " + s.cfg.Member + " and calls " + method + " for nobody else",
-			Remedy: "Use a node of your own member, or have this node's operator list your member under api.guests.",
+			Remedy: remedy,
 		}
 	case r.roles != nil && !client.HasRole(r.roles...):
 		names := make([]string, len(r.roles))

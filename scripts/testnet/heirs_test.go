@@ -175,6 +175,32 @@ func (p *people) rotateHost(t *testing.T) {
 	}
 }
 
+// removeMember: the member that joined, whose node the network admits no longer, is
+// a guest of its sponsor again.
+func (p *people) removeMember(t *testing.T) {
+	p.t = t
+	const member = "new-bank"
+	p.at[member] = p.net.First("regulator").Endpoint()
+	admin := p.net.KeyPath(member, "admin")
+	p.run("regulator", "member", "suspend", member, "--reason", "MISUSE")
+	p.refused(p.try(member, admin, "member", "client", "add", "0x00000000000000000000000000000000000000ad", "--role", "auditor"), "MEMBER_SUSPENDED")
+	v := p.run("harbour-bank", "member", "propose", "remove-member", member)
+	hash := v["configHash"].(string)
+	s := p.try(member, admin, "member", "approve", hash)
+	p.refused(s, "FORBIDDEN", "for no guests either") // its own node would have to look at the network
+	eventually(t, 30*time.Second, func() error {
+		if s := p.try("lake-bank", filepath.Join(filepath.Dir(p.net.KeyPath("lake-bank", "admin")), "admin-2.json"), "member", "approve", hash); s.exit != 0 {
+			return fmt.Errorf("lake-bank: exit code %d\n%s", s.exit, s.err)
+		}
+		return nil
+	})
+	p.approve(hash, "quick-loan", "regulator") // four of five
+	if left := p.run("regulator", "member", "config")["members"].([]any); len(left) != 4 {
+		t.Errorf("%d members: %v", len(left), left)
+	}
+	p.refused(p.try(member, admin, "member", "list"), "KEY_REVOKED")
+}
+
 func (p *people) file(name string, b []byte) string {
 	p.t.Helper()
 	path := filepath.Join(p.t.TempDir(), name)

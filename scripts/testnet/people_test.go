@@ -130,6 +130,7 @@ func TestMembersChangeTheirNetwork(t *testing.T) {
 	t.Run("a host key is replaced", p.rotateHost)
 	t.Run("a lost admin key is replaced by the other members", p.recoverAdmin)
 	t.Run("a member joins with an observer and is cut off", p.joinWithObserver)
+	t.Run("that member is suspended and removed", p.removeMember)
 }
 
 func (p *people) unreachable(t *testing.T) {
@@ -198,7 +199,7 @@ func (p *people) rotateClient(t *testing.T) {
 
 func (p *people) recoverAdmin(t *testing.T) {
 	p.t = t
-	lost, file := p.addressOf("lake-bank", "admin"), filepath.Join(t.TempDir(), "admin-2.json")
+	lost, file := p.addressOf("lake-bank", "admin"), filepath.Join(filepath.Dir(p.net.KeyPath("lake-bank", "admin")), "admin-2.json")
 	key := p.newKey("lake-bank", file)
 	v := p.run("harbour-bank", "member", "propose", "replace-admin", "lake-bank", lost, key, "--reason", "the key was lost")
 	hash := v["configHash"].(string)
