@@ -169,11 +169,15 @@ func (m Templates) Anchors(ctx context.Context, id TemplateID, epoch uint64) ite
 // the verdict from the opening that the lender handed over: see SettleAnchor. For
 // every other claim the error is ErrOpening. Roles: any member's client.
 func (m Queries) SettleDispute(ctx context.Context, id RequestID, opening []byte) (*Settlement, *AnswerDispute, error) {
-	d, err := proven[record.AnswerDispute](ctx, m.c, record.AnswerDisputeKey(id))
+	now, err := m.c.Status(ctx) // the dispute is another member's: this client has not seen its block
 	if err != nil {
 		return nil, nil, err
 	}
-	consent, err := proven[record.Consent](ctx, m.c, record.ConsentKey(d.ConsentID))
+	d, err := proven[record.AnswerDispute](ctx, m.c, record.AnswerDisputeKey(id), now.Height)
+	if err != nil {
+		return nil, nil, err
+	}
+	consent, err := proven[record.Consent](ctx, m.c, record.ConsentKey(d.ConsentID), now.Height)
 	if err != nil {
 		return nil, d, err
 	}
@@ -192,12 +196,12 @@ func (m Queries) SettleDispute(ctx context.Context, id RequestID, opening []byte
 	return s, d, err
 }
 
-// proven reads a record that must be there, with its proof.
+// proven reads a record that must be there, with its proof at a height or later.
 func proven[T any, P interface {
 	*T
 	record.Record
-}](ctx context.Context, c *Client, key string) (*T, error) {
-	p, err := c.Proofs().Record(ctx, key)
+}](ctx context.Context, c *Client, key string, height uint64) (*T, error) {
+	p, err := c.Proofs().RecordSince(ctx, key, height)
 	if err != nil {
 		return nil, err
 	}

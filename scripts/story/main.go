@@ -2,7 +2,7 @@
 // answer it can verify but data it never sees, the borrower revokes, and the next
 // question is refused; on four validator processes and an observer.
 //
-//	go run ./scripts/story [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
+//	go run ./scripts/story [--scenario verifiable] [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
 package main
 
 import (
@@ -57,6 +57,7 @@ type decision struct {
 }
 
 type options struct {
+	scene   string
 	data    string
 	pg      string
 	json    bool
@@ -66,9 +67,13 @@ type options struct {
 	program string
 }
 
+// sceneVerifiable is the scenario of anchored answers.
+const sceneVerifiable = "verifiable"
+
 func main() {
 	flag.CommandLine = flag.NewFlagSet("demo", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
+	flag.StringVar(&o.scene, "scenario", "", "verifiable: a bank that tells two lenders different things; default: the whole story of one consent")
 	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
 	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
@@ -78,7 +83,11 @@ func main() {
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --data FILE, --json, --keep, --postgres URL|auto, --rows N and --seed N are known\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --scenario NAME, --data FILE, --json, --keep, --postgres URL|auto, --rows N and --seed N are known\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if o.scene != "" && o.scene != sceneVerifiable {
+		fmt.Fprintf(os.Stderr, "demo: unknown scenario %q: there is %s, and the story without --scenario\n", o.scene, sceneVerifiable)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -98,7 +107,7 @@ func main() {
 }
 
 // tell runs the whole story in a directory of its own.
-func tell(ctx context.Context, o options) (_ *result, err error) {
+func tell(ctx context.Context, o options) (_ any, err error) {
 	base, err := filepath.Abs(".assent")
 	if err != nil {
 		return nil, err
@@ -133,6 +142,9 @@ func tell(ctx context.Context, o options) (_ *result, err error) {
 	if err := t.run(ctx); err != nil {
 		return nil, err
 	}
+	if t.verifiable != nil {
+		return t.verifiable, nil
+	}
 	return &t.result, nil
 }
 
@@ -146,6 +158,8 @@ type teller struct {
 	net    *testnet.Net
 	pg     *pgBank // the second bank's database, with --postgres
 	result result
+
+	verifiable *verifiable // with that scenario
 
 	replies recorder // what the nodes' APIs answered
 	cast    cast
@@ -161,9 +175,13 @@ func (t *teller) say(format string, args ...any) {
 }
 
 func (t *teller) run(ctx context.Context) error {
-	for _, chapter := range []func(context.Context) error{
+	chapters := []func(context.Context) error{
 		t.openPostgres, t.makeNetwork, t.loadVaults, t.start, t.publish, t.agree, t.ask, t.askSecondBank, t.revoke, t.compare, t.search,
-	} {
+	}
+	if t.opts.scene == sceneVerifiable {
+		chapters = []func(context.Context) error{t.openPostgres, t.makeNetwork, t.loadVaults, t.start, t.publish, t.tellVerifiable}
+	}
+	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {
 			return err
 		}

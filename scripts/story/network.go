@@ -30,6 +30,9 @@ func (t *teller) makeNetwork(ctx context.Context) error {
 			}
 		}
 	}
+	if t.opts.scene == sceneVerifiable {
+		anchoredManifest(&m)
+	}
 	n, err := testnet.Create(ctx, filepath.Join(t.dir, "net"), program, m)
 	if err != nil {
 		return err

@@ -22,10 +22,11 @@ func TestSecondBankAnswersFromPostgres(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	admin := server.AdminURL(pgtest.Database)
-	r, err := tell(t.Context(), options{json: true, rows: 200, seed: 3, program: program, pg: admin})
+	told, err := tell(t.Context(), options{json: true, rows: 200, seed: 3, program: program, pg: admin})
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := told.(*result)
 	if len(r.Vaults) != 2 || r.Vaults[0] != (onWhat{"harbour-bank", "sqlite"}) || r.Vaults[1] != (onWhat{"lake-bank", "postgres"}) {
 		t.Errorf("the banks are on %+v", r.Vaults)
 	}

@@ -451,39 +451,6 @@ func FuzzDecodeHead(f *testing.F) {
 	})
 }
 
-func BenchmarkBuildMillion(b *testing.B) {
-	s := store(b)
-	for b.Loop() {
-		j := job(nil)
-		j.Scan = func(_ context.Context, visit func(vault.Subject, vault.Row) error) error {
-			for i := range 1_000_000 {
-				p := person1(i)
-				if err := visit(vault.Subject(p.id), p.row); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		r, err := s.Build(b.Context(), j)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(r.Bytes)/1e6, "MB")
-	}
-}
-
-func BenchmarkFind(b *testing.B) {
-	s := store(b)
-	a, _ := build(b, s, people(200_000))
-	i := 0
-	for b.Loop() {
-		i = (i + 7919) % 200_000
-		if _, _, err := s.Find(a, outputs, person1(i).id); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func FuzzDecodeSlot(f *testing.F) {
 	f.Add(encodeSlot(nil, &slot{position: 1<<48 - 1, output: 3, leaf: record.Hash{1, 2}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
