@@ -169,15 +169,11 @@ func (m Templates) Anchors(ctx context.Context, id TemplateID, epoch uint64) ite
 // the verdict from the opening that the lender handed over: see SettleAnchor. For
 // every other claim the error is ErrOpening. Roles: any member's client.
 func (m Queries) SettleDispute(ctx context.Context, id RequestID, opening []byte) (*Settlement, *AnswerDispute, error) {
-	now, err := m.c.Status(ctx) // the dispute is another member's: this client has not seen its block
+	d, err := proven[record.AnswerDispute](ctx, m.c, record.AnswerDisputeKey(id))
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := proven[record.AnswerDispute](ctx, m.c, record.AnswerDisputeKey(id), now.Height)
-	if err != nil {
-		return nil, nil, err
-	}
-	consent, err := proven[record.Consent](ctx, m.c, record.ConsentKey(d.ConsentID), now.Height)
+	consent, err := proven[record.Consent](ctx, m.c, record.ConsentKey(d.ConsentID))
 	if err != nil {
 		return nil, d, err
 	}
@@ -196,12 +192,19 @@ func (m Queries) SettleDispute(ctx context.Context, id RequestID, opening []byte
 	return s, d, err
 }
 
-// proven reads a record that must be there, with its proof at a height or later.
+// provenLooks is how often proven looks before it believes that a record is absent.
+const provenLooks = 6
+
+// proven reads a record that must be there, with its proof. What another member has
+// just written may not be certified yet: it looks again for some seconds.
 func proven[T any, P interface {
 	*T
 	record.Record
-}](ctx context.Context, c *Client, key string, height uint64) (*T, error) {
-	p, err := c.Proofs().RecordSince(ctx, key, height)
+}](ctx context.Context, c *Client, key string) (*T, error) {
+	p, err := c.Proofs().Record(ctx, key)
+	for attempt := 0; err == nil && !p.Present && attempt < provenLooks && pause(ctx, attempt, 0) == nil; attempt++ {
+		p, err = c.Proofs().Record(ctx, key)
+	}
 	if err != nil {
 		return nil, err
 	}
