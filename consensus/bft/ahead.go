@@ -214,7 +214,11 @@ func (e *Engine) pass(ctx context.Context, in *instance) {
 		case <-ctx.Done():
 			return
 		}
-		for _, d := range e.ahead.due(e.height.Load(), e.meter.view.Load(), time.Now(), e.cfg.Settings.RepeatTimeout) {
+		view := e.meter.view.Load()
+		if e.promises.left(view) {
+			continue // whatever is proposed in it is refused, for which the library begins it anew: without end, if it heard of that each time
+		}
+		for _, d := range e.ahead.due(e.height.Load(), view, time.Now(), e.cfg.Settings.RepeatTimeout) {
 			if ctx.Err() != nil || e.muted() {
 				return
 			}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 
 	"github.com/assent-network/assent/consensus"
 )
@@ -193,6 +194,7 @@ func (e *Engine) Sign(msg []byte) []byte {
 	if err != nil {
 		e.fail(fmt.Errorf("sign view data: %w", err))
 	}
+	e.standoff.show(e.cfg.Self, &pb.SignedViewData{Signer: uint64(e.cfg.Self), RawViewData: msg, Signature: sig})
 	return sig
 }
 

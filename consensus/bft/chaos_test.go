@@ -18,6 +18,7 @@ var (
 	chaosSeed   = flag.Uint64("chaos.seed", 1, "first seed of TestChaos")
 	chaosRuns   = flag.Int("chaos.runs", 2, "number of seeds of TestChaos")
 	chaosSteps  = flag.Int("chaos.steps", 40, "steps per seed of TestChaos")
+	chaosTangle = flag.Bool("chaos.tangle", false, "in TestChaos, break links too in ways that leave nobody a quorum")
 	engineDebug = flag.Bool("engine.debug", false, "write the engines' debug lines")
 )
 
@@ -36,7 +37,7 @@ func TestChaos(t *testing.T) {
 			consensustest.InSimulatedTime(t, func(t *testing.T) {
 				w := &witness{t: t}
 				o := consensustest.Options{Open: open, Replicas: 4, BatchMaxCount: quick().BatchMaxCount}
-				consensustest.Chaos(t, o, seed, *chaosSteps, w.watch)
+				consensustest.Chaos(t, o, seed, *chaosSteps, *chaosTangle, w.watch)
 			})
 		})
 	}

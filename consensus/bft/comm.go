@@ -3,6 +3,7 @@ package bft
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 	"google.golang.org/protobuf/proto"
@@ -31,6 +32,9 @@ func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
 		e.fresh.end()
 	case m.GetViewChange() != nil:
 		e.fresh.wait(e.cfg.Settings.ViewChangeResend, e.runCtx.Done())
+		if !e.asked.again(consensus.ReplicaID(target), m.GetViewChange().GetNextView(), time.Now(), e.cfg.Settings.ViewChangeResend/2) {
+			return
+		}
 	}
 	sends := len(e.membership().Replicas) - 1
 	if h := m.GetHeartBeat(); h != nil {

@@ -42,6 +42,9 @@ type Engine struct {
 	encoded   encodeCache
 	behind    lag
 	left      overtaken
+	overdue   insistence
+	asked     asked
+	standoff  standoff
 	overheard overheard
 	fresh     refresh
 	ahead     *ahead
@@ -211,7 +214,11 @@ func (e *Engine) Append(entry []byte, truncateTo bool) error {
 	if e.muted() {
 		return nil
 	}
-	if err := e.promises.append(entry, truncateTo, e.log.write); err != nil {
+	err := e.promises.append(entry, truncateTo, e.log.write)
+	if err == nil && entry[0] == recordNewView {
+		err = e.newViewBegan(entry)
+	}
+	if err != nil {
 		e.fail(err)
 		return nil
 	}
@@ -282,19 +289,15 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 	if e.ahead.hear(from, m, e.height.Load(), e.membership(), time.Now(), e.cfg.Settings.RepeatTimeout) {
 		in.cons.HandleMessage(uint64(from), m)
 	}
+	if nv := m.GetNewView(); nv != nil {
+		e.settle(nv)
+	}
+	if svd := m.GetViewData(); svd != nil {
+		e.standoff.show(from, svd)
+	}
 	if vc := m.GetViewChange(); vc != nil {
 		e.followViews(in, from, vc.GetNextView())
 	}
-}
-
-// followViews complains about a view that the others have left long ago.
-func (e *Engine) followViews(in *instance, from consensus.ReplicaID, next uint64) {
-	s, m, view := e.cfg.Settings, e.membership(), e.meter.view.Load()
-	if !m.Contains(from) || !e.left.hear(from, next, view, consensus.Faulty(len(m.Replicas)), time.Now(), time.Duration(s.TicksBehind)*s.Tick) {
-		return
-	}
-	e.cfg.Logger.Info("the others ask for later views than this replica can hear of: it complains too", "view", view, "asked", next)
-	in.cons.Complain(view, true)
 }
 
 // Forget implements consensus.Engine.

@@ -53,13 +53,15 @@ func (o *overheard) note(from consensus.ReplicaID, leads bool, m *pb.Message, no
 	}
 }
 
-// behind reports, once in patience, that the leader has been silent for a quarter
-// of patience while more replicas than may be faulty say that they have decided
-// more than own.
+// behind reports that the leader has been silent for a quarter of patience while
+// more replicas than may be faulty say that they have decided more than own. What is
+// done about it looks like a heartbeat of the leader, so the next time is only after
+// the patience with its silence has ended, and this replica has complained: it would
+// never else, if catching up does not help.
 func (o *overheard) behind(own uint64, m consensus.Membership, now time.Time, patience time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.leader.IsZero() || now.Sub(o.leader) < patience/4 || now.Sub(o.tried) < patience {
+	if o.leader.IsZero() || now.Sub(o.leader) < patience/4 || now.Sub(o.tried) < 3*patience {
 		return false
 	}
 	ahead := 0
@@ -85,6 +87,8 @@ func (e *Engine) watch(ctx context.Context, in *instance) {
 		select {
 		case now := <-tick.C:
 			e.catchUpInTime(in, now)
+			e.followQuickly(in)
+			e.insist(in, now)
 		case <-ctx.Done():
 			return
 		}

@@ -140,7 +140,7 @@ func (p *promises) checkViewData(raw []byte) error {
 		return nil
 	}
 	f := d.GetInFlightProposal()
-	in := smart.Proposal{Payload: f.GetPayload(), Header: f.GetHeader(), Metadata: f.GetMetadata(), VerificationSequence: int64(f.GetVerificationSequence())}
+	in := proposalOf(f)
 	if f == nil || !d.GetInFlightPrepared() || !sameProposal(in, p.vote.proposal) {
 		return fmt.Errorf("%w: view data without the vote at height %d", errPromise, p.vote.meta.height)
 	}

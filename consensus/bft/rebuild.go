@@ -63,6 +63,7 @@ func (e *Engine) heed(format string) {
 	switch format {
 	case catchesUp:
 		e.fresh.begin()
+		e.overdue.timedOut(e.meter.current.Load(), e.meter.begun.Load())
 	case viewBegins:
 		e.ahead.begins()
 	case rebuildBegins:

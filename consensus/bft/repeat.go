@@ -1,6 +1,7 @@
 package bft
 
 import (
+	"sync"
 	"time"
 
 	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
@@ -114,4 +115,89 @@ func (c claim) message() *pb.Proposal {
 		Header: c.proposal.Header, Payload: c.proposal.Payload, Metadata: c.proposal.Metadata,
 		VerificationSequence: uint64(c.proposal.VerificationSequence),
 	}
+}
+
+// maxReminded bounds how many requests are passed on again at a time.
+const maxReminded = 16
+
+// reminder passes on again what lies in the pool and comes to nothing. The library
+// does that from a request's timers, but stops them while it changes the view: a
+// replica that complained alone, because only it was cut off, waits for a view that
+// nobody else wants, and a request that only it holds would wait with it.
+type reminder struct {
+	oldest consensus.RequestInfo
+	next   time.Time
+}
+
+// due reports whether the oldest request has been the same for patience, once in patience.
+func (r *reminder) due(oldest consensus.RequestInfo, now time.Time, patience time.Duration) bool {
+	if oldest != r.oldest {
+		r.oldest, r.next = oldest, now.Add(patience)
+		return false
+	}
+	if now.Before(r.next) {
+		return false
+	}
+	r.next = now.Add(patience)
+	return true
+}
+
+// remind is called at every tick, by Run.
+func (e *Engine) remind(r *reminder, in *instance, now time.Time) {
+	if e.muted() {
+		return
+	}
+	s := e.cfg.Settings
+	pooled, _ := in.cons.Pool.NextRequests(maxReminded, uint64(s.BatchMaxBytes), false)
+	if len(pooled) == 0 {
+		*r = reminder{}
+		return
+	}
+	// By then the timers, if they run, have done what they are for.
+	if !r.due(e.cfg.App.Inspect(pooled[0]), now, 2*(s.ForwardTimeout+s.ComplainTimeout)) {
+		return
+	}
+	for _, req := range pooled {
+		for _, id := range e.membership().Replicas {
+			if id != e.cfg.Self {
+				e.cfg.Transport.Forward(id, req)
+			}
+		}
+	}
+}
+
+// A replica that is further in a view change repeats what one that lags asks for, to
+// all, as if it asked itself. If two of them have missed what the other asks for now,
+// each takes the other for one that lags, and they answer each other as fast as the
+// network carries it until they ask for their own view again.
+
+// asked remembers which views this replica asked whom for, and when.
+type asked struct {
+	mu   sync.Mutex
+	when map[ask]time.Time
+}
+
+type ask struct {
+	to   consensus.ReplicaID
+	view uint64
+}
+
+// again reports whether to ask now: not twice within pause.
+func (a *asked) again(to consensus.ReplicaID, view uint64, now time.Time, pause time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := ask{to, view}
+	if at, ok := a.when[q]; ok && now.Sub(at) < pause {
+		return false
+	}
+	for q, at := range a.when {
+		if now.Sub(at) >= pause {
+			delete(a.when, q)
+		}
+	}
+	if a.when == nil {
+		a.when = make(map[ask]time.Time)
+	}
+	a.when[q] = now
+	return true
 }

@@ -119,7 +119,7 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 	var beside sync.WaitGroup
 	beside.Go(func() { e.watch(ctx, in) })
 	beside.Go(func() { e.pass(ctx, in) })
-	if again = e.wait(ctx); again {
+	if again = e.wait(ctx, in); again {
 		pooled, _ = in.cons.Pool.NextRequests(e.cfg.Settings.PoolSize, math.MaxUint64, false)
 	}
 	e.current.Store(nil)
@@ -150,19 +150,21 @@ func (e *Engine) live(parent context.Context, requests [][]byte) (pooled [][]byt
 const hurried = 10
 
 // wait returns when the instance must stop, and whether another must follow.
-func (e *Engine) wait(ctx context.Context) (again bool) {
+func (e *Engine) wait(ctx context.Context, in *instance) (again bool) {
 	tick := time.NewTicker(e.cfg.Settings.RepeatTimeout)
 	defer tick.Stop()
 	relief := time.NewTicker(e.cfg.Settings.Tick)
 	defer relief.Stop()
 	normal := repeater{after: e.cfg.Settings.RepeatTimeout, steady: e.cfg.Settings.ForwardTimeout + e.cfg.Settings.ComplainTimeout}
 	r, hurry := normal, 0
+	var lying reminder
 	for {
 		select {
 		case now := <-relief.C:
 			e.relieve(now)
 		case now := <-tick.C:
 			e.repeat(&r, now)
+			e.remind(&lying, in, now)
 			if hurry--; hurry == 0 {
 				tick.Reset(normal.after)
 				r.after = normal.after

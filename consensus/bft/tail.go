@@ -28,13 +28,8 @@ type tail struct {
 	proposed, committed  uint64
 	proposedAt, commitAt int
 	// newView is the last view installed after the proposal, newViewAt the
-	// height at which; hasNewView says that no vote follows it.
+	// height at which.
 	newView, newViewAt uint64
-	hasNewView         bool
-	// leaving is the view that this replica was leaving when it stopped: a view
-	// change that no new view has ended.
-	leaving   uint64
-	isLeaving bool
 
 	records int
 }
@@ -67,21 +62,19 @@ func (t *tail) read(i int, raw []byte) error {
 		}
 		t.promises.accepted, t.promises.vote, t.promises.logged = accepted, claim{}, false
 		t.promises.floor = max(t.promises.floor, accepted.meta.view)
-		t.proposed, t.proposedAt, t.hasNewView = pre.GetSeq(), i, false
+		t.proposed, t.proposedAt = pre.GetSeq(), i
 	case *pb.SavedMessage_Commit:
 		commit := c.Commit.GetCommit()
 		if commit.GetSignature() == nil {
 			return errors.New("a vote without content")
 		}
-		t.committed, t.commitAt, t.hasNewView = commit.GetSeq(), i, false
+		t.committed, t.commitAt = commit.GetSeq(), i
 		t.promises.vote, t.promises.logged, t.promises.signature = t.promises.accepted, true, commit.GetSignature()
 	case *pb.SavedMessage_NewView:
 		t.newView, t.newViewAt = c.NewView.GetViewId(), c.NewView.GetLatestSequence()
-		t.hasNewView, t.isLeaving = true, false
 		t.promises.enterLocked(t.newView)
 	case *pb.SavedMessage_ViewChange:
-		t.leaving, t.isLeaving = c.ViewChange.GetNextView(), true
-		t.promises.floor = max(t.promises.floor, t.leaving+1)
+		t.promises.floor = max(t.promises.floor, c.ViewChange.GetNextView()+1)
 	default:
 		return errors.New("no known kind")
 	}
@@ -156,7 +149,8 @@ type restart struct {
 //     forgotten; a quorum that stops and restarts so could decide something
 //     else at that height. So the vote is shown as the last record, in the view
 //     that was being left, which is left again. The same when the two records
-//     were written in the other order, which the library refuses to read.
+//     were written in the other order, which the library refuses to read, and when
+//     a view follows that makes no vote void: catching up can record an earlier one.
 func (t tail) resume(records [][]byte, last meta) restart {
 	r := restart{records: records, meta: last}
 	if t.proposedAt >= 0 {
@@ -164,11 +158,11 @@ func (t tail) resume(records [][]byte, last meta) restart {
 	}
 	lastRecord := t.records - 1
 	switch {
-	case t.proposedAt >= 0 && t.committed == last.height+1 && t.committed == t.proposed && !t.hasNewView:
+	case t.proposedAt >= 0 && t.committed == last.height+1 && t.promises.vote.meta.height == t.committed:
 		r.records = [][]byte{records[t.proposedAt], records[t.commitAt]}
 		r.meta.enter(t.newView)
-		if t.isLeaving && t.leaving >= r.meta.view {
-			r.meta.enter(t.leaving)
+		if floor := t.promises.floor; floor > r.meta.view { // a view was left, and none has begun since
+			r.meta.enter(floor - 1)
 			r.leave = true
 		}
 	case t.proposedAt == lastRecord && t.proposed <= last.height, t.commitAt == lastRecord:

@@ -150,6 +150,10 @@ func TestResumeShowsTheLibraryWhatItMayNotForget(t *testing.T) {
 			restart{records: [][]byte{prop, viewChangeRecord(2)}, meta: meta{2, 3, 1}}, 3, false},
 		{"vote taken over while leaving", [][]byte{viewChangeRecord(4), prop, vote}, meta{2, 3, 1},
 			restart{records: [][]byte{prop, vote}, meta: meta{4, 3, noDecisions}, leave: true}, 5, true},
+		{"vote, its own view again by catching up, then leaving a later one", [][]byte{prop, vote, newViewRecord(2, 3), viewChangeRecord(4)}, meta{2, 3, 1},
+			restart{records: [][]byte{prop, vote}, meta: meta{4, 3, noDecisions}, leave: true}, 5, true},
+		{"vote, leaving, an earlier view by catching up", [][]byte{prop, vote, viewChangeRecord(3), newViewRecord(1, 3)}, meta{2, 3, 1},
+			restart{records: [][]byte{prop, vote}, meta: meta{3, 3, noDecisions}, leave: true}, 4, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tl, err := readTail(test.records)

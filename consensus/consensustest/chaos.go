@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/assent-network/assent/consensus"
 )
@@ -12,16 +13,17 @@ import (
 // Chaos submits requests while replicas are stopped, restarted, cut off and
 // are not heard, then heals everything and expects new requests to be delivered
 // everywhere and all pools to drain. At most f replicas are in trouble at a
-// time, except that now and then all stop at once. The steps depend on the
-// seed; their timing does not. All messages pass through watch, if not nil (see
+// time, except that now and then all stop at once and, with tangles, links break
+// that leave every replica some others and perhaps nobody a quorum. The steps depend
+// on the seed; their timing does not. All messages pass through watch, if not nil (see
 // Net.Filter).
-func Chaos(t *testing.T, o Options, seed uint64, steps int, watch func(Message) []Message) {
+func Chaos(t *testing.T, o Options, seed uint64, steps int, tangles bool, watch func(Message) []Message) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := NewCluster(t, o.Replicas, o.Open)
 	c.Net.Filter(watch)
 	c.Start()
-	ch := &chaos{c: c, rng: rng, cut: make(map[consensus.ReplicaID]bool), down: make(map[consensus.ReplicaID]bool)}
+	ch := &chaos{c: c, rng: rng, tangles: tangles, cut: make(map[consensus.ReplicaID]bool), down: make(map[consensus.ReplicaID]bool)}
 	for i := range steps {
 		ch.step(i)
 	}
@@ -41,6 +43,8 @@ type chaos struct {
 	rng  *rand.Rand
 	cut  map[consensus.ReplicaID]bool
 	down map[consensus.ReplicaID]bool
+
+	tangles bool
 }
 
 // healthy lists the replicas in no trouble.
@@ -55,6 +59,8 @@ func (ch *chaos) step(i int) {
 	switch p := ch.rng.IntN(100); {
 	case p < 50:
 		ch.traffic(i)
+	case p < 70 && ch.tangles && troubled == 0:
+		ch.tangle(i)
 	case p < 75 && troubled < consensus.Faulty(len(ids)):
 		ch.trouble(victim)
 	case p < 78:
@@ -90,6 +96,29 @@ func (ch *chaos) trouble(id consensus.ReplicaID) {
 		}
 		ch.down[id] = true
 	}
+}
+
+// tangle breaks links, each for itself and perhaps in one direction only, for a few
+// time-outs, with requests on the way.
+func (ch *chaos) tangle(i int) {
+	ids := ch.c.IDs()
+	for _, a := range ids {
+		for _, b := range ids {
+			if a < b && ch.rng.IntN(3) == 0 {
+				one := ch.rng.IntN(4)
+				if one != 1 {
+					ch.c.Net.Cut(a, b)
+				}
+				if one != 2 {
+					ch.c.Net.Cut(b, a)
+				}
+				ch.cut[a], ch.cut[b] = true, true
+			}
+		}
+	}
+	ch.c.requests(fmt.Sprintf("step-%d", i), 1+ch.rng.IntN(10))
+	time.Sleep(time.Duration(ch.rng.IntN(4000)) * time.Millisecond) // how long it lasts
+	ch.heal()
 }
 
 // blink stops and starts all replicas.
