@@ -61,28 +61,51 @@ func (o *Outbox) addLocked(it Item) {
 // scheduleLocked puts e into its lane for the first moment not before at that its
 // release time and grid allow.
 func (o *Outbox) scheduleLocked(e *entry, at time.Time) {
-	e.next = release(e.item, at)
-	if e.item.Deadline.IsZero() || e.next.Before(e.item.Deadline) {
-		heap.Push(&o.lanes[e.item.Recipient].due, e)
-		return
-	}
-	e.next = e.item.Deadline // due then, to be found overdue
+	o.timeLocked(e, at)
 	heap.Push(&o.lanes[e.item.Recipient].due, e)
 }
 
+func (o *Outbox) timeLocked(e *entry, at time.Time) {
+	e.next = release(e.item, at)
+	if !e.item.Deadline.IsZero() && !e.next.Before(e.item.Deadline) {
+		e.next = e.item.Deadline // due then, to be found overdue
+	}
+}
+
+// farAhead is further than any item is held back. What lies further was written
+// down by a clock that has been set back since: an hour of answers must not wait
+// for the hour to come again.
+const farAhead = time.Minute
+
 // release is the first moment at or after at that NotBefore and Grid allow.
 func release(it Item, at time.Time) time.Time {
-	if it.NotBefore.IsZero() || !at.After(it.NotBefore) {
-		if it.NotBefore.After(at) {
-			return it.NotBefore
-		}
+	ahead := it.NotBefore.Sub(at)
+	switch {
+	case it.NotBefore.IsZero():
+		return at
+	case ahead >= 0 && ahead <= farAhead:
+		return it.NotBefore
+	case it.Grid <= 0:
 		return at
 	}
-	if it.Grid <= 0 {
-		return at
+	// The same grid, from NotBefore on or back.
+	steps := -(ahead / it.Grid)
+	if it.NotBefore.Add(steps * it.Grid).Before(at) {
+		steps++
 	}
-	steps := (at.Sub(it.NotBefore) + it.Grid - 1) / it.Grid
 	return it.NotBefore.Add(steps * it.Grid)
+}
+
+// lookAgainLocked gives the entries of a lane their time anew if it lies further
+// ahead than any wait: the clock was set back under them.
+func (o *Outbox) lookAgainLocked(l *lane, now time.Time) {
+	if len(l.due) == 0 || l.due[0].next.Sub(now) <= max(farAhead, o.cfg.RetryMax, o.cfg.GuardRetry) {
+		return
+	}
+	for _, e := range l.due {
+		o.timeLocked(e, now)
+	}
+	heap.Init(&l.due)
 }
 
 // removeLocked forgets an entry that is not in its heap.

@@ -56,7 +56,8 @@ type Item struct {
 	Recipient string // what Send understands: a member, a node, "ledger"
 	ConsentID string // "" if none
 	Payload   []byte
-	// NotBefore is the first moment at which the item may leave; zero: at once.
+	// NotBefore is the first moment at which the item may leave, a minute ahead at
+	// most; zero: at once.
 	NotBefore time.Time
 	// Grid, if set, allows every attempt only at NotBefore + k·Grid.
 	Grid time.Duration

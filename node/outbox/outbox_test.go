@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -517,6 +518,9 @@ func TestReleaseIsTheNextGridPoint(t *testing.T) {
 	for offset, want := range map[time.Duration]time.Duration{
 		-time.Second: 0, 0: 0, 1: 10 * time.Millisecond, 10 * time.Millisecond: 10 * time.Millisecond, 10*time.Millisecond + 1: 20 * time.Millisecond,
 		95 * time.Millisecond: 100 * time.Millisecond,
+		-time.Minute:          0, // as far ahead as anything is held back
+		// Further: the clock was set back, and the grid goes on before it.
+		-time.Hour: -time.Hour, -time.Hour + 1: -time.Hour + 10*time.Millisecond, -time.Minute - 1: -time.Minute,
 	} {
 		if got := release(it, base.Add(offset)).Sub(base); got != want {
 			t.Errorf("at %v: %v, want %v", offset, got, want)
@@ -525,6 +529,57 @@ func TestReleaseIsTheNextGridPoint(t *testing.T) {
 	if got := release(Item{}, base); !got.Equal(base) {
 		t.Errorf("without a release time: %v", got)
 	}
+}
+
+// The node's clock was an hour ahead, and is set right while answers wait or while
+// the node is down.
+func TestAClockThatIsSetBackKeepsNothingWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+		var ahead atomic.Int64
+		ahead.Store(int64(time.Hour))
+		cfg := config(store, p)
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())).Round(0) }
+		p.answers["down"] = func() error { return fmt.Errorf("no connection: %w", ErrNotSent) }
+		o, stop := start(t, cfg)
+		put := func(id, to string) {
+			it := answerTo(to, id)
+			it.NotBefore, it.Grid = cfg.Clock().Add(20*time.Millisecond), 10*time.Millisecond
+			must(t, o.Enqueue(t.Context(), it))
+		}
+		put("a", "lender")
+		put("b", "down")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		ahead.Store(0)
+		p.mu.Lock()
+		p.answers["down"] = nil
+		p.mu.Unlock()
+		began := time.Now()
+		put("c", "lender")
+		p.untilEmpty(t, store)
+		if took := time.Since(began); took > 2*farAhead {
+			t.Errorf("set back while answers wait: %v", took)
+		}
+		stop()
+
+		ahead.Store(int64(time.Hour))
+		o = nil
+		var err error
+		if o, err = Open(t.Context(), cfg); err != nil { // never run: the node goes down at once
+			t.Fatal(err)
+		}
+		put("d", "lender")
+		ahead.Store(0)
+		began = time.Now()
+		_, stop = start(t, cfg)
+		p.untilEmpty(t, store)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("set back while the node was down: %v", took)
+		}
+		stop()
+		store.Close()
+	})
 }
 
 func TestASlowRecipientDelaysNobodyElse(t *testing.T) {

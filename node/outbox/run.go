@@ -58,6 +58,7 @@ func (o *Outbox) takeDue(now time.Time) (due []*entry, next time.Time) {
 		}
 	}
 	for _, l := range o.lanes {
+		o.lookAgainLocked(l, now)
 		for len(l.due) > 0 && l.inFlight < o.cfg.PerRecipient && !l.due[0].next.After(now) {
 			due = append(due, heap.Pop(&l.due).(*entry))
 			l.inFlight++
