@@ -88,7 +88,7 @@ func elsewhere(home, original string) (api, p2p string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	var ports [2]int
+	var ports [3]int
 	for i := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -99,6 +99,9 @@ func elsewhere(home, original string) (api, p2p string, err error) {
 	}
 	api, p2p = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", ports[1])
 	cfg.API.Listen, cfg.Network.Listen = api, []string{p2p}
+	if cfg.Metrics.Listen != "" {
+		cfg.Metrics.Listen = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	}
 	return api, p2p, os.WriteFile(path, config.Template(cfg), 0o600)
 }
 
