@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,12 +89,9 @@ func elsewhere(home, original string) (api, p2p string, err error) {
 	}
 	var ports [3]int
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if ports[i], err = testnet.FreePort(); err != nil {
 			return "", "", err
 		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	api, p2p = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", ports[1])
 	cfg.API.Listen, cfg.Network.Listen = api, []string{p2p}

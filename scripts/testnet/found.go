@@ -76,11 +76,11 @@ func (n *Net) makePeople(member string) error {
 
 // makeNode sets a node up: its keys, its configuration, its card.
 func (n *Net) makeNode(ctx context.Context, m *ManifestMember, kind string, number int) (*Node, error) {
-	p2p, err := freePort()
+	p2p, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
-	api, err := freePort()
+	api, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (n *Net) makeNode(ctx context.Context, m *ManifestMember, kind string, numb
 	x.Home = filepath.Join(n.memberDir(m.ID), x.Name)
 	metrics := config.Off
 	if n.Manifest.Profiles {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -202,14 +203,26 @@ func (n *Net) save() error {
 // Genesis returns the config that founded the network.
 func (n *Net) Genesis() *ledger.Config { return n.genesis }
 
-// freePort returns a TCP port of loopback that is free now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// Ports are taken from below those that systems give to outgoing connections, of
+// which there are many while networks run: one of them may have taken a port between
+// its choice and the node's start.
+const (
+	firstPort = 12_000
+	lastPort  = 31_999
+)
+
+// FreePort returns a TCP port of loopback that is free now and that no outgoing
+// connection takes.
+func FreePort() (int, error) {
+	var err error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port between %d and %d: %w", firstPort, lastPort, err)
 }
 
 // Signer returns the key of a member's person; "admin" or one of Roles.
