@@ -62,12 +62,15 @@ type Vote struct {
 }
 
 // Decision is a proposal with the votes that decided it: at least a quorum,
-// of distinct replicas, each checked with App.VerifyVote. Replicas may hold
-// different quorums for the same proposal. The zero Decision stands for
-// genesis, at height 0.
+// of distinct replicas, all cast in one view, each checked with App.VerifyVote.
+// Replicas may hold different quorums for the same proposal, of different views.
+// The zero Decision stands for genesis, at height 0.
 type Decision struct {
 	Proposal Proposal
-	Votes    []Vote
+	// View is the one in which the votes were cast: that of the proposal, or a later
+	// one that took it over. Votes of two views decide nothing together.
+	View  uint64
+	Votes []Vote
 }
 
 // Membership is the set of replicas that order, under one configuration.

@@ -45,12 +45,13 @@ type App interface {
 	// Requests lists the requests of a proposal that some quorum accepted.
 	Requests(p Proposal) []RequestInfo
 
-	// SignVote signs p with this replica's vote key. An error stops the engine.
-	SignVote(p Proposal) ([]byte, error)
+	// SignVote signs p, and the view in which this replica votes for it, with this
+	// replica's vote key. An error stops the engine.
+	SignVote(p Proposal, view uint64) ([]byte, error)
 
-	// VerifyVote checks v.Signature over p by v.Replica. It is called several
-	// times for the same vote, from several goroutines: cache it.
-	VerifyVote(p Proposal, v Vote) error
+	// VerifyVote checks v.Signature over p and view by v.Replica. It is called
+	// several times for the same vote, from several goroutines: cache it.
+	VerifyVote(p Proposal, view uint64, v Vote) error
 
 	// Sign signs an engine message (of view change) with this replica's vote
 	// key, under a domain different from that of votes. An error stops the

@@ -12,6 +12,6 @@ type Witness interface {
 	Proposed(by ReplicaID, p Proposal)
 
 	// Voted hears of a vote for something that the engine calls by digest, at a
-	// height and in a view.
+	// height, cast in a view.
 	Voted(view, height uint64, digest string, v Vote)
 }

@@ -47,7 +47,7 @@ func (n *Node) openEvidence(context.Context) error {
 	a := &n.accused
 	a.seen, a.proven = make(map[uint64]*sightings), make(map[uint64]uint64)
 	var err error
-	if a.book, err = evidence.Open(filepath.Join(n.cfg.DataDir, evidenceDir), n.chainID, bft.Position); err != nil {
+	if a.book, err = evidence.Open(filepath.Join(n.cfg.DataDir, evidenceDir), n.chainID); err != nil {
 		return err
 	}
 	for _, p := range a.book.Proofs() {
@@ -186,7 +186,7 @@ func Evidence(cfg config.Config) (proofs []Accused, damaged []string, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	book, err := evidence.Open(filepath.Join(cfg.DataDir, evidenceDir), genesis.Hash(), bft.Position)
+	book, err := evidence.Open(filepath.Join(cfg.DataDir, evidenceDir), genesis.Hash())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -211,7 +211,7 @@ func CheckEvidence(file, genesisFile, blocks string) (*evidence.Proof, *ledger.V
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := p.Check(genesis.Hash(), bft.Position); err != nil {
+	if err := p.Check(genesis.Hash()); err != nil {
 		return nil, nil, fmt.Errorf("%s proves nothing: %w", file, err)
 	}
 	v, err := validatorOf(p, genesis, blocks)

@@ -32,7 +32,7 @@ func doubleVote(t *testing.T, conf *ledger.Config, key ledger.Signer) *evidence.
 	for _, variant := range []string{"a", "b"} {
 		h := ledger.Genesis(conf).Header
 		h.ChainID, h.Height, h.EngineMetaHash, h.StateRoot = conf.Hash(), 5, ledger.HashMeta(meta), ledger.Sum([]byte(variant))
-		sig, err := key.Sign(ledger.VoteDigest(h.Hash()))
+		sig, err := key.Sign(ledger.VoteDigest(h.Hash(), 2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestEvidenceIsShownAndCheckedWithTheGenesisFileAlone(t *testing.T) {
 	}
 	ours, another := genesis("genesis.json", conf), genesis("another.json", ledgertest.Config(7))
 	cfg := config.Config{Genesis: ours, DataDir: filepath.Join(dir, "data")}
-	book, err := evidence.Open(filepath.Join(cfg.DataDir, evidenceDir), conf.Hash(), bft.Position)
+	book, err := evidence.Open(filepath.Join(cfg.DataDir, evidenceDir), conf.Hash())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package node
 import (
 	"crypto/sha256"
 	"encoding/asn1"
+	"encoding/binary"
 	"encoding/hex"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ type twoFaced struct {
 
 type otherBlock struct {
 	digest string
-	vote   ledger.Signature
+	vote   []byte // as the ordering engine sends it: the view, then the signature
 }
 
 // voteSigner unlocks the vote key of a node that lies with it.
@@ -67,7 +68,7 @@ func (f *twoFaced) say(msg []byte) [][]byte {
 	case tagCommit:
 		if o, ok := f.other[number(msg, fieldCommit, 2)]; ok {
 			second := at(msg, []protowire.Number{fieldCommit, fieldCommitedDigest}, func([]byte) []byte { return []byte(o.digest) })
-			second = at(second, []protowire.Number{fieldCommit, 4, 2}, func([]byte) []byte { return o.vote[:] })
+			second = at(second, []protowire.Number{fieldCommit, 4, 2}, func([]byte) []byte { return o.vote })
 			return [][]byte{msg, second}
 		}
 	}
@@ -93,7 +94,9 @@ func (f *twoFaced) make(prePrepare []byte) (o otherBlock, seq uint64, ok bool) {
 	}
 	sum := sha256.Sum256(raw)
 	o.digest = hex.EncodeToString(sum[:])
-	o.vote, err = f.sign.Sign(ledger.VoteDigest(ledger.Sum(p.Header)))
+	view := number(prePrepare, fieldPrePrepare, 1)
+	sig, err := f.sign.Sign(ledger.VoteDigest(ledger.Sum(p.Header), view))
+	o.vote = append(binary.BigEndian.AppendUint64(nil, view), sig[:]...)
 	return o, number(prePrepare, fieldPrePrepare, 2), err == nil
 }
 

@@ -17,7 +17,7 @@ import (
 // a request of its own and leaves its record, names its own reason, and
 // SET_INCOMPLETE where only others stand in the way. A PERMIT freezes the banks, their
 // epochs, data keys and pledges. SET_TOO_CLOSE denies a set that with those permitted
-// before, to any lender, shows one bank's figure: see shows. The same set may be
+// before, to any lender, shows one bank's figure: see Shows. The same set may be
 // asked again, which tells nothing new.
 func (*Contract) RequestExposure(ctx *call.Context, exposureJSON string) (string, error) {
 	spec, err := call.Argument[record.ExposureSpec](exposureJSON)
@@ -195,7 +195,7 @@ func (s *set) tooClose(ctx *call.Context) (bool, error) {
 		return true, nil
 	}
 	history.Sets = append(history.Sets, next)
-	if shows(history.Sets) {
+	if Shows(history.Sets) {
 		return true, nil
 	}
 	s.history = history

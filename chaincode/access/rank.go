@@ -6,7 +6,7 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// shows reports whether the totals of all these sets together show something about
+// Shows reports whether the totals of all these sets together show something about
 // one bank alone: whether some sum of multiples of them is about no other bank's
 // figures. Then the rank of the sets, as rows of zeros and ones over the figures,
 // falls when that bank's columns are taken away.
@@ -19,7 +19,7 @@ import (
 // three banks now, and of two of them in the next epoch, would nearly show the third.
 // Then every figure is a column of its own: the same banks, one of them in a new
 // epoch, would show how its figure changed.
-func shows(sets []record.FigureSet) bool {
+func Shows(sets []record.FigureSet) bool {
 	byBank := func(f *record.Figure) record.Figure { return record.Figure{Bank: f.Bank} }
 	byFigure := func(f *record.Figure) record.Figure { return *f }
 	return singlesOut(columnsOf(sets, byBank)) || singlesOut(columnsOf(sets, byFigure))

@@ -55,7 +55,7 @@ func TestSetsThatShowOneBank(t *testing.T) {
 		"1234 1\"2\"3\"":      true, // bank 4, if both templates add up the same
 		"123 1\"23":           true,
 	} {
-		if got := shows(setsOf(text)); got != want {
+		if got := Shows(setsOf(text)); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
@@ -76,7 +76,7 @@ func TestRandomSetsAgreeWithFractions(t *testing.T) {
 		}
 		want := slowly(sets, func(f record.Figure) string { return string(f.Bank) }) ||
 			slowly(sets, func(f record.Figure) string { return fmt.Sprint(f.Bank, f.Epoch) })
-		if got := shows(sets); got != want {
+		if got := Shows(sets); got != want {
 			t.Fatalf("seed %d: %v, fractions say %v: %v", seed, got, want, sets)
 		}
 		met[want]++
@@ -173,6 +173,6 @@ func BenchmarkShows(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		shows(sets)
+		Shows(sets)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -145,12 +146,18 @@ func (e *Engine) SignProposal(p smart.Proposal, aux []byte) *smart.Signature {
 	// Raised before the vote exists: whoever hears of a decision at this height
 	// must find that this replica knew.
 	raise(&e.voted, prop.Height)
-	if sig.Value, err = e.cfg.App.SignVote(prop); err != nil {
+	view := c.meta.view
+	if !live {
+		view = e.meter.current.Load() // the one that the view changer, which asks, begins
+	}
+	signature, err := e.cfg.App.SignVote(prop, view)
+	if err != nil {
 		e.fail(fmt.Errorf("sign vote at height %d: %w", prop.Height, err))
 		return sig
 	}
+	sig.Value = sealVote(view, signature)
 	if !live {
-		if err := e.promises.takeOver(c, sig, e.log.write); err != nil {
+		if err := e.promises.takeOver(c, view, sig, e.log.write); err != nil {
 			e.fail(err)
 		}
 	}
@@ -162,23 +169,37 @@ func (e *Engine) SignProposal(p smart.Proposal, aux []byte) *smart.Signature {
 // library is about to abort that view but has not got round to it, and would
 // panic (the height is gone from its memory) or break a promise.
 func (e *Engine) mayVote(c claim) {
+	e.ballot.cast() // until the vote is logged (Append)
 	err := e.promises.mayVote(c)
 	if height := e.height.Load(); err == nil && c.meta.height <= height {
 		err = fmt.Errorf("%w: vote at height %d when the last decision is %d", errPromise, c.meta.height, height)
 	}
 	if err != nil {
+		e.ballot.counted()
 		e.cfg.Logger.Debug("vote withheld", "reason", err)
 		runtime.Goexit()
 	}
 }
 
-// VerifyConsenterSig implements Verifier.
+// voteCounter is the library's function that counts votes; others check decisions.
+const voteCounter = "voteVerifier"
+
+// VerifyConsenterSig implements Verifier. Where the library counts votes, only those
+// of the view in which this replica votes itself count: else votes of replicas that
+// have left their view, and may vote for something else, would help to decide.
 func (e *Engine) VerifyConsenterSig(s smart.Signature, p smart.Proposal) ([]byte, error) {
 	prop, err := fromLibrary(p)
 	if err != nil {
 		return nil, err
 	}
-	return nil, e.cfg.App.VerifyVote(prop, consensus.Vote{Replica: consensus.ReplicaID(s.ID), Signature: s.Value})
+	view, signature, err := openVote(s.Value)
+	if err != nil {
+		return nil, err
+	}
+	if calledBy(voteCounter) && !e.promises.counts(p, view) {
+		return nil, fmt.Errorf("vote at height %d in view %d, in which this replica does not vote for it", prop.Height, view)
+	}
+	return nil, e.cfg.App.VerifyVote(prop, view, consensus.Vote{Replica: consensus.ReplicaID(s.ID), Signature: signature})
 }
 
 // Sign implements Signer: view data.
@@ -194,7 +215,7 @@ func (e *Engine) Sign(msg []byte) []byte {
 	if err != nil {
 		e.fail(fmt.Errorf("sign view data: %w", err))
 	}
-	e.standoff.show(e.cfg.Self, &pb.SignedViewData{Signer: uint64(e.cfg.Self), RawViewData: msg, Signature: sig})
+	e.shown(&pb.SignedViewData{Signer: uint64(e.cfg.Self), RawViewData: msg, Signature: sig})
 	return sig
 }
 
@@ -219,11 +240,18 @@ func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfi
 		e.fail(fmt.Errorf("deliver: engine decided height %d after %d", prop.Height, e.last.Proposal.Height))
 		return smart.Reconfig{}
 	}
-	d := consensus.Decision{Proposal: prop, Votes: votesOf(sigs)}
-	if quorum := e.membership().Quorum(); len(d.Votes) < quorum {
-		e.fail(fmt.Errorf("deliver: height %d has %d votes, a quorum is %d", prop.Height, len(d.Votes), quorum))
+	view, votes, mixed := votesOf(sigs)
+	if quorum := e.membership().Quorum(); len(votes) < quorum {
+		if mixed {
+			// A view change took the proposal over while the view that it ends still
+			// counted votes. What that view decided, this replica has not.
+			e.restart(fmt.Errorf("height %d: votes of several views", prop.Height))
+		} else {
+			e.fail(fmt.Errorf("deliver: height %d has %d votes, a quorum is %d", prop.Height, len(votes), quorum))
+		}
 		return smart.Reconfig{}
 	}
+	d := consensus.Decision{Proposal: prop, View: view, Votes: votes}
 	changed, err := e.cfg.App.Deliver(d)
 	if err != nil {
 		e.fail(fmt.Errorf("deliver height %d: %w", prop.Height, err))
@@ -241,19 +269,24 @@ func (e *Engine) Deliver(p smart.Proposal, sigs []smart.Signature) smart.Reconfi
 	return smart.Reconfig{InLatestDecision: true, CurrentNodes: e.Nodes(), CurrentConfig: e.cfg.library()}
 }
 
-// votesOf drops repeated signers: a last decision that arrives in a view change
-// is checked to have a quorum of distinct ones but may hold more.
-func votesOf(sigs []smart.Signature) []consensus.Vote {
-	votes := make([]consensus.Vote, 0, len(sigs))
-	seen := make(map[uint64]bool, len(sigs))
+// votesOf returns the votes of the view in which most were cast. It drops repeated
+// signers: a last decision that arrives in a view change is checked to have a quorum
+// of distinct ones but may hold more. mixed: there are votes of other views.
+func votesOf(sigs []smart.Signature) (view uint64, votes []consensus.Vote, mixed bool) {
+	cast := make(map[uint64][]consensus.Vote, 1)
 	for _, s := range sigs {
-		if seen[s.ID] {
+		in, signature, err := openVote(s.Value)
+		by := consensus.ReplicaID(s.ID)
+		if err != nil || slices.ContainsFunc(cast[in], func(v consensus.Vote) bool { return v.Replica == by }) {
 			continue
 		}
-		seen[s.ID] = true
-		votes = append(votes, consensus.Vote{Replica: consensus.ReplicaID(s.ID), Signature: s.Value})
+		cast[in] = append(cast[in], consensus.Vote{Replica: by, Signature: signature})
+		if n := len(cast[in]); n > len(votes) || n == len(votes) && in > view {
+			view = in
+		}
+		votes = cast[view]
 	}
-	return votes
+	return view, votes, len(cast) > 1
 }
 
 // Sync implements Synchronizer.
@@ -261,6 +294,9 @@ func (e *Engine) Sync() smart.SyncResponse {
 	e.appMu.Lock()
 	defer e.appMu.Unlock()
 	changed := e.catchUp()
+	// The library now drops what is in flight up to the height reached: a vote that
+	// was permitted before is logged first.
+	e.ballot.wait()
 	e.handsOver()
 	if calledBy("MutuallyExclusiveDeliver") {
 		// A decision reached by ordering was caught up with meanwhile. The library

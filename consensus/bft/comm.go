@@ -1,6 +1,7 @@
 package bft
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -30,6 +31,12 @@ func (e *Engine) SendConsensus(target uint64, m *pb.Message) {
 	switch {
 	case m.GetStateTransferRequest() != nil: // what was caught up with is in the library's memory by now
 		e.fresh.end()
+	case m.GetNewView() != nil:
+		if e.led.begins(m.GetNewView()) {
+			// The library acts on it itself; only stopping keeps it from that.
+			e.restart(errors.New("a view was about to begin twice"))
+			return
+		}
 	case m.GetViewChange() != nil:
 		e.fresh.wait(e.cfg.Settings.ViewChangeResend, e.runCtx.Done())
 		if !e.asked.again(consensus.ReplicaID(target), m.GetViewChange().GetNextView(), time.Now(), e.cfg.Settings.ViewChangeResend/2) {

@@ -24,6 +24,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+
 	"github.com/assent-network/assent/consensus"
 )
 
@@ -45,6 +47,8 @@ type Engine struct {
 	overdue   insistence
 	asked     asked
 	standoff  standoff
+	ballot    ballot
+	led       led
 	overheard overheard
 	fresh     refresh
 	ahead     *ahead
@@ -211,12 +215,21 @@ func (e *Engine) openLog(last meta) error {
 // error, so it never sees one: the engine is marked failed, which mutes it
 // before the message that depends on this record could be sent.
 func (e *Engine) Append(entry []byte, truncateTo bool) error {
+	kind := byte(0)
+	if len(entry) > 0 {
+		kind = entry[0]
+	}
+	if kind == recordCommit {
+		defer e.ballot.counted()
+	}
 	if e.muted() {
 		return nil
 	}
-	err := e.promises.append(entry, truncateTo, e.log.write)
-	if err == nil && entry[0] == recordNewView {
-		err = e.newViewBegan(entry)
+	var err error
+	if kind == recordNewView {
+		err = e.beginView(entry, truncateTo)
+	} else {
+		err = e.promises.append(entry, truncateTo, e.log.write)
 	}
 	if err != nil {
 		e.fail(err)
@@ -281,23 +294,38 @@ func (e *Engine) Step(from consensus.ReplicaID, msg []byte) {
 		return
 	}
 	e.witness(from, m)
+	if e.stale(m) {
+		return
+	}
 	e.overheard.note(from, from == leaderOf(e.meter.view.Load(), e.membership()), m, time.Now())
 	if h := m.GetHeartBeat(); h != nil && from == leaderOf(h.GetView(), e.membership()) {
 		s := e.cfg.Settings
 		h.Seq = e.behind.hear(h.GetSeq(), e.height.Load(), time.Now(), time.Duration(s.TicksBehind)*s.Tick)
 	}
+	if svd := m.GetViewData(); svd != nil && !e.shown(svd) {
+		return
+	}
 	if e.ahead.hear(from, m, e.height.Load(), e.membership(), time.Now(), e.cfg.Settings.RepeatTimeout) {
 		in.cons.HandleMessage(uint64(from), m)
 	}
 	if nv := m.GetNewView(); nv != nil {
-		e.settle(nv)
-	}
-	if svd := m.GetViewData(); svd != nil {
-		e.standoff.show(from, svd)
+		e.standoff.laid(from, nv, e.membership())
 	}
 	if vc := m.GetViewChange(); vc != nil {
 		e.followViews(in, from, vc.GetNextView())
 	}
+}
+
+// stale reports that m is a vote cast in a view that this replica has left. The
+// library would find out, but lets one vote of each replica in: the vote that its
+// sender casts now, for the same proposal taken over, would find the place taken.
+func (e *Engine) stale(m *pb.Message) bool {
+	c := m.GetCommit()
+	if c == nil {
+		return false
+	}
+	view, _, err := openVote(c.GetSignature().GetValue())
+	return err != nil || view < e.meter.current.Load()
 }
 
 // Forget implements consensus.Engine.

@@ -358,9 +358,23 @@ func TestABroadcastIsEncodedOnce(t *testing.T) {
 }
 
 func TestDecisionsCarryAQuorumOfDistinctVotes(t *testing.T) {
-	votes := votesOf([]smart.Signature{{ID: 1}, {ID: 2}, {ID: 1}, {ID: 3}, {ID: 2}})
-	if len(votes) != 3 {
-		t.Errorf("%d votes of three replicas", len(votes))
+	vote := func(id, view uint64) smart.Signature {
+		return smart.Signature{ID: id, Value: sealVote(view, []byte("s"))}
+	}
+	for _, test := range []struct {
+		sigs        []smart.Signature
+		view, votes int
+		mixed       bool
+	}{
+		{[]smart.Signature{vote(1, 3), vote(2, 3), vote(1, 3), vote(3, 3), vote(2, 3)}, 3, 3, false},
+		{[]smart.Signature{vote(1, 3), vote(2, 2), vote(3, 2), vote(4, 2)}, 2, 3, true},
+		{[]smart.Signature{vote(2, 2), vote(3, 2), vote(2, 3), vote(4, 3)}, 3, 2, true},
+		{[]smart.Signature{vote(1, 3), {ID: 2, Value: []byte("s")}}, 3, 1, false}, // no view
+		{nil, 0, 0, false},
+	} {
+		if view, votes, mixed := votesOf(test.sigs); int(view) != test.view || len(votes) != test.votes || mixed != test.mixed {
+			t.Errorf("%v: %d votes of view %d, mixed %v, want %+v", test.sigs, len(votes), view, mixed, test)
+		}
 	}
 	cfg := base(t)
 	e, err := Open(cfg)
@@ -374,7 +388,7 @@ func TestDecisionsCarryAQuorumOfDistinctVotes(t *testing.T) {
 	}()
 	e.starting.Store(e.newInstance())
 	defer e.starting.Load().stopTicks()
-	e.Deliver(proposalAt(0, 1, "x"), []smart.Signature{{ID: 1}, {ID: 1}, {ID: 2}})
+	e.Deliver(proposalAt(0, 1, "x"), []smart.Signature{vote(1, 0), vote(1, 0), vote(2, 0)})
 	if !e.muted() {
 		t.Error("two votes decided in a network of four")
 	}

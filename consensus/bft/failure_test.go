@@ -36,11 +36,11 @@ func (b *broken) Assemble(height uint64, meta []byte, reqs [][]byte) (consensus.
 	return b.App.Assemble(height, meta, reqs)
 }
 
-func (b *broken) SignVote(p consensus.Proposal) ([]byte, error) {
+func (b *broken) SignVote(p consensus.Proposal, view uint64) ([]byte, error) {
 	if b.fails("SignVote", p.Height) {
 		return nil, errBroken
 	}
-	return b.App.SignVote(p)
+	return b.App.SignVote(p, view)
 }
 
 func (b *broken) Deliver(d consensus.Decision) (*consensus.Membership, error) {

@@ -241,6 +241,9 @@ func TestVoteForAProposalTakenOverIsLogged(t *testing.T) {
 	if err != nil || tl.promises.vote.meta.height != 2 || !tl.promises.left(0) {
 		t.Errorf("log holds a vote at height %d, left view 0: %v, %v", tl.promises.vote.meta.height, tl.promises.left(0), err)
 	}
+	if tl.promises.vote.meta.view != 0 || tl.promises.vote.view == 0 {
+		t.Errorf("a proposal of view %d got a vote in view %d, want 0 and a later one", tl.promises.vote.meta.view, tl.promises.vote.view)
+	}
 	c.Net.Filter(nil)
 	c.Rejoin(1)
 	c.Start(4)
@@ -291,7 +294,11 @@ func (w *witness) watch(m consensustest.Message) []consensustest.Message {
 		w.say(statement{m.From, "prepare", p.View, p.Seq}, p.Digest)
 	}
 	if p := b.GetCommit(); p != nil {
-		w.say(statement{m.From, "commit", p.View, p.Seq}, p.Digest)
+		view, _, err := openVote(p.GetSignature().GetValue())
+		if err != nil {
+			w.t.Error(err)
+		}
+		w.say(statement{m.From, "commit", view, p.Seq}, p.Digest)
 	}
 	return []consensustest.Message{m}
 }

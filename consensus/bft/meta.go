@@ -2,6 +2,7 @@ package bft
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -118,9 +119,28 @@ func emptyIsNil(b []byte) []byte {
 func toLibraryDecision(d consensus.Decision) (smart.Proposal, []smart.Signature) {
 	sigs := make([]smart.Signature, 0, len(d.Votes))
 	for _, v := range d.Votes {
-		sigs = append(sigs, smart.Signature{ID: uint64(v.Replica), Value: v.Signature})
+		sigs = append(sigs, smart.Signature{ID: uint64(v.Replica), Value: sealVote(d.View, v.Signature)})
 	}
 	return toLibrary(d.Proposal), sigs
+}
+
+// The library knows of a vote only the view in which its proposal was made. A vote
+// for a proposal that a view change took over says besides in which view it was
+// cast, in what the library takes for a signature:
+//
+//	view (8 bytes, big endian) || App.SignVote(proposal, view)
+const voteViewLen = 8
+
+func sealVote(view uint64, signature []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(make([]byte, 0, voteViewLen+len(signature)), view), signature...)
+}
+
+// openVote is the inverse of sealVote; it checks no signature.
+func openVote(value []byte) (view uint64, signature []byte, err error) {
+	if len(value) <= voteViewLen {
+		return 0, nil, fmt.Errorf("vote of %d bytes: no view and signature", len(value))
+	}
+	return binary.BigEndian.Uint64(value), value[voteViewLen:], nil
 }
 
 func fromLibraryInfo(i smart.RequestInfo) consensus.RequestInfo {

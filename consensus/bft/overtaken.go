@@ -159,6 +159,7 @@ func (e *Engine) insist(in *instance, now time.Time) {
 	if view, ok := e.overdue.failed(); ok {
 		e.lay(view)
 	}
+	e.settle()
 	view := e.meter.current.Load()
 	if e.overdue.due(view, e.meter.begun.Load(), now, e.cfg.Settings.ViewChangeResend) {
 		in.cons.Complain(view, false)

@@ -32,8 +32,8 @@ type promises struct {
 	candidate claim
 	// accepted is the proposal last logged.
 	accepted claim
-	// vote is the proposal last voted for, zero if a new view made it void.
-	vote claim
+	// vote is the last vote, zero if a new view made it void.
+	vote vote
 	// logged: the vote is in the log, with signature.
 	logged    bool
 	signature *pb.Signature
@@ -45,6 +45,13 @@ type promises struct {
 type claim struct {
 	meta     meta
 	proposal smart.Proposal
+}
+
+// vote is what a replica votes for, and the view in which it does: later than the
+// proposal's if it was taken over.
+type vote struct {
+	claim
+	view uint64
 }
 
 func claimOf(p smart.Proposal) (claim, error) {
@@ -116,9 +123,24 @@ func (p *promises) mayVote(c claim) error {
 		return fmt.Errorf("%w: vote at height %d for a proposal that was not accepted", errPromise, c.meta.height)
 	}
 	if !p.vote.same(c) {
-		p.vote, p.logged = c, false
+		p.vote, p.logged = vote{c, c.meta.view}, false
 	}
 	return nil
+}
+
+// counts reports whether a vote of another replica for a proposal, cast in view,
+// counts together with this replica's own.
+func (p *promises) counts(proposal smart.Proposal, view uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.vote.view == view && sameProposal(p.vote.proposal, proposal)
+}
+
+// stands reports whether this replica has voted for a proposal and stands by it.
+func (p *promises) stands(proposal smart.Proposal) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.vote.meta.height > 0 && sameProposal(p.vote.proposal, proposal)
 }
 
 // checkViewData applies rule 3 to view data about to be signed.
@@ -202,17 +224,17 @@ func (p *promises) append(entry []byte, truncate bool, write func([]byte, bool) 
 // earlier view can have decided anything.
 func (p *promises) enterLocked(view uint64) {
 	p.floor = max(p.floor, view)
-	if view > p.vote.meta.view {
-		p.vote, p.logged = claim{}, false
+	if view > p.vote.view {
+		p.vote, p.logged = vote{}, false
 	}
 }
 
-// takeOver logs a vote for a proposal that a view change took over from an
-// earlier view. The library does not; a replica that restarted would deny it.
-func (p *promises) takeOver(c claim, sig *smart.Signature, write func([]byte, bool) error) error {
+// takeOver logs a vote, cast in view, for a proposal that a view change took over
+// from an earlier one. The library does not; a replica that restarted would deny it.
+func (p *promises) takeOver(c claim, view uint64, sig *smart.Signature, write func([]byte, bool) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.vote.same(c) && p.logged {
+	if p.vote.same(c) && p.vote.view == view && p.logged {
 		return nil
 	}
 	digest := c.proposal.Digest()
@@ -236,6 +258,7 @@ func (p *promises) takeOver(c claim, sig *smart.Signature, write func([]byte, bo
 			return err
 		}
 	}
-	p.accepted, p.vote, p.logged, p.signature = c, c, true, signature
+	p.accepted, p.vote, p.logged, p.signature = c, vote{c, view}, true, signature
+	p.floor = max(p.floor, view)
 	return nil
 }

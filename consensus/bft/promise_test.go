@@ -65,7 +65,7 @@ func (d *diary) same(t testing.TB, p *promises) {
 		t.Fatal(err)
 	}
 	got := tl.promises
-	if !got.accepted.same(p.accepted) || !got.vote.same(p.vote) || got.logged != p.logged || got.floor != p.floor {
+	if !got.accepted.same(p.accepted) || !got.vote.same(p.vote.claim) || got.vote.view != p.vote.view || got.logged != p.logged || got.floor != p.floor {
 		t.Errorf("log says accepted %+v, vote %+v (%v), floor %d; memory %+v, %+v (%v), %d",
 			got.accepted.meta, got.vote.meta, got.logged, got.floor, p.accepted.meta, p.vote.meta, p.logged, p.floor)
 	}
@@ -202,8 +202,8 @@ func TestAVoteTakenOverIsLoggedWithItsProposal(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := claimAt(t, 0, 1, "a") // of the view that is being left
-	sig := &smart.Signature{ID: 1, Value: []byte("sig")}
-	if err := errors.Join(p.takeOver(c, sig, d.write), p.takeOver(c, sig, d.write)); err != nil {
+	sig := &smart.Signature{ID: 1, Value: sealVote(1, []byte("sig"))}
+	if err := errors.Join(p.takeOver(c, 1, sig, d.write), p.takeOver(c, 1, sig, d.write)); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.records) != 3 {
@@ -220,6 +220,19 @@ func TestAVoteTakenOverIsLoggedWithItsProposal(t *testing.T) {
 	if err := p.checkViewData(viewData(t, 0, nil, false)); !errors.Is(err, errPromise) {
 		t.Errorf("view data without the vote taken over: %v", err)
 	}
+	if !p.counts(c.proposal, 1) || p.counts(c.proposal, 0) || p.counts(claimAt(t, 0, 1, "b").proposal, 1) {
+		t.Error("not the votes of its own view, for its own proposal, count together with this one")
+	}
+	// The record of the view in which it was cast does not make it void; it is cast
+	// anew if a later one takes the proposal over.
+	if err := p.append(newViewRecord(1, 0), false, d.write); err != nil || p.vote.meta.height != 1 {
+		t.Errorf("vote at height %d after its own view has begun, %v", p.vote.meta.height, err)
+	}
+	again := &smart.Signature{ID: 1, Value: sealVote(4, []byte("sig"))}
+	if err := p.takeOver(c, 4, again, d.write); err != nil || len(d.records) != 6 || !p.counts(c.proposal, 4) || p.counts(c.proposal, 1) {
+		t.Errorf("taken over again: %d records, vote in view %d, %v", len(d.records), p.vote.view, err)
+	}
+	d.same(t, p)
 }
 
 func TestAPromiseThatCannotBeLoggedIsNotMade(t *testing.T) {
@@ -234,7 +247,7 @@ func TestAPromiseThatCannotBeLoggedIsNotMade(t *testing.T) {
 	if err := p.append(viewChangeRecord(0), false, d.write); !errors.Is(err, d.broken) || p.left(0) {
 		t.Errorf("view change: %v, left %v", err, p.left(0))
 	}
-	if err := p.takeOver(c, &smart.Signature{}, d.write); !errors.Is(err, d.broken) || p.vote.meta.height != 0 {
+	if err := p.takeOver(c, 1, &smart.Signature{}, d.write); !errors.Is(err, d.broken) || p.vote.meta.height != 0 {
 		t.Errorf("take over: %v", err)
 	}
 	if err := p.append(nil, false, d.write); err == nil {

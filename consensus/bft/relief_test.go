@@ -10,13 +10,7 @@ import (
 )
 
 func TestHandoverIsWhereItWas(t *testing.T) {
-	cfg := base(t)
-	cfg.Membership = consensus.Membership{ConfigSeq: 1, Replicas: []consensus.ReplicaID{1}}
-	cfg.App = consensustest.NewApp(1, cfg.Membership)
-	e := running(t, cfg)
-	if err := e.Submit(t.Context(), consensustest.Req("a", 10)); err != nil {
-		t.Fatal(err)
-	}
+	e := alone(t)
 	until(func() bool { return e.handing.Load() != nil })
 	h := e.handing.Load()
 	for _, c := range []struct {
@@ -76,6 +70,18 @@ func TestWaitsThatNobodyElseWillEnd(t *testing.T) {
 	if !h.relieve(began, time.Second) || len(aborts) != 0 || len(views) != 0 {
 		t.Error("a view changer would wait for a controller that has ended")
 	}
+}
+
+// alone is the running engine of the only replica, which has got a request.
+func alone(t *testing.T) *Engine {
+	cfg := base(t)
+	cfg.Membership = consensus.Membership{ConfigSeq: 1, Replicas: []consensus.ReplicaID{1}}
+	cfg.App = consensustest.NewApp(1, cfg.Membership)
+	e := running(t, cfg)
+	if err := e.Submit(t.Context(), consensustest.Req("a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // until waits for a condition that comes true by itself, or the test's time ends.

@@ -21,43 +21,87 @@ import (
 // signed that they did not vote as it did, and have not decided more, withdraws its
 // vote and the proposal.
 
-// standoff keeps what was shown to this replica as the leader of a view to come.
+// standoff keeps what others have shown: of each member one of a kind, so that
+// nobody can push out what another has shown, nor make it grow.
 type standoff struct {
-	mu    sync.Mutex // guards both
-	view  uint64
-	shown map[consensus.ReplicaID]*pb.SignedViewData
+	mu sync.Mutex // guards both
+	// shown is the latest account of a member for a view that this replica leads.
+	shown map[consensus.ReplicaID]account
+	// lays is the latest new view of a member that this replica has not read yet.
+	lays map[consensus.ReplicaID]*pb.NewView
 }
 
-// show keeps the view data of a replica. Signatures are checked by whoever relies on
-// them.
-func (s *standoff) show(from consensus.ReplicaID, svd *pb.SignedViewData) {
-	d := &pb.ViewData{}
-	if consensus.ReplicaID(svd.GetSigner()) != from || proto.Unmarshal(svd.GetRawViewData(), d) != nil {
+// account is a replica's view data, and the view that they are for.
+type account struct {
+	view uint64
+	data *pb.SignedViewData
+}
+
+// show keeps the view data of a member for a view, if self leads that. Signatures are
+// checked by whoever relies on them.
+func (s *standoff) show(view uint64, svd *pb.SignedViewData, self consensus.ReplicaID, m consensus.Membership) {
+	from := consensus.ReplicaID(svd.GetSigner())
+	if !m.Contains(from) || leaderOf(view, m) != self {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d.GetNextView() < s.view {
+	if view < s.shown[from].view {
 		return
 	}
-	if d.GetNextView() > s.view || s.shown == nil {
-		s.view, s.shown = d.GetNextView(), make(map[consensus.ReplicaID]*pb.SignedViewData)
+	if s.shown == nil {
+		s.shown = make(map[consensus.ReplicaID]account)
 	}
-	s.shown[from] = svd
+	s.shown[from] = account{view, svd}
 }
 
 // all returns what was shown for a view.
 func (s *standoff) all(view uint64) []*pb.SignedViewData {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if view != s.view {
-		return nil
-	}
 	var all []*pb.SignedViewData
-	for _, svd := range s.shown {
-		all = append(all, svd)
+	for _, a := range s.shown {
+		if a.view == view {
+			all = append(all, a.data)
+		}
 	}
 	return all
+}
+
+// forget drops what was shown for views up to view: one of them began, or failed.
+func (s *standoff) forget(view uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, a := range s.shown {
+		if a.view <= view {
+			delete(s.shown, id)
+		}
+	}
+}
+
+// laid keeps a new view for settle, which checks it.
+func (s *standoff) laid(from consensus.ReplicaID, nv *pb.NewView, m consensus.Membership) {
+	if !m.Contains(from) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lays == nil {
+		s.lays = make(map[consensus.ReplicaID]*pb.NewView)
+	}
+	s.lays[from] = nv
+}
+
+// unread hands the new views over.
+func (s *standoff) unread() []*pb.NewView {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unread := make([]*pb.NewView, 0, len(s.lays))
+	for _, nv := range s.lays {
+		unread = append(unread, nv)
+	}
+	clear(s.lays)
+	return unread
 }
 
 // lay shows the others why the change to view, which this replica should lead, failed.
@@ -67,47 +111,59 @@ func (e *Engine) lay(view uint64) {
 		return
 	}
 	all := e.standoff.all(view)
+	e.standoff.forget(view)
+	if e.led.past(view) { // it failed otherwise, and what others vote for may be decided
+		return
+	}
 	if len(all) < consensus.Quorum(len(m.Replicas)) {
 		return
 	}
 	nv := &pb.Message{Content: &pb.Message_NewView{NewView: &pb.NewView{SignedViewData: all}}}
+	e.standoff.laid(e.cfg.Self, nv.GetNewView(), m)
 	for _, id := range m.Replicas {
-		if id == e.cfg.Self {
-			e.settle(nv.GetNewView())
-		} else {
+		if id != e.cfg.Self {
 			e.SendConsensus(uint64(id), nv)
 		}
 	}
 }
 
-// settle withdraws this replica's vote if nv proves that it decided nothing.
-func (e *Engine) settle(nv *pb.NewView) {
-	height := e.height.Load() + 1
-	mine, ok := e.promises.standing(height)
-	if !ok || e.muted() {
-		return
-	}
-	view, ok := e.nobodyElse(nv, mine, height)
-	if !ok {
-		return
-	}
-	if err := e.promises.withdraw(mine, view, height-1, e.log.write); err != nil {
-		e.fail(err)
-		return
-	}
-	e.cfg.Logger.Info("a quorum shows that it did not vote as this replica did: the vote is withdrawn", "height", height, "view", mine.meta.view, "shown", view)
-	f, err := inFlightOf(e.starting.Load().cons)
-	if err == nil {
-		err = f.clear(view + 1)
-	}
-	if err != nil {
-		e.fail(err)
+// settle is called at every tick, by watch, and not where messages come in: it may
+// write, and the log must not change under it.
+func (e *Engine) settle() {
+	for _, nv := range e.standoff.unread() {
+		if err := e.ballot.between(func() error { return e.withdraw(nv) }); err != nil {
+			e.fail(err)
+			return
+		}
 	}
 }
 
+// withdraw withdraws this replica's vote if nv proves that it decided nothing; it
+// holds the ballot.
+func (e *Engine) withdraw(nv *pb.NewView) error {
+	height := e.height.Load() + 1
+	mine, ok := e.promises.standing(height)
+	if !ok || e.muted() {
+		return nil
+	}
+	view, ok := e.nobodyElse(nv, mine, height)
+	if !ok {
+		return nil
+	}
+	if err := e.promises.withdraw(mine, view, height-1, e.log.write); err != nil {
+		return err
+	}
+	e.cfg.Logger.Info("a quorum shows that it did not vote as this replica did: the vote is withdrawn", "height", height, "view", mine.view, "shown", view)
+	f, err := inFlightOf(e.starting.Load().cons)
+	if err != nil {
+		return err
+	}
+	return f.clear(view+1, e.promises.stands)
+}
+
 // nobodyElse reports that a quorum of other replicas signed view data for one view
-// after mine, without a decision at height, in which none shows mine as prepared.
-func (e *Engine) nobodyElse(nv *pb.NewView, mine claim, height uint64) (view uint64, ok bool) {
+// after that of mine, without a decision at height, in which none shows mine as prepared.
+func (e *Engine) nobodyElse(nv *pb.NewView, mine vote, height uint64) (view uint64, ok bool) {
 	m := e.membership()
 	if len(nv.GetSignedViewData()) > len(m.Replicas) {
 		return 0, false
@@ -119,7 +175,7 @@ func (e *Engine) nobodyElse(nv *pb.NewView, mine claim, height uint64) (view uin
 			continue
 		}
 		d := &pb.ViewData{}
-		if proto.Unmarshal(svd.GetRawViewData(), d) != nil || d.GetNextView() <= mine.meta.view || view != 0 && d.GetNextView() != view {
+		if proto.Unmarshal(svd.GetRawViewData(), d) != nil || d.GetNextView() <= mine.view || view != 0 && d.GetNextView() != view {
 			return 0, false
 		}
 		view = d.GetNextView()
@@ -146,7 +202,7 @@ func proposalOf(p *pb.Proposal) smart.Proposal {
 }
 
 // standing returns the vote at a height that this replica stands by.
-func (p *promises) standing(height uint64) (claim, bool) {
+func (p *promises) standing(height uint64) (vote, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.vote, p.vote.meta.height == height && p.logged
@@ -154,10 +210,10 @@ func (p *promises) standing(height uint64) (claim, bool) {
 
 // withdraw makes a vote void, for what was shown for a view: in the log, that view
 // began and was left.
-func (p *promises) withdraw(c claim, view, height uint64, write func([]byte, bool) error) error {
+func (p *promises) withdraw(c vote, view, height uint64, write func([]byte, bool) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.vote.same(c) {
+	if !p.vote.same(c.claim) || p.vote.view != c.view {
 		return nil // another one meanwhile
 	}
 	for _, r := range []*pb.SavedMessage{

@@ -1,6 +1,7 @@
 package bft
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestAVoteIsWithdrawnOnlyIfAQuorumOfOthersDidNotCastIt(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	mine, other := claimAt(t, 1, 3, "mine"), claimAt(t, 2, 3, "other")
+	mine, other := claimAt(t, 0, 3, "mine"), claimAt(t, 2, 3, "other") // mine: taken over in view 1
 	two, three, four := says(2, 5, 2, &other, true), says(3, 5, 2, nil, false), says(4, 5, 2, &mine, false)
 	forged := proto.Clone(four).(*pb.SignedViewData)
 	forged.Signature = consensustest.SignAs(3, four.RawViewData)
@@ -59,7 +60,7 @@ func TestAVoteIsWithdrawnOnlyIfAQuorumOfOthersDidNotCastIt(t *testing.T) {
 		{"too many", slices.Repeat([]*pb.SignedViewData{two}, 5), false},
 		{"nothing", nil, false},
 	} {
-		if view, ok := e.nobodyElse(&pb.NewView{SignedViewData: test.shown}, mine, 3); ok != test.want || ok && view != 5 {
+		if view, ok := e.nobodyElse(&pb.NewView{SignedViewData: test.shown}, vote{mine, 1}, 3); ok != test.want || ok && view != 5 {
 			t.Errorf("%s: %v for view %d", test.name, ok, view)
 		}
 	}
@@ -80,10 +81,13 @@ func TestAWithdrawnVoteStaysWithdrawn(t *testing.T) {
 	if got, ok := p.standing(3); !ok || !got.same(c) {
 		t.Fatal("the vote does not stand")
 	}
-	if err := p.withdraw(claimAt(t, 1, 3, "another"), 5, 2, d.write); err != nil || len(d.records) != 2 {
+	if err := p.withdraw(vote{claimAt(t, 1, 3, "another"), 1}, 5, 2, d.write); err != nil || len(d.records) != 2 {
 		t.Fatalf("another vote: %v, %d records", err, len(d.records))
 	}
-	if err := p.withdraw(c, 5, 2, d.write); err != nil {
+	if err := p.withdraw(vote{c, 2}, 5, 2, d.write); err != nil || len(d.records) != 2 {
+		t.Fatalf("the vote of another view: %v, %d records", err, len(d.records))
+	}
+	if err := p.withdraw(vote{c, 1}, 5, 2, d.write); err != nil {
 		t.Fatal(err)
 	}
 	tl, err := readTail(d.records)
@@ -103,18 +107,50 @@ func TestAWithdrawnVoteStaysWithdrawn(t *testing.T) {
 	}
 }
 
-func TestALeaderKeepsWhatItIsShownForOneView(t *testing.T) {
+func TestALeaderKeepsWhatItIsShownForItsViews(t *testing.T) {
 	var s standoff
-	s.show(2, says(2, 4, 2, nil, false))
-	s.show(3, says(3, 5, 2, nil, false)) // a later view: what was shown before is old
-	s.show(4, says(4, 4, 2, nil, false)) // and comes too late
-	s.show(4, says(2, 5, 2, nil, false)) // in another's name
-	s.show(3, says(3, 5, 2, nil, false))
-	if n := len(s.all(5)); n != 1 {
-		t.Errorf("%d for view 5", n)
+	m := four()
+	show := func(view uint64, svd *pb.SignedViewData) { s.show(view, svd, 1, m) } // 1 leads 0, 4, 8 …
+	count := func(view uint64, want int) {
+		t.Helper()
+		if n := len(s.all(view)); n != want {
+			t.Errorf("%d for view %d, want %d", n, view, want)
+		}
 	}
-	if s.all(4) != nil {
-		t.Error("something for view 4")
+	show(4, says(2, 4, 2, nil, false))
+	show(8, says(3, 8, 2, nil, false))
+	show(4, says(3, 4, 2, nil, false)) // too late
+	show(5, says(4, 5, 2, nil, false)) // another leads
+	show(4, says(9, 4, 2, nil, false)) // no member
+	count(4, 1)
+	count(5, 0)
+	count(8, 1)
+	show(math.MaxUint64-3, says(4, math.MaxUint64-3, 2, nil, false)) // who looks far ahead hinders nobody
+	show(8, says(2, 8, 2, nil, false))
+	show(8, says(2, 8, 2, nil, false))
+	count(4, 0)
+	count(8, 2)
+	s.forget(7)
+	count(8, 2)
+	s.forget(8)
+	count(8, 0)
+	if n := len(s.shown); n != 1 {
+		t.Errorf("%d are kept", n)
+	}
+}
+
+func TestOneNewViewOfAMemberWaits(t *testing.T) {
+	var s standoff
+	m := four()
+	first, second := &pb.NewView{}, &pb.NewView{}
+	s.laid(2, first, m)
+	s.laid(2, second, m)
+	s.laid(9, first, m)
+	if nvs := s.unread(); len(nvs) != 1 || nvs[0] != second {
+		t.Errorf("%v wait", nvs)
+	}
+	if nvs := s.unread(); len(nvs) != 0 {
+		t.Errorf("%v wait after they were read", nvs)
 	}
 }
 

@@ -60,7 +60,7 @@ func (t *tail) read(i int, raw []byte) error {
 		if err != nil || accepted.meta.height != pre.GetSeq() {
 			return errors.Join(errors.New("a proposal with wrong metadata"), err)
 		}
-		t.promises.accepted, t.promises.vote, t.promises.logged = accepted, claim{}, false
+		t.promises.accepted, t.promises.vote, t.promises.logged = accepted, vote{}, false
 		t.promises.floor = max(t.promises.floor, accepted.meta.view)
 		t.proposed, t.proposedAt = pre.GetSeq(), i
 	case *pb.SavedMessage_Commit:
@@ -68,8 +68,13 @@ func (t *tail) read(i int, raw []byte) error {
 		if commit.GetSignature() == nil {
 			return errors.New("a vote without content")
 		}
+		view, _, err := openVote(commit.GetSignature().GetValue())
+		if err != nil {
+			return err
+		}
 		t.committed, t.commitAt = commit.GetSeq(), i
-		t.promises.vote, t.promises.logged, t.promises.signature = t.promises.accepted, true, commit.GetSignature()
+		t.promises.floor = max(t.promises.floor, view)
+		t.promises.vote, t.promises.logged, t.promises.signature = vote{t.promises.accepted, view}, true, commit.GetSignature()
 	case *pb.SavedMessage_NewView:
 		t.newView, t.newViewAt = c.NewView.GetViewId(), c.NewView.GetLatestSequence()
 		t.promises.enterLocked(t.newView)

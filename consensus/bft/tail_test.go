@@ -48,7 +48,7 @@ func proposedRecord(view, height uint64) []byte {
 
 func commitRecord(view, height uint64) []byte {
 	return saved(&pb.SavedMessage{Content: &pb.SavedMessage_Commit{Commit: &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{
-		View: view, Seq: height, Digest: strings.Repeat("0", 64), Signature: &pb.Signature{Signer: 1},
+		View: view, Seq: height, Digest: strings.Repeat("0", 64), Signature: &pb.Signature{Signer: 1, Value: sealVote(view, []byte("s"))},
 	}}}}})
 }
 

@@ -12,7 +12,7 @@ import (
 
 const (
 	digestLen    = 64   // hex of SHA-256
-	maxSignature = 1024 // bytes of one signature
+	maxSignature = 1024 // bytes of one signature, or of one vote
 	maxReason    = 256  // bytes of text in a complaint
 	maxVotes     = 512  // votes for one decision, of a larger membership perhaps
 )
@@ -111,7 +111,26 @@ func checkCommit(from consensus.ReplicaID, c *pb.Commit) error {
 	if consensus.ReplicaID(c.GetSignature().GetSigner()) != from {
 		return errors.New("commit is not the sender's")
 	}
-	return checkSignature(c.GetSignature())
+	return checkVotes([]*pb.Signature{c.GetSignature()})
+}
+
+// checkVotes checks the form of votes, and that all were cast in one view.
+func checkVotes(votes []*pb.Signature) error {
+	var view uint64
+	for i, v := range votes {
+		if err := checkSignature(v); err != nil {
+			return err
+		}
+		in, _, err := openVote(v.GetValue())
+		if err != nil {
+			return err
+		}
+		if i > 0 && in != view {
+			return fmt.Errorf("votes of views %d and %d together", view, in)
+		}
+		view = in
+	}
+	return nil
 }
 
 func checkSignature(s *pb.Signature) error {
@@ -147,10 +166,8 @@ func (in *inbound) checkViewData(s *pb.SignedViewData, members consensus.Members
 	if len(d.GetLastDecisionSignatures()) > maxVotes {
 		return nil, errors.New("view data with too many votes")
 	}
-	for _, sig := range d.GetLastDecisionSignatures() {
-		if err := checkSignature(sig); err != nil {
-			return nil, fmt.Errorf("view data: last decision: %w", err)
-		}
+	if err := checkVotes(d.GetLastDecisionSignatures()); err != nil {
+		return nil, fmt.Errorf("view data: last decision: %w", err)
 	}
 	if p := d.GetInFlightProposal(); p != nil {
 		if _, err := parseMeta(p.GetMetadata()); err != nil {

@@ -45,7 +45,7 @@ func messages() map[string]*pb.Message {
 	return map[string]*pb.Message{
 		"pre-prepare":    {Content: &pb.Message_PrePrepare{PrePrepare: &pb.PrePrepare{Seq: 1, Proposal: &pb.Proposal{Metadata: metaBytes(0, 1, 0)}}}},
 		"prepare":        {Content: &pb.Message_Prepare{Prepare: &pb.Prepare{Seq: 1, Digest: digest()}}},
-		"commit":         {Content: &pb.Message_Commit{Commit: &pb.Commit{Seq: 1, Digest: digest(), Signature: &pb.Signature{Signer: 2, Value: []byte("x")}}}},
+		"commit":         {Content: &pb.Message_Commit{Commit: &pb.Commit{Seq: 1, Digest: digest(), Signature: &pb.Signature{Signer: 2, Value: sealVote(0, []byte("x"))}}}},
 		"view change":    {Content: &pb.Message_ViewChange{ViewChange: &pb.ViewChange{NextView: 1}}},
 		"view data":      {Content: &pb.Message_ViewData{ViewData: signed(2, withFlight)}},
 		"new view":       newView(signed(2, withFlight), signed(3, plainViewData()), signed(4, plainViewData())),
@@ -106,6 +106,7 @@ func TestHarmfulMessagesAreRefused(t *testing.T) {
 		{"prepare without digest", 2, encode(&pb.Message{Content: &pb.Message_Prepare{Prepare: &pb.Prepare{}}})},
 		{"commit without digest", 2, encode(&pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{Signature: &pb.Signature{Signer: 2}}}})},
 		{"commit without signature", 2, encode(&pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{Digest: digest()}}})},
+		{"commit without a view", 2, encode(&pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{Digest: digest(), Signature: &pb.Signature{Signer: 2, Value: make([]byte, voteViewLen)}}}})},
 		{"commit of another", 3, encode(good["commit"])},
 		{"commit with a long signature", 2, encode(&pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{Digest: digest(), Signature: &pb.Signature{Signer: 2, Value: make([]byte, maxSignature+1)}}}})},
 		{"complaint with a novel", 2, encode(&pb.Message{Content: &pb.Message_ViewChange{ViewChange: &pb.ViewChange{Reason: strings.Repeat("x", maxReason+1)}}})},
@@ -118,6 +119,11 @@ func TestHarmfulMessagesAreRefused(t *testing.T) {
 		{"view data with many votes", 2, encode(inView(with(func(d *pb.ViewData) {
 			d.LastDecisionSignatures = make([]*pb.Signature, maxVotes+1)
 			fill(d.LastDecisionSignatures)
+		})))},
+		{"view data with votes of two views", 2, encode(inView(with(func(d *pb.ViewData) {
+			d.LastDecisionSignatures = make([]*pb.Signature, 2)
+			fill(d.LastDecisionSignatures)
+			d.LastDecisionSignatures[1].Value = sealVote(1, []byte("s"))
 		})))},
 		{"new view without a quorum", 2, encode(newView(ok(2), ok(3)))},
 		{"new view with a crowd", 2, encode(newView(ok(2), ok(3), ok(4), ok(1), ok(1)))},
@@ -136,7 +142,7 @@ func TestHarmfulMessagesAreRefused(t *testing.T) {
 
 func fill(s []*pb.Signature) {
 	for i := range s {
-		s[i] = &pb.Signature{Signer: uint64(i)}
+		s[i] = &pb.Signature{Signer: uint64(i), Value: sealVote(0, []byte("s"))}
 	}
 }
 
@@ -218,6 +224,13 @@ func (l *liar) proposal() *pb.Proposal {
 	}
 }
 
+func (l *liar) vote() []byte {
+	if l.rng.IntN(8) == 0 {
+		return []byte("v")
+	}
+	return sealVote(l.small(), []byte("v"))
+}
+
 func (l *liar) viewData() *pb.SignedViewData {
 	d := &pb.ViewData{NextView: l.small(), LastDecision: l.proposal(), InFlightPrepared: l.rng.IntN(2) == 0}
 	if l.rng.IntN(2) == 0 {
@@ -227,7 +240,7 @@ func (l *liar) viewData() *pb.SignedViewData {
 		d.InFlightProposal = l.proposal()
 	}
 	for range l.rng.IntN(5) {
-		d.LastDecisionSignatures = append(d.LastDecisionSignatures, &pb.Signature{Signer: l.small() + 1, Value: []byte("v")})
+		d.LastDecisionSignatures = append(d.LastDecisionSignatures, &pb.Signature{Signer: l.small() + 1, Value: l.vote()})
 	}
 	s := signed(l.self, d)
 	if l.rng.IntN(4) == 0 {
@@ -244,7 +257,7 @@ func (l *liar) message() *pb.Message {
 	case 1:
 		return &pb.Message{Content: &pb.Message_Prepare{Prepare: &pb.Prepare{View: l.small(), Seq: l.small(), Digest: d, Assist: l.rng.IntN(2) == 0}}}
 	case 2:
-		return &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{View: l.small(), Seq: l.small(), Digest: d, Signature: &pb.Signature{Signer: l.self}}}}
+		return &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{View: l.small(), Seq: l.small(), Digest: d, Signature: &pb.Signature{Signer: l.self, Value: l.vote()}}}}
 	case 3:
 		return &pb.Message{Content: &pb.Message_ViewChange{ViewChange: &pb.ViewChange{NextView: l.small()}}}
 	case 4:

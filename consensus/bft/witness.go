@@ -32,7 +32,9 @@ func (e *Engine) witness(from consensus.ReplicaID, m *pb.Message) {
 		}
 	case *pb.Message_Commit:
 		v := c.Commit
-		w.Voted(v.GetView(), v.GetSeq(), v.GetDigest(), consensus.Vote{Replica: from, Signature: v.GetSignature().GetValue()})
+		if view, signature, err := openVote(v.GetSignature().GetValue()); err == nil {
+			w.Voted(view, v.GetSeq(), v.GetDigest(), consensus.Vote{Replica: from, Signature: signature})
+		}
 	case *pb.Message_ViewData:
 		e.witnessAccount(w, c.ViewData)
 	case *pb.Message_NewView:

@@ -44,7 +44,7 @@ func TestTheApplicationHearsWhatOthersSay(t *testing.T) {
 		"in the name of another view":  {2, prePrepare(1, metaBytes(5, 5, 0)), nil},
 		"with metadata of nobody":      {2, prePrepare(1, []byte("junk")), nil},
 		"without a proposal":           {2, &pb.Message{Content: &pb.Message_PrePrepare{PrePrepare: &pb.PrePrepare{View: 1}}}, nil},
-		"a vote":                       {3, &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{View: 1, Seq: 5, Signature: &pb.Signature{Signer: 3, Value: []byte("s")}}}}, []string{"3 voted 1/5 s"}},
+		"a vote":                       {3, &pb.Message{Content: &pb.Message_Commit{Commit: &pb.Commit{View: 1, Seq: 5, Signature: &pb.Signature{Signer: 3, Value: sealVote(4, []byte("s"))}}}}, []string{"3 voted 4/5 s"}},
 		"view data":                    {3, &pb.Message{Content: &pb.Message_ViewData{ViewData: signed(3, shown)}}, []string{"0 proposed 4 last", "0 proposed 5 flight"}},
 		"a new view":                   {3, newView(signed(3, shown), signed(4, plainViewData())), []string{"0 proposed 4 last", "0 proposed 5 flight"}},
 		"a prepare, which is unsigned": {3, messages()["prepare"], nil},

@@ -310,13 +310,15 @@ func mac(by consensus.ReplicaID, domain string, msg []byte) []byte {
 }
 
 // SignVote implements consensus.App.
-func (a *App) SignVote(p consensus.Proposal) ([]byte, error) {
-	return mac(a.self, "vote", p.Header), nil
+func (a *App) SignVote(p consensus.Proposal, view uint64) ([]byte, error) {
+	return mac(a.self, voteIn(view), p.Header), nil
 }
 
+func voteIn(view uint64) string { return fmt.Sprintf("vote in view %d ", view) }
+
 // VerifyVote implements consensus.App.
-func (a *App) VerifyVote(p consensus.Proposal, v consensus.Vote) error {
-	if !hmac.Equal(v.Signature, mac(v.Replica, "vote", p.Header)) {
+func (a *App) VerifyVote(p consensus.Proposal, view uint64, v consensus.Vote) error {
+	if !hmac.Equal(v.Signature, mac(v.Replica, voteIn(view), p.Header)) {
 		return fmt.Errorf("vote of %d is wrong", v.Replica)
 	}
 	return nil
@@ -359,7 +361,7 @@ func (a *App) appendLocked(d consensus.Decision) (*consensus.Membership, error) 
 	}
 	voters := make(map[consensus.ReplicaID]bool)
 	for _, v := range d.Votes {
-		if err := a.VerifyVote(d.Proposal, v); err != nil {
+		if err := a.VerifyVote(d.Proposal, d.View, v); err != nil {
 			return nil, err
 		}
 		if !a.members.Contains(v.Replica) {

@@ -205,7 +205,7 @@ func (e *Engine) decide(batch [][]byte) error {
 		return fmt.Errorf("own proposal is refused: %w", err)
 	}
 	e.voted.Store(height)
-	sig, err := e.cfg.App.SignVote(p)
+	sig, err := e.cfg.App.SignVote(p, 0)
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}

@@ -346,7 +346,7 @@ func (c *Chain) lastDecision() (consensus.Decision, error) {
 	if err != nil {
 		return consensus.Decision{}, err
 	}
-	d := consensus.Decision{Proposal: proposalOf(b)}
+	d := consensus.Decision{Proposal: proposalOf(b), View: cert.View}
 	for _, v := range cert.Votes {
 		d.Votes = append(d.Votes, consensus.Vote{Replica: consensus.ReplicaID(v.Validator), Signature: v.Sig[:]})
 	}

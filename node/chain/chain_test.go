@@ -242,7 +242,7 @@ func TestCertifiedForeignRootHaltsTheNode(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the node goes on over a certified root that is not its own")
 	}
-	if _, err := a.SignVote(d.Proposal); err == nil {
+	if _, err := a.SignVote(d.Proposal, 0); err == nil {
 		t.Error("a halted node still votes")
 	}
 }
@@ -328,7 +328,7 @@ func TestRestartReplaysTheSameRoots(t *testing.T) {
 		t.Errorf("last decision: height %d, %d votes", last.Proposal.Height, len(last.Votes))
 	}
 	for _, v := range last.Votes {
-		if err := b.VerifyVote(last.Proposal, v); err != nil {
+		if err := b.VerifyVote(last.Proposal, last.View, v); err != nil {
 			t.Error(err)
 		}
 	}
@@ -380,7 +380,7 @@ func TestVotesOfStrangersAndForgedVotesAreRefused(t *testing.T) {
 	a := w.start(0, t.TempDir())
 	d := w.decide(a, nil, w.register(1).Encode())
 	good := d.Votes[1]
-	if err := a.VerifyVote(d.Proposal, good); err != nil {
+	if err := a.VerifyVote(d.Proposal, d.View, good); err != nil {
 		t.Fatal(err)
 	}
 	forged := append([]byte{}, good.Signature...)
@@ -391,9 +391,12 @@ func TestVotesOfStrangersAndForgedVotesAreRefused(t *testing.T) {
 		"forged":              {Replica: 2, Signature: forged},
 		"short":               {Replica: 2, Signature: good.Signature[:64]},
 	} {
-		if err := a.VerifyVote(d.Proposal, v); err == nil {
+		if err := a.VerifyVote(d.Proposal, d.View, v); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	if err := a.VerifyVote(d.Proposal, d.View+1, good); err == nil {
+		t.Error("a vote counts in a view in which it was not cast")
 	}
 	sig, err := a.Sign([]byte("view data"))
 	if err != nil {

@@ -20,7 +20,7 @@ func (c *Chain) Deliver(d consensus.Decision) (*consensus.Membership, error) {
 		c.fail(err)
 		return nil, err
 	}
-	cert := &ledger.Certificate{Header: p.hash}
+	cert := &ledger.Certificate{Header: p.hash, View: d.View}
 	for _, v := range d.Votes {
 		cert.Votes = append(cert.Votes, ledger.Vote{Validator: uint64(v.Replica), Sig: ledger.Signature(v.Signature)})
 	}

@@ -253,7 +253,7 @@ func (w *world) decide(leader *member, others []*member, reqs ...[]byte) consens
 func (w *world) sign(p consensus.Proposal) consensus.Decision {
 	d := consensus.Decision{Proposal: p}
 	for i := range 3 {
-		sig, err := w.votes[i].Sign(ledger.VoteDigest(ledger.Sum(p.Header)))
+		sig, err := w.votes[i].Sign(ledger.VoteDigest(ledger.Sum(p.Header), d.View))
 		if err != nil {
 			w.t.Fatal(err)
 		}

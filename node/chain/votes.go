@@ -11,8 +11,8 @@ import (
 
 var errNoVoteKey = errors.New("this node is no validator")
 
-// SignVote implements consensus.App: it signs the header's hash.
-func (c *Chain) SignVote(p consensus.Proposal) ([]byte, error) {
+// SignVote implements consensus.App: it signs the header's hash and the view.
+func (c *Chain) SignVote(p consensus.Proposal, view uint64) ([]byte, error) {
 	r := c.role.Load()
 	if r == nil {
 		return nil, errNoVoteKey
@@ -20,7 +20,7 @@ func (c *Chain) SignVote(p consensus.Proposal) ([]byte, error) {
 	if err := c.failed(); err != nil {
 		return nil, err
 	}
-	sig, err := r.vote.Sign(ledger.VoteDigest(ledger.Sum(p.Header)))
+	sig, err := r.vote.Sign(ledger.VoteDigest(ledger.Sum(p.Header), view))
 	if err != nil {
 		return nil, fmt.Errorf("vote at height %d: %w", p.Height, err)
 	}
@@ -29,11 +29,11 @@ func (c *Chain) SignVote(p consensus.Proposal) ([]byte, error) {
 
 // VerifyVote implements consensus.App. The header names the config whose
 // validators may vote for it.
-func (c *Chain) VerifyVote(p consensus.Proposal, v consensus.Vote) error {
+func (c *Chain) VerifyVote(p consensus.Proposal, view uint64, v consensus.Vote) error {
 	if len(v.Signature) != len(ledger.Signature{}) {
 		return fmt.Errorf("vote of validator %d has %d bytes", v.Replica, len(v.Signature))
 	}
-	key := voteKey{ledger.Sum(p.Header), v.Replica, ledger.Signature(v.Signature)}
+	key := voteKey{ledger.Sum(p.Header), view, v.Replica, ledger.Signature(v.Signature)}
 	if c.votes.has(key) {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (c *Chain) VerifyVote(p consensus.Proposal, v consensus.Vote) error {
 	if val == nil {
 		return fmt.Errorf("vote of %d, no validator of config %d", v.Replica, conf.Seq)
 	}
-	if err := ledger.VerifySignature(ledger.VoteDigest(key.header), key.sig, val.VoteKey); err != nil {
+	if err := ledger.VerifySignature(ledger.VoteDigest(key.header, key.view), key.sig, val.VoteKey); err != nil {
 		return fmt.Errorf("vote of validator %d at height %d: %w", v.Replica, p.Height, err)
 	}
 	c.votes.add(key)
@@ -79,6 +79,7 @@ func (c *Chain) Verify(by consensus.ReplicaID, msg, signature []byte) error {
 
 type voteKey struct {
 	header  ledger.Hash
+	view    uint64
 	replica consensus.ReplicaID
 	sig     ledger.Signature
 }

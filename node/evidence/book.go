@@ -26,9 +26,8 @@ const suffix = ".json"
 // Book keeps proofs, each in a file of its own: whoever wants to show one to others
 // hands on that file. Safe for concurrent use.
 type Book struct {
-	dir      string
-	chain    ledger.Hash
-	position Position
+	dir   string
+	chain ledger.Hash
 
 	mu      sync.Mutex // guards all below, and the files: additions are as rare as lies
 	proofs  []*Proof   // in the order of their names
@@ -37,8 +36,8 @@ type Book struct {
 
 // Open reads the proofs in dir, which may be missing: it is made with the first
 // proof. A file that holds none is not touched, and named by Damaged.
-func Open(dir string, chain ledger.Hash, position Position) (*Book, error) {
-	b := &Book{dir: dir, chain: chain, position: position}
+func Open(dir string, chain ledger.Hash) (*Book, error) {
+	b := &Book{dir: dir, chain: chain}
 	names, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list evidence: %w", err)
@@ -50,7 +49,7 @@ func Open(dir string, chain ledger.Hash, position Position) (*Book, error) {
 		}
 		p, err := ReadFile(filepath.Join(dir, name))
 		if err == nil {
-			err = p.Check(chain, position)
+			err = p.Check(chain)
 		}
 		if err != nil || fileOf(p) != name {
 			b.damaged = append(b.damaged, name)
@@ -100,7 +99,7 @@ func (b *Book) Damaged() []string {
 // Add keeps a proof, on disk when it returns. added is false if there is one for
 // that key, height and view, or if there are enough.
 func (b *Book) Add(p *Proof) (added bool, err error) {
-	if err := p.Check(b.chain, b.position); err != nil {
+	if err := p.Check(b.chain); err != nil {
 		return false, fmt.Errorf("keep evidence: %w", err)
 	}
 	b.mu.Lock()

@@ -1,7 +1,7 @@
 // Package evidence keeps what validators say against themselves.
 //
-// It owns the proof that a validator voted for two blocks of one height and view
-// (Proof), the place on disk where such proofs stay (Book), and the memory of what
+// It owns the proof that a validator voted in one view for two blocks of one
+// height (Proof), the place on disk where such proofs stay (Book), and the memory of what
 // was said about the last heights, in which contradictions are found (Watch).
 //
 // It promises that a Proof is checked by anybody who knows the network's chain id

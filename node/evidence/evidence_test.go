@@ -35,9 +35,9 @@ func blockAt(view, height uint64, variant string) (header, meta []byte) {
 	return h.Encode(), meta
 }
 
-func voteFor(t testing.TB, id uint64, header []byte) ledger.Signature {
+func voteFor(t testing.TB, id, view uint64, header []byte) ledger.Signature {
 	t.Helper()
-	sig, err := ledgertest.VoteKey(id).Sign(ledger.VoteDigest(ledger.Sum(header)))
+	sig, err := ledgertest.VoteKey(id).Sign(ledger.VoteDigest(ledger.Sum(header), view))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,13 +46,13 @@ func voteFor(t testing.TB, id uint64, header []byte) ledger.Signature {
 
 func signed(t testing.TB, id, view, height uint64, variant string) Vote {
 	t.Helper()
-	header, meta := blockAt(view, height, variant)
-	return Vote{header, meta, voteFor(t, id, header)}
+	header, _ := blockAt(view, height, variant)
+	return Vote{header, voteFor(t, id, view, header)}
 }
 
 func proofOf(t testing.TB, id, view, height uint64) *Proof {
 	t.Helper()
-	p, err := prove(chain, signed(t, id, view, height, "a"), signed(t, id, view, height, "b"), position)
+	p, err := prove(chain, view, signed(t, id, view, height, "a"), signed(t, id, view, height, "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestAProofIsCheckedWithNothingButTheChain(t *testing.T) {
 	if p.VoteKey != ledgertest.VoteKey(2).Address() || p.Height != 9 || p.View != 3 {
 		t.Errorf("the proof names %s, height %d, view %d", p.VoteKey, p.Height, p.View)
 	}
-	again, err := prove(chain, p.Second, p.First, position)
+	again, err := prove(chain, 3, p.Second, p.First)
 	if err != nil || cmp.Diff(p, again) != "" {
 		t.Errorf("the order of the votes makes another proof: %v %s", err, cmp.Diff(p, again))
 	}
@@ -78,8 +78,7 @@ func TestAProofIsCheckedWithNothingButTheChain(t *testing.T) {
 		"one vote twice":    func(p *Proof) { p.Second = p.First },
 		"votes not ordered": func(p *Proof) { p.First, p.Second = p.Second, p.First },
 		"a wrong signature": func(p *Proof) { p.Second.Signature[9] ^= 1 },
-		"two voters":        func(p *Proof) { p.Second.Signature = voteFor(t, 3, p.Second.Header) },
-		"other metadata":    func(p *Proof) { p.Second.Meta = []byte{3, 10} },
+		"two voters":        func(p *Proof) { p.Second.Signature = voteFor(t, 3, 3, p.Second.Header) },
 		"junk for a header": func(p *Proof) { p.First.Header = []byte{0xff} },
 		"views that differ": func(p *Proof) {
 			v := signed(t, 2, 4, 9, "c")
@@ -93,7 +92,7 @@ func TestAProofIsCheckedWithNothingButTheChain(t *testing.T) {
 	} {
 		q := *p
 		spoil(&q)
-		if err := q.Check(chain, position); err == nil {
+		if err := q.Check(chain); err == nil {
 			t.Errorf("%s: taken for a proof", name)
 		}
 	}
@@ -101,7 +100,7 @@ func TestAProofIsCheckedWithNothingButTheChain(t *testing.T) {
 
 func TestABookSurvivesARestartAndIsBounded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "evidence")
-	b, err := Open(dir, chain, position)
+	b, err := Open(dir, chain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +132,7 @@ func TestABookSurvivesARestartAndIsBounded(t *testing.T) {
 	if _, err := b.Add(&bad); err == nil {
 		t.Error("something that proves nothing is kept")
 	}
-	again, err := Open(dir, chain, position)
+	again, err := Open(dir, chain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +140,7 @@ func TestABookSurvivesARestartAndIsBounded(t *testing.T) {
 		t.Errorf("after a restart %d proofs are there, %v are damaged", len(again.Proofs()), again.Damaged())
 	}
 	for _, p := range again.Proofs() {
-		if err := p.Check(chain, position); err != nil {
+		if err := p.Check(chain); err != nil {
 			t.Error(err)
 		}
 	}
@@ -149,7 +148,7 @@ func TestABookSurvivesARestartAndIsBounded(t *testing.T) {
 
 func TestADamagedFileIsNamedAndLeft(t *testing.T) {
 	dir := t.TempDir()
-	b, err := Open(dir, chain, position)
+	b, err := Open(dir, chain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +165,7 @@ func TestADamagedFileIsNamedAndLeft(t *testing.T) {
 	if err := errors.Join(os.WriteFile(path, raw, 0o600), os.WriteFile(path+".tmp", raw, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Open(dir, chain, position)
+	again, err := Open(dir, chain)
 	if err != nil || len(again.Proofs()) != 0 || len(again.Damaged()) != 1 || again.Damaged()[0] != filepath.Base(path) {
 		t.Errorf("proofs %v, damaged %v, %v", again.Proofs(), again.Damaged(), err)
 	}
@@ -181,7 +180,7 @@ func TestTheFileIsAsOthersReadIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"kind": "DOUBLE_VOTE"`, `"height": 3`, `"view": 2`, `"meta": "0x0203"`, `"voteKey": "` + strings.ToLower(p.VoteKey.Hex())} {
+	for _, want := range []string{`"kind": "DOUBLE_VOTE"`, `"height": 3`, `"view": 2`, `"voteKey": "` + strings.ToLower(p.VoteKey.Hex())} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("no %s in %s", want, raw)
 		}
@@ -201,13 +200,13 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Add([]byte(`{"format":1,"first":{"header":"0x"}}`))
+	f.Add([]byte(`{"format":2,"first":{"header":"0x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Decode(b)
 		if err != nil {
 			return
 		}
-		_ = p.Check(chain, position)
+		_ = p.Check(chain)
 		raw, err := p.Encode()
 		if err != nil {
 			return // a year that JSON does not know

@@ -14,15 +14,12 @@ import (
 
 const (
 	// format is the version of a proof's file.
-	format = 1
+	format = 2
 	// DoubleVote is the one kind of proof.
 	DoubleVote = "DOUBLE_VOTE"
 	// maxFile is more than the largest proof takes.
 	maxFile = 64 << 10
 )
-
-// Position reads from the ordering engine's metadata where a proposal stands.
-type Position func(meta []byte) (view, height uint64, err error)
 
 // Hex are bytes that stand in JSON as 0x-hex.
 type Hex []byte
@@ -46,15 +43,14 @@ func (h *Hex) UnmarshalText(text []byte) error {
 // Vote is one validator's vote for one block.
 type Vote struct {
 	Header    Hex              `json:"header"`    // the block's, as it is hashed
-	Meta      Hex              `json:"meta"`      // the ordering engine's, which the header commits to: it holds the view
-	Signature ledger.Signature `json:"signature"` // over the header's hash, as in a certificate
+	Signature ledger.Signature `json:"signature"` // over the header's hash and the view, as in a certificate
 }
 
 // Hash is the hash of the block voted for.
 func (v *Vote) Hash() ledger.Hash { return ledger.Sum(v.Header) }
 
-// Proof shows that the holder of a vote key voted for two blocks of one height and
-// view, which the rules of ordering never ask for. In different views a validator
+// Proof shows that the holder of a vote key voted, in one view, for two blocks of one
+// height, which the rules of ordering never ask for. In different views a validator
 // may rightly vote for different blocks.
 type Proof struct {
 	Format  uint64         `json:"format"`
@@ -73,7 +69,7 @@ type Proof struct {
 }
 
 // prove makes the proof that a and b are, or says why they are none.
-func prove(chain ledger.Hash, a, b Vote, position Position) (*Proof, error) {
+func prove(chain ledger.Hash, view uint64, a, b Vote) (*Proof, error) {
 	if x, y := a.Hash(), b.Hash(); bytes.Compare(x[:], y[:]) > 0 {
 		a, b = b, a
 	}
@@ -81,21 +77,17 @@ func prove(chain ledger.Hash, a, b Vote, position Position) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, _, err := position(a.Meta)
-	if err != nil {
-		return nil, err
-	}
-	key, err := ledger.Recover(ledger.VoteDigest(a.Hash()), a.Signature)
+	key, err := ledger.Recover(ledger.VoteDigest(a.Hash(), view), a.Signature)
 	if err != nil {
 		return nil, err
 	}
 	p := &Proof{Format: format, Kind: DoubleVote, ChainID: chain, VoteKey: key, Height: h.Height, View: view, First: a, Second: b}
-	return p, p.Check(chain, position)
+	return p, p.Check(chain)
 }
 
 // Check reports why p does not prove, on the network chain, what it says. Whose the
 // key is, the network's configs tell.
-func (p *Proof) Check(chain ledger.Hash, position Position) error {
+func (p *Proof) Check(chain ledger.Hash) error {
 	switch {
 	case p.Format != format:
 		return fmt.Errorf("format %d of a proof: this program knows %d", p.Format, format)
@@ -109,32 +101,25 @@ func (p *Proof) Check(chain ledger.Hash, position Position) error {
 		return errors.New("the votes are for one block, or not in order")
 	}
 	for i, v := range []*Vote{&p.First, &p.Second} {
-		if err := p.checkVote(v, position); err != nil {
+		if err := p.checkVote(v); err != nil {
 			return fmt.Errorf("vote %d: %w", i+1, err)
 		}
 	}
 	return nil
 }
 
-func (p *Proof) checkVote(v *Vote, position Position) error {
+func (p *Proof) checkVote(v *Vote) error {
 	h, err := ledger.DecodeHeader(v.Header)
 	if err != nil {
 		return err
 	}
-	view, height, err := position(v.Meta)
 	switch {
-	case err != nil:
-		return err
 	case h.ChainID != p.ChainID:
 		return errors.New("its header is another network's")
-	case ledger.HashMeta(v.Meta) != h.EngineMetaHash:
-		return errors.New("its metadata are not those of its header")
-	case h.Height != p.Height || ledger.Height(height) != p.Height:
+	case h.Height != p.Height:
 		return fmt.Errorf("it is for height %d, not %d", h.Height, p.Height)
-	case view != p.View:
-		return fmt.Errorf("it is for view %d, not %d", view, p.View)
 	}
-	return ledger.VerifySignature(ledger.VoteDigest(v.Hash()), v.Signature, p.VoteKey)
+	return ledger.VerifySignature(ledger.VoteDigest(v.Hash(), p.View), v.Signature, p.VoteKey)
 }
 
 // Encode returns the proof as its file holds it.

@@ -30,6 +30,9 @@ type Sighting struct {
 	View      uint64
 }
 
+// Position reads from the ordering engine's metadata where a proposal stands.
+type Position func(meta []byte) (view, height uint64, err error)
+
 // Config tells a Watch where to look things up and whom to tell.
 type Config struct {
 	ChainID  ledger.Hash
@@ -63,17 +66,17 @@ type slot struct {
 
 // block is a block proposed for, or decided at, a height.
 type block struct {
-	hash         ledger.Hash
-	header, meta []byte
-	view         uint64
-	by           uint64 // the leader that sent it; 0: not known from whom it is
-	decided      bool
+	hash    ledger.Hash
+	header  []byte
+	view    uint64 // in which it was proposed
+	by      uint64 // the leader that sent it; 0: not known from whom it is
+	decided bool
 }
 
 // ballot is a vote as it came.
 type ballot struct {
 	by     uint64
-	view   uint64
+	view   uint64 // in which it was cast
 	digest string // the engine's name of what it votes for; "" in a certificate
 	sig    ledger.Signature
 	target ledger.Hash   // what it is for, once a signature has shown it
@@ -138,12 +141,12 @@ func (w *Watch) Proposed(by uint64, header, meta []byte) {
 	if err != nil || h.ChainID != w.cfg.ChainID || uint64(h.Height) != height || ledger.HashMeta(meta) != h.EngineMetaHash {
 		return
 	}
-	s.blocks = append(s.blocks, block{hash: hash, header: slices.Clone(header), meta: slices.Clone(meta), view: view, by: by})
+	s.blocks = append(s.blocks, block{hash: hash, header: slices.Clone(header), view: view, by: by})
 	w.judgeLocked(s, &n)
 }
 
-// Voted hears of a vote that came from the validator named; digest is the engine's
-// name of what it is for. Nothing of it need be true.
+// Voted hears of a vote, cast in view, that came from the validator named; digest is
+// the engine's name of what it is for. Nothing of it need be true.
 func (w *Watch) Voted(by, view, height uint64, digest string, signature []byte) {
 	if len(signature) != len(ledger.Signature{}) {
 		return
@@ -191,9 +194,9 @@ func (w *Watch) Decided(header *ledger.Header, hash ledger.Hash, meta []byte, ce
 	if err != nil {
 		return
 	}
-	s.blocks = append(s.blocks, block{hash: hash, header: header.Encode(), meta: slices.Clone(meta), view: view, decided: true})
+	s.blocks = append(s.blocks, block{hash: hash, header: header.Encode(), view: view, decided: true})
 	for _, v := range cert.Votes {
-		s.votes = append(s.votes, ballot{by: v.Validator, view: view, sig: v.Sig, target: hash})
+		s.votes = append(s.votes, ballot{by: v.Validator, view: cert.View, sig: v.Sig, target: hash})
 	}
 	w.judgeLocked(s, &n)
 }
@@ -284,7 +287,7 @@ func (w *Watch) resolveLocked(s *slot, v *ballot) {
 		if slices.Contains(v.tried, hash) {
 			continue
 		}
-		if ledger.VerifySignature(ledger.VoteDigest(hash), v.sig, key) == nil {
+		if ledger.VerifySignature(ledger.VoteDigest(hash, v.view), v.sig, key) == nil {
 			v.target, v.tried = hash, nil
 			return
 		}
@@ -297,10 +300,10 @@ func (w *Watch) compareLocked(s *slot, a, b *ballot, n *news) {
 	none := ledger.Hash{}
 	if a.target != none && b.target != none {
 		x, y := s.block(a.target), s.block(b.target)
-		if a.target == b.target || x == nil || y == nil || x.view != y.view {
+		if a.target == b.target || x == nil || y == nil || a.view != b.view {
 			return
 		}
-		if p, err := prove(w.cfg.ChainID, x.vote(a), y.vote(b), w.cfg.Position); err == nil && s.first(a.by, x.view, DoubleVote) {
+		if p, err := prove(w.cfg.ChainID, a.view, x.vote(a), y.vote(b)); err == nil && s.first(a.by, a.view, DoubleVote) {
 			n.proofs, n.provers = append(n.proofs, p), append(n.provers, a.by)
 		}
 		return
@@ -317,7 +320,7 @@ func (s *slot) block(hash ledger.Hash) *block {
 	return nil
 }
 
-func (b *block) vote(v *ballot) Vote { return Vote{Header: b.header, Meta: b.meta, Signature: v.sig} }
+func (b *block) vote(v *ballot) Vote { return Vote{Header: b.header, Signature: v.sig} }
 
 // first notes that something is told, and reports whether it was not before.
 func (s *slot) first(validator, view uint64, kind string) bool {

@@ -33,7 +33,7 @@ func listen(t *testing.T, tip ledger.Height) *listener {
 			if l.proofs[key] != nil {
 				t.Errorf("proof %s was told twice", key)
 			}
-			if err := p.Check(chain, position); err != nil || p.VoteKey != ledgertest.VoteKey(id).Address() {
+			if err := p.Check(chain); err != nil || p.VoteKey != ledgertest.VoteKey(id).Address() {
 				t.Errorf("no proof against %d: %v", id, err)
 			}
 			l.proofs[key] = p
@@ -50,9 +50,14 @@ func (l *listener) propose(by, view, height uint64, variant string) {
 
 // vote comes under the name of variant, which is the engine's digest here.
 func (l *listener) vote(by, view, height uint64, variant string) {
+	l.voteLater(by, view, view, height, variant)
+}
+
+// voteLater is a vote in a view for what was proposed in another.
+func (l *listener) voteLater(by, cast, view, height uint64, variant string) {
 	header, _ := blockAt(view, height, variant)
-	sig := voteFor(l.t, by, header)
-	l.Voted(by, view, height, variant, sig[:])
+	sig := voteFor(l.t, by, cast, header)
+	l.Voted(by, cast, height, variant, sig[:])
 }
 
 func (l *listener) decide(view, height uint64, variant string, voters ...uint64) {
@@ -61,9 +66,9 @@ func (l *listener) decide(view, height uint64, variant string, voters ...uint64)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	cert := &ledger.Certificate{Header: ledger.Sum(raw)}
+	cert := &ledger.Certificate{Header: ledger.Sum(raw), View: view}
 	for _, id := range voters {
-		cert.Votes = append(cert.Votes, ledger.Vote{Validator: id, Sig: voteFor(l.t, id, raw)})
+		cert.Votes = append(cert.Votes, ledger.Vote{Validator: id, Sig: voteFor(l.t, id, view, raw)})
 	}
 	l.Decided(h, cert.Header, meta, cert)
 }
@@ -93,10 +98,16 @@ func TestWhoVotesForTwoBlocksIsProven(t *testing.T) {
 		"the vote comes after the decision":              func(l *listener) { l.decide(2, 5, "a", 1, 3, 4); l.propose(1, 2, 5, "b"); l.vote(3, 2, 5, "b") },
 		"the other block is shown in a view change only": func(l *listener) { l.vote(3, 2, 5, "b"); l.decide(2, 5, "a", 1, 3, 4); l.propose(0, 2, 5, "b") },
 		"two certificates":                               func(l *listener) { l.decide(2, 5, "a", 1, 3, 4); l.decide(2, 5, "b", 2, 3) },
+		"a block taken over and one proposed in that view": func(l *listener) {
+			l.propose(1, 1, 5, "a")
+			l.propose(2, 2, 5, "b")
+			l.voteLater(3, 2, 1, 5, "a")
+			l.vote(3, 2, 5, "b")
+		},
 		"what the vote is called is a lie": func(l *listener) {
 			l.propose(1, 2, 5, "b")
 			header, _ := blockAt(2, 5, "b")
-			sig := voteFor(l.t, 3, header)
+			sig := voteFor(l.t, 3, 2, header)
 			l.Voted(3, 2, 5, "a", sig[:])
 			l.decide(2, 5, "a", 1, 3, 4)
 		},
@@ -154,10 +165,15 @@ func TestWhoKeepsTheRulesIsNotNamed(t *testing.T) {
 		"a block taken over in a later view": func(l *listener) {
 			l.propose(1, 1, 5, "a")
 			l.vote(3, 1, 5, "a")
-			header, _ := blockAt(1, 5, "a")
-			sig := voteFor(l.t, 3, header)
-			l.Voted(3, 2, 5, "a", sig[:])
+			l.voteLater(3, 2, 1, 5, "a")
 			l.decide(1, 5, "a", 1, 2, 3)
+		},
+		"a block taken over, and another in a later view": func(l *listener) {
+			l.propose(1, 1, 5, "a")
+			l.propose(2, 3, 5, "b")
+			l.voteLater(3, 2, 1, 5, "a")
+			l.vote(3, 3, 5, "b")
+			l.decide(3, 5, "b", 1, 2, 3)
 		},
 		"said again": func(l *listener) {
 			for range 3 {
@@ -176,7 +192,7 @@ func TestWhoKeepsTheRulesIsNotNamed(t *testing.T) {
 			l.propose(1, 1, 5, "a")
 			l.propose(2, 2, 5, "b")
 			header, _ := blockAt(2, 5, "b")
-			sig := voteFor(l.t, 4, header) // its own key
+			sig := voteFor(l.t, 4, 2, header) // its own key
 			l.Voted(3, 2, 5, "b", sig[:])
 			l.vote(3, 1, 5, "a")
 		},

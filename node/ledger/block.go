@@ -164,22 +164,27 @@ type Vote struct {
 	Sig       Signature
 }
 
-// VoteDigest returns what a validator signs: keccak256(RLP [domain, header hash]).
-func VoteDigest(header Hash) Hash {
+// VoteDigest returns what a validator signs when it votes for a header in a view of
+// the ordering engine: keccak256(RLP [domain, header hash, view]).
+func VoteDigest(header Hash, view uint64) Hash {
 	return hashOf(&struct {
 		Domain string
 		Header Hash
-	}{domainVote, header})
+		View   uint64
+	}{domainVote, header, view})
 }
 
-// Certificate is a quorum of votes for one header, ascending by validator.
-// Nodes may hold different certificates for the same header.
+// Certificate is a quorum of votes for one header, cast in one view, ascending by
+// validator. Nodes may hold different certificates for the same header, also of
+// different views. Votes of several views prove nothing together: who has left a view
+// without a decision may rightly vote for another block in a later one.
 type Certificate struct {
 	Header Hash
+	View   uint64
 	Votes  []Vote
 }
 
-// Encode returns RLP [header hash, votes].
+// Encode returns RLP [header hash, view, votes].
 func (c *Certificate) Encode() []byte { return mustEncode(c) }
 
 // DecodeCertificate reads canonical bytes; it does not check the votes.
@@ -220,7 +225,7 @@ func (c *Config) VerifyCertificate(h *Header, cert *Certificate) error {
 	if len(cert.Votes) > len(c.Validators) {
 		return fmt.Errorf("certificate at height %d has %d votes of %d validators", h.Height, len(cert.Votes), len(c.Validators))
 	}
-	digest := VoteDigest(hash)
+	digest := VoteDigest(hash, cert.View)
 	for i, v := range cert.Votes {
 		if i > 0 && cert.Votes[i-1].Validator >= v.Validator {
 			return fmt.Errorf("certificate at height %d: votes must ascend by validator without repeats", h.Height)

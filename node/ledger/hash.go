@@ -27,7 +27,7 @@ const (
 	domainApproval    = "assent/config-approval/1"
 	domainSeal        = "assent/seal/1"
 	domainHeader      = "assent/header/1"
-	domainVote        = "assent/vote/1"
+	domainVote        = "assent/vote/2"
 	domainValidators  = "assent/validators/1"
 	domainMeta        = "assent/engine-meta/1"
 	domainEngine      = "assent/engine-message/1"

@@ -213,7 +213,7 @@ func TestSpecOfBlocks(t *testing.T) {
 			parent = b
 			continue
 		}
-		same(t, bv.Name+": vote digest", twinHash(twinRLP([]any{"assent/vote/1", hash})), bv.VoteDigest)
+		same(t, bv.Name+": vote digest", twinHash(twinRLP([]any{"assent/vote/2", hash, bv.View})), bv.VoteDigest)
 		config = checkSpecBlock(t, bv, parent, b, config)
 		parent = b
 	}
@@ -245,7 +245,7 @@ func checkSpecBlock(t *testing.T, bv blockVector, parent, b *ledger.Block, confi
 			t.Errorf("%s: vote of %d: %v", bv.Name, vote.Validator, err)
 		}
 	}
-	same(t, bv.Name+": certificate", twinRLP([]any{[]byte(bv.Hash), votes}), bv.Certificate)
+	same(t, bv.Name+": certificate", twinRLP([]any{[]byte(bv.Hash), bv.View, votes}), bv.Certificate)
 	if err := b.Header.Follows(&parent.Header, config); err != nil {
 		t.Errorf("%s: %v", bv.Name, err)
 	}

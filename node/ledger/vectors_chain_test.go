@@ -212,6 +212,7 @@ type blockVector struct {
 	Requests    []blob       `json:"requests"`
 	Meta        blob         `json:"meta"`
 	Block       blob         `json:"encodedBlock"`
+	View        uint64       `json:"view"` // in which the votes were cast
 	VoteDigest  blob         `json:"voteDigest,omitempty"`
 	Certificate blob         `json:"certificate,omitempty"`
 }
@@ -264,6 +265,14 @@ func vectorChain(t testing.TB) *ledgertest.Chain {
 	return c
 }
 
+func voters(cert *ledger.Certificate) []uint64 {
+	var ids []uint64
+	for _, v := range cert.Votes {
+		ids = append(ids, v.Validator)
+	}
+	return ids
+}
+
 // badCertificates are certificates that do not prove c's block 1.
 func badCertificates(c *ledgertest.Chain) []struct {
 	name string
@@ -291,6 +300,8 @@ func badCertificates(c *ledgertest.Chain) []struct {
 		{"a vote in another's name", made(func(c *ledger.Certificate) { c.Votes[2].Validator = 4 }), ledger.ErrWrongSigner.Error()},
 		{"a vote with high s", made(func(c *ledger.Certificate) { c.Votes[2].Sig = highS(c.Votes[2].Sig) }), ledger.ErrBadSignature.Error()},
 		{"another block's votes under this hash", made(func(cert *ledger.Certificate) { cert.Votes = c.Certs[2].Votes }), ledger.ErrWrongSigner.Error()},
+		{"votes of two views", made(func(cert *ledger.Certificate) { cert.Votes[2] = ledgertest.CertifyIn(1, h, 3).Votes[0] }), ledger.ErrWrongSigner.Error()},
+		{"votes of another view", made(func(cert *ledger.Certificate) { cert.View = 1 }), ledger.ErrWrongSigner.Error()},
 		{"another block's certificate", c.Certs[2], "given for header"},
 	}
 }
@@ -308,7 +319,9 @@ func TestVectorsOfBlocks(t *testing.T) {
 			Requests: blobs(b.Requests), Meta: b.Meta, Block: b.Encode(),
 		}
 		if i > 0 {
-			bv.VoteDigest, bv.Certificate = hashBlob(ledger.VoteDigest(b.Header.Hash())), c.Certs[i].Encode()
+			bv.View = uint64(i-1) * 300
+			bv.VoteDigest = hashBlob(ledger.VoteDigest(b.Header.Hash(), bv.View))
+			bv.Certificate = ledgertest.CertifyIn(bv.View, &b.Header, voters(c.Certs[i])...).Encode()
 		}
 		v.Blocks = append(v.Blocks, bv)
 	}

@@ -22,7 +22,7 @@ import (
 // block adds rows behind all others and changes none: tables do not overlap, so
 // that compaction moves them instead of writing every block again.
 const (
-	formatVersion = 1
+	formatVersion = 2
 
 	prefixAbout  = 'a'
 	prefixConfig = 'c'

@@ -94,11 +94,16 @@ func Certify(c *ledger.Config, h *ledger.Header) *ledger.Certificate {
 	return CertifyBy(h, ids[:ledger.Quorum(len(ids))]...)
 }
 
-// CertifyBy returns a certificate of h with the votes of the validators named.
+// CertifyBy returns a certificate of h with the votes of the validators named, in view 0.
 func CertifyBy(h *ledger.Header, validators ...uint64) *ledger.Certificate {
-	cert := &ledger.Certificate{Header: h.Hash()}
+	return CertifyIn(0, h, validators...)
+}
+
+// CertifyIn is CertifyBy with votes that were cast in another view.
+func CertifyIn(view uint64, h *ledger.Header, validators ...uint64) *ledger.Certificate {
+	cert := &ledger.Certificate{Header: h.Hash(), View: view}
 	for _, id := range validators {
-		cert.Votes = append(cert.Votes, ledger.Vote{Validator: id, Sig: sign(VoteKey(id), ledger.VoteDigest(cert.Header))})
+		cert.Votes = append(cert.Votes, ledger.Vote{Validator: id, Sig: sign(VoteKey(id), ledger.VoteDigest(cert.Header, view))})
 	}
 	ledger.SortVotes(cert.Votes)
 	return cert
