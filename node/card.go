@@ -17,14 +17,29 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 )
 
-// makeCard makes the card of a new node: at the addresses at which it listens.
-func makeCard(cfg *config.Config, store *keys.Store) (*Card, error) {
+// NewCard makes the card of a node that has lost its own, from its keys and its
+// configuration: at the addresses given, else at those at which it listens.
+func NewCard(cfg config.Config, reach Reach) (*Card, error) {
+	store, err := keys.Open(cfg.Identity.KeysDir)
+	if err != nil {
+		return nil, err
+	}
+	return makeCard(&cfg, store, reach)
+}
+
+func makeCard(cfg *config.Config, store *keys.Store, reach Reach) (*Card, error) {
 	c := &Card{Member: cfg.Identity.Member, Kind: cfg.Identity.Node, Addrs: cfg.Network.Listen}
 	_, port, err := net.SplitHostPort(cfg.API.Listen)
 	if err != nil {
 		return nil, err
 	}
 	c.APIURLs = []string{"https://" + net.JoinHostPort(cfg.API.Names[0], port)}
+	if len(reach.Addrs) > 0 {
+		c.Addrs = reach.Addrs
+	}
+	if len(reach.APIURLs) > 0 {
+		c.APIURLs = reach.APIURLs
+	}
 	return c, c.update(cfg, store)
 }
 

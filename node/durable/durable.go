@@ -7,7 +7,9 @@
 package durable
 
 import (
+	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -24,6 +26,46 @@ func WriteFile(path string, b []byte) error {
 		return errors.Join(err, os.Remove(fresh))
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// Output puts b under path as a person asked for it: with perm less the umask, or the
+// permissions of the file that was there. Like WriteFile it leaves the old or the new;
+// but what is no regular file, such as a link or a device, stays and is written through.
+func Output(path string, b []byte, perm fs.FileMode) error {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return through(path, b)
+	case err == nil:
+		perm = info.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	fresh := filepath.Join(filepath.Dir(path), ".new-"+rand.Text())
+	f, err := os.OpenFile(fresh, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(fresh))
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+func through(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if info, serr := f.Stat(); err == nil && serr == nil && info.Mode().IsRegular() {
+		err = f.Sync() // behind a link; a pipe or a device has no disk
+	}
+	return errors.Join(err, f.Close())
 }
 
 // WriteBeside writes b, synced, to a new file in the directory of path and returns

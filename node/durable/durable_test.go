@@ -43,6 +43,45 @@ func TestAWriteThatFailsLeavesTheOldFileAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestWhatAPersonAskedForIsWrittenWhereTheyAsked(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	for _, perm := range []os.FileMode{0o640, 0o600} { // those of the first time stay
+		if err := durable.Output(path, []byte("text"), perm); err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o640 {
+			t.Errorf("%v, %v", fi.Mode(), err)
+		}
+	}
+	only(t, dir, "a")
+
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.Output(link, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "new" {
+		t.Errorf("behind the link: %q, %v", b, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != path {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if err := durable.Output(os.DevNull, []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if fi, err := os.Stat(os.DevNull); err != nil || fi.Mode().IsRegular() {
+		t.Errorf("a device became %v, %v", fi.Mode(), err)
+	}
+	for _, to := range []string{dir, filepath.Join(dir, "gone", "a")} {
+		if durable.Output(to, nil, 0o600) == nil {
+			t.Errorf("written to %s", to)
+		}
+	}
+}
+
 func only(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/ledger"
 )
 
@@ -262,7 +263,7 @@ func (a *app) createLedger(cmd *cobra.Command, path string, join bool) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(final, b, 0o644); err != nil {
+		if err := durable.Output(final, b, 0o644); err != nil {
 			return fmt.Errorf("copy the genesis file: %w: copy it to %s yourself", err, final)
 		}
 	}
