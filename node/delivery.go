@@ -72,6 +72,9 @@ func (n *Node) take(ctx context.Context, p network.Protocol, from string, payloa
 		return err
 	}
 	err := n.answerer.StorePart(ctx, record.OrgID(from), payload)
+	if s, bad := answer.DecodeSealedPart(payload); bad == nil && err == nil {
+		n.pledger.hint(s.Context.ConsentID)
+	}
 	if errors.Is(err, query.ErrPart) {
 		return fmt.Errorf("%w: %w", outbox.ErrRejected, err)
 	}

@@ -22,6 +22,9 @@ func (n *Node) consentChanged(c *record.Consent) {
 	if ended && isParty(c, n.member) {
 		n.duties.wakeUp()
 	}
+	if c.Status == record.Authorised && string(c.Provider()) == n.member {
+		n.pledger.hint(c.ConsentID)
+	}
 }
 
 // expire tells the ledger of consents with this provider that ran out: those that

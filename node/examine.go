@@ -181,7 +181,7 @@ func (x *examination) stopped(ctx context.Context) error {
 		NodeID: string(x.self), Member: x.cfg.Identity.Member, Height: uint64(tip.Height), BlockTime: time.UnixMilli(int64(tip.Header.Time)),
 		ConfigSeq: tip.Config.Seq, Protocol: tip.Config.Protocol, Validators: len(tip.Config.Validators), ViewAge: -1,
 	}
-	if book, err := evidence.Open(filepath.Join(x.cfg.DataDir, evidenceDir), genesis.Hash(), bft.Position); err == nil {
+	if book, err := evidence.Open(filepath.Join(x.cfg.DataDir, evidenceDir), genesis.Hash()); err == nil {
 		x.facts.Node.Accusations = provenFacts(book, tip.Config)
 	}
 	if h, err := readHalt(x.cfg.DataDir); err == nil && h != nil {
@@ -241,6 +241,7 @@ func (x *examination) checkLog(blocks *store.Store) error {
 			if err != nil {
 				return err
 			}
+			last.View = cert.View
 			for _, vote := range cert.Votes {
 				last.Votes = append(last.Votes, consensus.Vote{Replica: consensus.ReplicaID(vote.Validator)})
 			}

@@ -35,6 +35,13 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 			}
 		case "membership/member", "catalog/product", "catalog/template":
 			n.outbox.RecheckAll() // an authority may have suspended it
+			n.pledger.sweep()
+		case "catalog/epoch", "membership/datakey":
+			n.pledger.sweep()
+		case "access/exposure":
+			if err := n.requestedShare(ctx, o, e.Payload, at); err != nil {
+				return err
+			}
 		case "access/request":
 			if err := n.requested(ctx, o, e.Payload, at); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -99,5 +100,5 @@ func (c *Card) Write(home string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(home, CardFile), append(b, '\n'), 0o644)
+	return durable.Output(filepath.Join(home, CardFile), append(b, '\n'), 0o644)
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/query/celquery"
 	"github.com/assent-network/assent/node/query/epoch"
+	"github.com/assent-network/assent/node/query/total"
 	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/store"
 	"github.com/assent-network/assent/node/sync"
@@ -93,6 +94,8 @@ type Node struct {
 	inbox    *outbox.Inbox
 	answerer *query.Answerer // nil on a node that does not answer
 	epochs   *epoch.Store    // its anchored answers
+	totals   *total.Book     // its pledges; nil without keys
+	pledger  pledger
 	engine   query.Engine
 	vaults   vaults
 	permits  *permits
@@ -180,6 +183,7 @@ func newNode(opts Options) *Node {
 	n.pruner.wake = make(chan struct{}, 1)
 	n.own.byID = make(map[string]*ledger.Transaction)
 	n.duties.wake = make(chan struct{}, 1)
+	n.pledger.wake = make(chan struct{}, 1)
 	return n
 }
 
@@ -414,7 +418,7 @@ func (n *Node) syncPeers() []sync.Peer {
 }
 
 func (n *Node) openAnswering(ctx context.Context) error {
-	n.engine = celquery.New()
+	n.engine = total.Engine{Other: celquery.New()}
 	next := n.state.View().Roots().ReceiptsSize
 	if n.cfg.Answering.Enabled {
 		if err := n.openVaults(ctx); err != nil {
@@ -427,8 +431,12 @@ func (n *Node) openAnswering(ctx context.Context) error {
 		if err := n.openEpochs(tag); err != nil {
 			return err
 		}
+		shares, err := n.openTotals(ctx)
+		if err != nil {
+			return err
+		}
 		n.answerer, err = query.Open(ctx, query.Config{
-			Store: n.private, Epochs: n.epochs, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
+			Store: n.private, Epochs: n.epochs, Shares: shares, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
 			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Clock: n.now, Logger: n.log,
 		})
 		if err != nil {

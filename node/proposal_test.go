@@ -185,7 +185,7 @@ func nodeIDOf(t *testing.T, cfg config.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	card, err := makeCard(&cfg, store)
+	card, err := makeCard(&cfg, store, Reach{})
 	if err != nil {
 		t.Fatal(err)
 	}

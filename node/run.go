@@ -46,6 +46,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		{"api", n.runAPI},
 	}
 	if n.answerer != nil {
+		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "api" }), part{"pledges", n.runPledger})
 		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "follower" }), part{"answerer", n.answerer.Run})
 	}
 	return runParts(ctx, parts, func(name string, err error) {

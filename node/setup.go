@@ -16,6 +16,7 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/consensus/bft"
 	"github.com/assent-network/assent/node/config"
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/keys"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
@@ -127,21 +128,15 @@ func InitAt(home string, cfg config.Config, reach Reach, password []byte) (*Card
 			return nil, fmt.Errorf("init: %w", err)
 		}
 	}
-	card, err := makeCard(&cfg, store)
+	card, err := makeCard(&cfg, store, reach)
 	if err != nil {
 		return nil, fmt.Errorf("init: %w", err)
-	}
-	if len(reach.Addrs) > 0 {
-		card.Addrs = reach.Addrs
-	}
-	if len(reach.APIURLs) > 0 {
-		card.APIURLs = reach.APIURLs
 	}
 	if err := card.Write(home); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	// The configuration comes last: a home with one is complete.
-	if err := os.WriteFile(path, config.Template(cfg), 0o600); err != nil {
+	if err := durable.WriteFile(path, config.Template(cfg)); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	return card, nil

@@ -43,57 +43,21 @@ func (m Templates) BuildAnswers(ctx context.Context, id TemplateID, params map[s
 	for _, v := range values {
 		msg.Params = append(msg.Params, &assentv1.ParamValue{Name: v.Name, Value: v.Value})
 	}
-	var failed error
-	for _, e := range m.c.order(ownNode) {
-		out, begun, err := m.build(ctx, e, msg, values, progress)
-		if err == nil {
-			return out, nil
-		}
-		if connect.CodeOf(err) == connect.CodeUnauthenticated && !begun {
-			e.forget()
-			out, begun, err = m.build(ctx, e, msg, values, progress)
-			if err == nil {
-				return out, nil
+	work := longWork[assentv1.BuildAnswersRequest, assentv1.BuildAnswersResponse, BuiltAnswers]{
+		where: where,
+		call: func(e *endpoint) func(context.Context, *connect.Request[assentv1.BuildAnswersRequest]) (*connect.ServerStreamForClient[assentv1.BuildAnswersResponse], error) {
+			return e.provider.BuildAnswers
+		},
+		hear: func(x *assentv1.BuildAnswersResponse) (*BuiltAnswers, error) {
+			progress(BuildProgress{x.Read, x.Built})
+			if x.Result == nil {
+				return nil, nil
 			}
-		}
-		err = m.c.failure(where, e, err)
-		failed = worse(failed, err)
-		if begun || ctx.Err() != nil || !movesOn(err) {
-			return nil, failed
-		}
+			return builtOf(x.Result, msg, values)
+		},
+		endless: notSent(where, "NOT_READY", "the node ended the build without a result", "Look at the node's log and build again; nothing was kept."),
 	}
-	return nil, failed
-}
-
-// build runs a build on one node. begun tells whether the node had begun.
-func (m Templates) build(ctx context.Context, e *endpoint, msg *assentv1.BuildAnswersRequest, params record.ParamValues, progress func(BuildProgress)) (out *BuiltAnswers, begun bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	req, err := request(ctx, m.c, e, msg)
-	if err != nil {
-		return nil, false, err
-	}
-	st, err := e.provider.BuildAnswers(ctx, req)
-	if err != nil {
-		return nil, false, err
-	}
-	defer st.Close()
-	for st.Receive() {
-		begun = true
-		x := st.Msg()
-		progress(BuildProgress{x.Read, x.Built})
-		if x.Result != nil {
-			out, err := builtOf(x.Result, msg, params)
-			if err != nil {
-				err = &Untrusted{Node: e.url, What: "what it built", Cause: err}
-			}
-			return out, true, err
-		}
-	}
-	if err := st.Err(); err != nil {
-		return nil, begun, err
-	}
-	return nil, begun, notSent("build answers", "NOT_READY", "the node ended the build without a result", "Look at the node's log and build again; nothing was kept.")
+	return work.do(ctx, m.c, msg)
 }
 
 func builtOf(r *assentv1.BuiltAnswers, asked *assentv1.BuildAnswersRequest, params record.ParamValues) (*BuiltAnswers, error) {

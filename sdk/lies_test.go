@@ -82,7 +82,7 @@ func TestForgedRecordProofsAreFoundOut(t *testing.T) {
 			c.Certificate.Votes = []ledger.Vote{v, v, v}
 		}), "without repeats"},
 		{"a stranger's vote", head(func(c *ledger.CertifiedHeader) {
-			sig, _ := fakenode.Signer("stranger").Sign(ledger.VoteDigest(c.Header.Hash()))
+			sig, _ := fakenode.Signer("stranger").Sign(ledger.VoteDigest(c.Header.Hash(), c.Certificate.View))
 			c.Certificate.Votes[2].Sig = sig
 		}), "another key"},
 		{"another state root under the old votes", head(func(c *ledger.CertifiedHeader) { c.Header.StateRoot = hashOf("x") }), "certificate of header"},

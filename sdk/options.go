@@ -9,6 +9,7 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/node/query/exposure"
 )
 
 // Option is a setting of Dial.
@@ -66,6 +67,7 @@ type settings struct {
 	attempts int
 
 	middleware func(http.RoundTripper) http.RoundTripper
+	inRange    *exposure.VerifyingKey // checks range proofs; nil: totals cannot be checked
 }
 
 // WithIdentity acts in the name of a member with one of its registered keys.

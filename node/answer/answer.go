@@ -52,10 +52,18 @@ const (
 type Answer struct {
 	Outcome record.ReceiptOutcome // Answered or Refused
 	Body    record.AnswerBody     // Value is empty when refused
-	// Proof is the opening that the body names, if it names one. It goes sealed with
-	// the answer and nowhere else: it shows where the subject stands in the tree.
+	// Proof is what the body names by its ProofHash, if it names something: the
+	// opening of an anchored answer, which shows where the subject stands in the tree;
+	// or with the value ShareValue the bank's share of a total. It goes sealed with the
+	// answer and nowhere else.
 	Proof []byte
 }
+
+// ShareValue is the value of an answer that carries a bank's share of a total.
+const ShareValue = "SHARE"
+
+// maxCarried bounds what an answer carries: the share of one of 30 banks.
+const maxCarried = 2183
 
 // wireContent is the RLP form of version 1.
 type wireContent struct {
@@ -77,8 +85,8 @@ func (a Answer) check() error {
 	case a.Outcome == record.Refused && a.Body.Value != "":
 		return fmt.Errorf("%w: a refusal with an output", ErrMalformed)
 	}
-	if len(a.Proof) > maxProof {
-		return fmt.Errorf("%w: an opening of %d bytes, at most %d", ErrMalformed, len(a.Proof), maxProof)
+	if len(a.Proof) > maxCarried {
+		return fmt.Errorf("%w: an opening or share of %d bytes, at most %d", ErrMalformed, len(a.Proof), maxCarried)
 	}
 	body := a.Body
 	if a.Outcome == record.Refused {

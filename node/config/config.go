@@ -65,6 +65,8 @@ type API struct {
 type Answering struct {
 	Enabled bool    `conf:"enabled" doc:"true on the one node that answers for its member."`
 	Vaults  []Vault `conf:"vaults" doc:"One entry per data product."`
+
+	ExposureKeys string `conf:"exposureKeys" doc:"Folder with the keys of range proofs, as assent exposure ceremony keys wrote it. Empty: this node takes no part in totals over several banks."`
 }
 
 // Vault maps a data product to the member's database.

@@ -106,6 +106,7 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	password(&c.Identity.Password)
+	abs(&c.Answering.ExposureKeys)
 	for i := range c.Answering.Vaults {
 		v := &c.Answering.Vaults[i]
 		password(&v.Password)

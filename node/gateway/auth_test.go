@@ -281,6 +281,16 @@ func TestRoles(t *testing.T) {
 			}
 			return s.Err()
 		}, []string{"officer", "integration"}},
+		{"TryTemplate", func(tok string) error {
+			s, err := p.TryTemplate(ctx, with(tok, &assentv1.TryTemplateRequest{TemplateJson: "{}"}))
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for s.Receive() {
+			}
+			return s.Err()
+		}, []string{"officer"}},
 		{"GetPeers", func(tok string) error {
 			_, err := n.GetPeers(ctx, with(tok, &assentv1.GetPeersRequest{}))
 			return err

@@ -184,6 +184,10 @@ type Provider interface {
 	// PARAMETER_NOT_ALLOWED, BAD_REQUEST for a vault or template that does not fit,
 	// OVERLOADED while another build is under way.
 	BuildAnswers(ctx context.Context, q AnswersOf, progress func(read, built uint64)) (*BuiltAnswers, error)
+	// TryTemplate evaluates a template over every customer and keeps nothing.
+	// progress is called now and then and does not block. Errors: those of
+	// BuildAnswers without WRONG_STATE.
+	TryTemplate(ctx context.Context, q TrialOf, progress func(read uint64)) (*Trial, error)
 }
 
 // AnswersOf says what to work out for every customer.

@@ -312,6 +312,20 @@ func (w *world) BuildAnswers(ctx context.Context, q AnswersOf, progress func(rea
 	}
 	return &BuiltAnswers{Anchor: []byte(`{"templateId":"` + q.TemplateID + `"}`), Customers: 20_000, Answered: 19_999, Twice: 1, Bytes: 7}, nil
 }
+func (w *world) TryTemplate(_ context.Context, q TrialOf, progress func(uint64)) (*Trial, error) {
+	if w.fail != nil {
+		return nil, w.fail
+	}
+	progress(8192)
+	if w.building != nil {
+		<-w.building
+	}
+	return &Trial{
+		Customers: 20_000, K: max(q.K, 20), LeakMillibits: 1000, CostMax: 5, CostLimit: 100,
+		Columns:   []TrialColumn{{Name: "income", DataClass: "C2", Read: true, BitsPerEpoch: 8, BitsPerYear: 64}},
+		Questions: []TrialQuestion{{Params: q.Params, Names: []string{"months"}, Outputs: []TrialOutput{{"HIGH", 3, true}, {"NO_RECORD", 19_997, false}}}},
+	}, nil
+}
 func (w *world) Status() Status {
 	return Status{Protocol: 1, Validator: 1, Height: 9, Executed: 9, Certified: 8, ViewAge: 1500 * time.Millisecond}
 }

@@ -23,6 +23,7 @@ var (
 	writers   = []record.ClientRole{record.RoleAdmin, record.RoleOperator, record.RoleOfficer, record.RoleIntegration, record.RoleNode}
 	systems   = []record.ClientRole{record.RoleIntegration, record.RoleOperator}
 	customers = []record.ClientRole{record.RoleOfficer, record.RoleOperator, record.RoleIntegration}
+	officers  = []record.ClientRole{record.RoleOfficer}
 	anchorers = []record.ClientRole{record.RoleOfficer, record.RoleIntegration}
 	operators = []record.ClientRole{record.RoleAdmin, record.RoleOperator}
 	designers = []record.ClientRole{record.RoleAdmin, record.RoleOfficer, record.RoleOperator, record.RoleIntegration}
@@ -50,6 +51,7 @@ var rules = map[string]rule{
 	assentv1connect.ProviderServiceUnbindProcedure:        {own: true, roles: customers},
 	assentv1connect.ProviderServiceCheckTemplateProcedure: {own: true, roles: designers},
 	assentv1connect.ProviderServiceBuildAnswersProcedure:  {own: true, roles: anchorers},
+	assentv1connect.ProviderServiceTryTemplateProcedure:   {own: true, roles: officers},
 	assentv1connect.NetworkServiceGetPeersProcedure:       {own: true},
 	assentv1connect.NetworkServiceProbeProcedure:          {own: true, roles: operators},
 }

@@ -267,7 +267,7 @@ func (s *Server) routes() http.Handler {
 		case served(r.URL.Path) && callable(r) != 0:
 			s.misput(w, r, callable(r))
 		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure, r.URL.Path == assentv1connect.LedgerServiceSubmitManyProcedure,
-			r.URL.Path == assentv1connect.ProviderServiceBuildAnswersProcedure:
+			r.URL.Path == assentv1connect.ProviderServiceBuildAnswersProcedure, r.URL.Path == assentv1connect.ProviderServiceTryTemplateProcedure:
 			mux.ServeHTTP(w, r)
 		case served(r.URL.Path):
 			mux.ServeHTTP(unflushed{w}, r)

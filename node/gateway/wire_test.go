@@ -179,6 +179,16 @@ func TestFieldsAreChecked(t *testing.T) {
 		}
 		return s.Err()
 	}
+	try := func(m *assentv1.TryTemplateRequest) error {
+		s, err := p.TryTemplate(ctx, with(tok, m))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		for s.Receive() {
+		}
+		return s.Err()
+	}
 	params := func(names ...string) (out []*assentv1.ParamValue) {
 		for _, n := range names {
 			out = append(out, &assentv1.ParamValue{Name: n, Value: "1"})
@@ -222,6 +232,12 @@ func TestFieldsAreChecked(t *testing.T) {
 		"build: many params":  build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params(make([]string, api.MaxFilters+1)...)}),
 		"build: param twice":  build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params("p", "p")}),
 		"build: long param":   build(&assentv1.BuildAnswersRequest{TemplateId: "t", Epoch: 2, Params: params(strings.Repeat("x", 2*api.MaxNameBytes))}),
+		"trial of nothing":    try(&assentv1.TryTemplateRequest{}),
+		"trial: much text":    try(&assentv1.TryTemplateRequest{TemplateJson: strings.Repeat("x", api.MaxTemplateBytes+1)}),
+		"trial: k of one":     try(&assentv1.TryTemplateRequest{TemplateJson: "{}", K: 1}),
+		"trial: vast k":       try(&assentv1.TryTemplateRequest{TemplateJson: "{}", K: 1_000_001}),
+		"trial: param twice":  try(&assentv1.TryTemplateRequest{TemplateJson: "{}", Params: params("p", "p")}),
+		"trial: many params":  try(&assentv1.TryTemplateRequest{TemplateJson: "{}", Params: params(make([]string, api.MaxFilters+1)...)}),
 		"no template":         template(&assentv1.CheckTemplateRequest{}),
 		"large template":      template(&assentv1.CheckTemplateRequest{TemplateJson: strings.Repeat("x", api.MaxTemplateBytes+1)}),
 	} {

@@ -98,12 +98,13 @@ func (a *Answerer) body(p *Permit) record.AnswerBody {
 // envelope: the lender asked so that it cannot be answered.
 func (a *Answerer) departure(p *Permit, ans *answer.Answer) (Departure, error) {
 	d := Departure{
-		RequestID: p.Request.RequestID, ConsentID: p.Consent.ConsentID, Lender: p.Request.Consumer,
+		RequestID: p.Request.RequestID, ConsentID: p.Consent.ConsentID, Lender: p.recipient(),
 		NotBefore: a.release(p, a.cfg.Clock()), Grid: a.cfg.Grid, Deadline: deadline(p),
 		Receipt: record.ReceiptSpec{RequestID: p.Request.RequestID, Outcome: ans.Outcome, EvaluatedHeight: p.Height},
 	}
-	c := answer.Context{ChainID: a.cfg.ChainID, RequestID: p.Request.RequestID, Recipient: p.Request.Consumer, KeyID: answer.KeyID(p.Request.AnswerKey)}
-	to, err := answer.ParsePublicKey(p.Request.AnswerKey)
+	key := p.opener()
+	c := answer.Context{ChainID: a.cfg.ChainID, RequestID: p.Request.RequestID, Recipient: p.recipient(), KeyID: answer.KeyID(key)}
+	to, err := answer.ParsePublicKey(key)
 	if err == nil {
 		var sealed answer.Sealed
 		if sealed, err = answer.Seal(to, c, *ans); err == nil {

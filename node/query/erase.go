@@ -151,7 +151,10 @@ func (a *Answerer) Erase(ctx context.Context, c *record.Consent, permitted iter.
 				return err
 			}
 		}
-		return nil
+		if a.cfg.Shares == nil {
+			return nil
+		}
+		return a.cfg.Shares.Erase(tx, c.ConsentID)
 	})
 	if err != nil {
 		return fmt.Errorf("erase consent %s: %w", c.ConsentID, err)

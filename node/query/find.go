@@ -29,16 +29,7 @@ func (a *Answerer) find(ctx context.Context, p *Permit, who person) (f finding, 
 	if p.Anchor != nil {
 		return a.findAnchored(p, who)
 	}
-	conn, mapped := a.cfg.Vault(p.Product.ProductID)
-	if !mapped {
-		a.alarm(p, "no vault is mapped for the product; map it in the node's configuration", nil)
-		return finding{}, false, nil
-	}
-	if err := CheckMapping(&p.Product.ProductSpec, p.Template.Columns, conn.Describe()); err != nil {
-		a.alarm(p, "the vault mapping does not fit the product; trying again until the deadline", err)
-		return finding{}, false, nil
-	}
-	row, found, ok, err := a.lookup(ctx, p, conn, who)
+	row, found, ok, err := a.row(ctx, p, who)
 	if err != nil || !ok {
 		return finding{}, false, err
 	}
@@ -57,6 +48,20 @@ func (a *Answerer) find(ctx context.Context, p *Permit, who person) (f finding, 
 		value = record.NoRecord
 	}
 	return finding{value: value}, true, nil
+}
+
+// row reads the person's row from the product's vault: see lookup.
+func (a *Answerer) row(ctx context.Context, p *Permit, who person) (row vault.Row, found, ok bool, err error) {
+	conn, mapped := a.cfg.Vault(p.Product.ProductID)
+	if !mapped {
+		a.alarm(p, "no vault is mapped for the product; map it in the node's configuration", nil)
+		return nil, false, false, nil
+	}
+	if err := CheckMapping(&p.Product.ProductSpec, p.Template.Columns, conn.Describe()); err != nil {
+		a.alarm(p, "the vault mapping does not fit the product; trying again until the deadline", err)
+		return nil, false, false, nil
+	}
+	return a.lookup(ctx, p, conn, who)
 }
 
 // CheckMapping reports whether a vault maps the named columns of a product in the

@@ -142,7 +142,7 @@ func (a *Answerer) identify(ctx context.Context, p *Permit) (who person, missing
 	case failed == nil:
 		failed = errors.New("the bank has no binding of this customer to the wallet or consent")
 	}
-	a.cfg.Logger.Info("query: consent not bound to a customer; answering "+record.NoRecord, "request", string(p.Request.RequestID), "reason", failed)
+	a.cfg.Logger.Info("query: consent not bound to a customer: nothing is known of its subject", "request", string(p.Request.RequestID), "reason", failed)
 	if claim.subject == nobody {
 		return person{nobody, a.tag(unreadableTag, string(p.Consent.ConsentID)), unreadableTag, false}, 0, nil
 	}

@@ -39,7 +39,11 @@ type Permit struct {
 	Template record.Template
 	Product  record.Product
 	Anchor   *record.Anchor // of the request's template, epoch and parameters; nil: nothing was anchored
-	Height   uint64         // of the block that carries the request
+	// Exposure is the set that the request is part of; nil: it asks by itself. Opener is
+	// then the public key of who opens the shares, if that is not the lender.
+	Exposure *record.Exposure
+	Opener   record.Blob
+	Height   uint64 // of the block that carries the request
 	// ExecutedAt is when this node executed that block: the answer's release grid
 	// counts from it. Zero means the block's own time.
 	ExecutedAt time.Time
@@ -50,8 +54,8 @@ type Permit struct {
 type Departure struct {
 	RequestID record.RequestID
 	ConsentID record.ConsentID
-	Lender    record.OrgID
-	Sealed    []byte // answer.Sealed, encoded; nil when there is nothing to open
+	Lender    record.OrgID // who opens it: of a share it may be an aggregator
+	Sealed    []byte       // answer.Sealed, encoded; nil when there is nothing to open
 	Receipt   record.ReceiptSpec
 	NotBefore time.Time     // first grid point at which it may leave
 	Grid      time.Duration // every later attempt at NotBefore + k·Grid
@@ -91,6 +95,9 @@ type Config struct {
 	// TagKey, 32 secret bytes, turns subject identifiers into the tags under which
 	// private.db knows them. Losing it loses bindings, frozen answers and account.
 	TagKey []byte
+
+	// Shares makes this member's shares of totals. Nil: requests for them are refused.
+	Shares Shares
 
 	// Epochs keeps the answers that were anchored. Nil: none, so a request in an
 	// epoch that has an anchor is not answered here.
@@ -254,6 +261,9 @@ func (a *Answerer) work(ctx context.Context, p *Permit) (result, error) {
 	}
 	if !a.cfg.Clock().Before(deadline(p)) {
 		return finished, a.commitOverdue(ctx, p)
+	}
+	if p.Exposure != nil {
+		return a.workShare(ctx, p)
 	}
 	who, missing, err := a.identify(ctx, p)
 	if err != nil || missing != 0 {

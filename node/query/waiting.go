@@ -269,12 +269,14 @@ func (a *Answerer) retry(ctx context.Context, w *waiter) (result, error) {
 type storedPermit struct {
 	Request, Consent, Template, Product json.RawMessage
 	Anchor                              json.RawMessage `json:",omitempty"`
+	Exposure                            json.RawMessage `json:",omitempty"`
+	Opener                              []byte          `json:",omitempty"`
 	Height                              uint64
 	ExecutedAt                          time.Time
 }
 
 func storePermit(p *Permit) ([]byte, error) {
-	s := storedPermit{Height: p.Height, ExecutedAt: p.ExecutedAt.Round(0)}
+	s := storedPermit{Height: p.Height, ExecutedAt: p.ExecutedAt.Round(0), Opener: p.Opener}
 	for _, r := range []struct {
 		to   *json.RawMessage
 		from record.Record
@@ -290,6 +292,12 @@ func storePermit(p *Permit) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if p.Exposure != nil {
+		var err error
+		if s.Exposure, err = record.Encode(p.Exposure); err != nil {
+			return nil, err
+		}
+	}
 	var row bytes.Buffer
 	enc := json.NewEncoder(&row)
 	enc.SetEscapeHTML(false) // or "<" in a template's source would not be canonical any more
@@ -298,11 +306,14 @@ func storePermit(p *Permit) ([]byte, error) {
 }
 
 func (s *storedPermit) permit() (*Permit, error) {
-	p := &Permit{Height: s.Height, ExecutedAt: s.ExecutedAt}
+	p := &Permit{Height: s.Height, ExecutedAt: s.ExecutedAt, Opener: s.Opener}
 	err := errors.Join(record.Decode(s.Request, &p.Request), record.Decode(s.Consent, &p.Consent),
 		record.Decode(s.Template, &p.Template), record.Decode(s.Product, &p.Product))
 	if err == nil && s.Anchor != nil {
 		p.Anchor, err = record.Load[record.Anchor](s.Anchor)
+	}
+	if err == nil && s.Exposure != nil {
+		p.Exposure, err = record.Load[record.Exposure](s.Exposure)
 	}
 	return p, err
 }

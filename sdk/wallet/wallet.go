@@ -294,7 +294,11 @@ func (w *Wallet) Endorse(o *Offer) (*Endorsement, error) {
 		if len(w.consents) >= maxConsents {
 			return nil, fmt.Errorf("endorse: the wallet holds %d consents already", maxConsents)
 		}
-		if c, err = newConsent(o, draft); err != nil {
+		principal, err := crypto.GenerateKey()
+		if err != nil {
+			return nil, fmt.Errorf("endorse: make a principal key: %w", err)
+		}
+		if c, err = newConsent(o, draft, principal); err != nil {
 			return nil, err
 		}
 		w.consents = append(w.consents, c)
@@ -305,6 +309,11 @@ func (w *Wallet) Endorse(o *Offer) (*Endorsement, error) {
 	} else if !sameTerms(&c.Terms, draft) || c.Chain != o.Chain {
 		return nil, fmt.Errorf("endorse %s: an offer with this id and other terms was answered before: %w", draft.ConsentID, ErrTerms)
 	}
+	return w.vouch(c)
+}
+
+// vouch signs that the wallet's holder has the consent's principal key.
+func (w *Wallet) vouch(c *consent) (*Endorsement, error) {
 	terms := c.Terms
 	terms.PrincipalKey = crypto.PubkeyToAddress(c.principal.PublicKey)
 	sig, err := sign(w.key, record.EndorsementOf(&terms).Digest, c.Chain)
@@ -321,11 +330,7 @@ func (w *Wallet) Endorse(o *Offer) (*Endorsement, error) {
 	}, nil
 }
 
-func newConsent(o *Offer, draft *record.ConsentTerms) (*consent, error) {
-	principal, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, fmt.Errorf("endorse: make a principal key: %w", err)
-	}
+func newConsent(o *Offer, draft *record.ConsentTerms, principal *ecdsa.PrivateKey) (*consent, error) {
 	key, err := answer.GenerateKey()
 	if err != nil {
 		return nil, fmt.Errorf("endorse: make a part key: %w", err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/query/pair"
 )
 
 // transcript is every share of a session.
@@ -40,7 +41,7 @@ func TestLenderWithAllBanksButTwoLearnsTheirSumAlone(t *testing.T) {
 			if j == i || (i < 2 && j < 2) {
 				continue
 			}
-			m := w.secrets(t, j)[i].mask(digest, min(i, j), max(i, j)) // computed by the colluding bank j
+			m := maskOf(w.secrets(t, j)[i], digest, min(i, j), max(i, j)) // computed by the colluding bank j
 			if i < j {
 				m = mask{m.value.neg(), m.blinding.neg()}
 			}
@@ -54,7 +55,7 @@ func TestLenderWithAllBanksButTwoLearnsTheirSumAlone(t *testing.T) {
 		t.Fatal("the colluders do not even learn the sum")
 	}
 	// What they hold of the two: v0, b0, v1, b1, the pledges and the mask's commitment.
-	m := w.secrets(t, 0)[1].mask(digest, 0, 1)
+	m := maskOf(w.secrets(t, 0)[1], digest, 0, 1)
 	c0, c1 := commit(w.banks[0].opening.Value, w.banks[0].opening.Blinding), commit(w.banks[1].opening.Value, w.banks[1].opening.Blinding)
 	cm := commit(m.value, m.blinding)
 	inverse := Scalar{new(big.Int).ModInverse(log.big(), order())}
@@ -168,11 +169,11 @@ func TestAPairOpeningShowsWhatTheBanksDerive(t *testing.T) {
 	for range 20 {
 		a, b := bytesOf(r, 32), bytesOf(r, 32)
 		pubA, pubB := publicKey(t, a), publicKey(t, b)
-		want, err := NewPairSecret(a, pubB)
+		want, err := pair.New(a, pubB)
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := NewPairSecret(b, pubA)
+		other, err := pair.New(b, pubA)
 		if err != nil || other != want {
 			t.Fatalf("seed %d: the two do not agree: %v", seed, err)
 		}

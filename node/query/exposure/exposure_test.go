@@ -14,6 +14,7 @@ import (
 	groth16 "github.com/consensys/gnark/backend/groth16/bn254"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/query/pair"
 )
 
 // testKeys are made without a ceremony: whoever made them could prove what is
@@ -109,15 +110,15 @@ func pledgeFor(t testing.TB, c *PledgeContext, figure uint64) (Opening, Pledge) 
 
 var pledges sync.Map
 
-func (w *world) secrets(t testing.TB, seat int) []PairSecret {
+func (w *world) secrets(t testing.TB, seat int) []pair.Secret {
 	t.Helper()
-	out := make([]PairSecret, len(w.banks))
+	out := make([]pair.Secret, len(w.banks))
 	for j := range w.banks {
 		if j == seat {
 			continue
 		}
 		var err error
-		if out[j], err = NewPairSecret(w.banks[seat].private, w.session.Seats[j].Key); err != nil {
+		if out[j], err = pair.New(w.banks[seat].private, w.session.Seats[j].Key); err != nil {
 			t.Fatal(err)
 		}
 	}

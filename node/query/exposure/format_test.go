@@ -136,10 +136,13 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	o, s := w.banks[0].opening, w.secrets(t, 0)[1]
 	l.Info("x", "scalar", o.Value, "opening", o, "pair", s)
 	out := fmt.Sprintf("%v %+v %#v %s %x %d %v", o, o, o, o.Value, o.Value, o.Blinding, &s) + log.String()
-	for _, secret := range []string{"987654321", fmt.Sprintf("%x", 987654321), o.Blinding.big().String(), hex.EncodeToString(s.z[:]), fmt.Sprint(s.z)} {
+	for _, secret := range []string{"987654321", fmt.Sprintf("%x", 987654321), o.Blinding.big().String(), hex.EncodeToString(o.Blinding.Bytes())} {
 		if strings.Contains(out, secret) {
 			t.Errorf("a secret in %s", out)
 		}
+	}
+	if n := strings.Count(out, "[pair secret]"); n != 2 {
+		t.Errorf("the pair's secret shows its mark %d times, want 2: %s", n, out)
 	}
 }
 

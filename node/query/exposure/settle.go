@@ -8,6 +8,8 @@ import (
 
 	"filippo.io/edwards25519"
 	"filippo.io/edwards25519/field"
+
+	"github.com/assent-network/assent/node/query/pair"
 )
 
 // PairOpening shows a pair's secret and proves that it belongs to one bank's
@@ -64,20 +66,20 @@ func OpenPair(own, peer []byte) (PairOpening, error) {
 }
 
 // verify returns the secret that an opening shows, or ErrProof.
-func (o PairOpening) verify(opener, peer []byte) (PairSecret, error) {
-	fail := func(what string) (PairSecret, error) {
-		return PairSecret{}, fmt.Errorf("%w: opening of a pair: %s", ErrProof, what)
+func (o PairOpening) verify(opener, peer []byte) (pair.Secret, error) {
+	fail := func(what string) (pair.Secret, error) {
+		return pair.Secret{}, fmt.Errorf("%w: opening of a pair: %s", ErrProof, what)
 	}
 	if o.Sign > 1 {
 		return fail("sign")
 	}
 	a, err := liftKey(opener, o.Sign)
 	if err != nil {
-		return PairSecret{}, err
+		return pair.Secret{}, err
 	}
 	lifted, err := liftKey(peer, 0)
 	if err != nil {
-		return PairSecret{}, err
+		return pair.Secret{}, err
 	}
 	e, err := new(edwards25519.Point).SetBytes(o.Secret[:])
 	if err != nil || !bytes.Equal(e.Bytes(), o.Secret[:]) || !primeOrder(e) || !primeOrder(a) {
@@ -96,7 +98,7 @@ func (o PairOpening) verify(opener, peer []byte) (PairSecret, error) {
 	if pairChallenge(a, q, e, r1, r2).Equal(c) != 1 {
 		return fail("the proof does not hold")
 	}
-	return PairSecret{[32]byte(e.BytesMontgomery())}, nil
+	return pair.Shared([32]byte(e.BytesMontgomery())), nil
 }
 
 // Bytes is the opening's encoding.
@@ -131,7 +133,7 @@ func Settle(s *Session, first, second int, shares [2]*Share, openings [2]*PairOp
 		if openings[i] != nil {
 			secret, err := openings[i].verify(bank.Key, other.Key)
 			if err == nil {
-				m := secret.mask(digest, first, second)
+				m := maskOf(secret, digest, first, second)
 				truth = &m
 				continue
 			}

@@ -3,6 +3,8 @@ package exposure
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/assent-network/assent/node/query/pair"
 )
 
 // Share is what one bank sends for one session. It tells nothing without the
@@ -30,7 +32,7 @@ const MaxShare = 1 + 32 + 2 + PledgeSize + 2*ScalarSize + (MaxBanks-1)*PointSize
 // the other seats, by seat; its own is not looked at. Making it again gives the
 // same bytes. Errors: ErrSession if the pledge or opening is not the one that the
 // session froze.
-func MakeShare(s *Session, seat int, o Opening, p Pledge, secrets []PairSecret) (Share, error) {
+func MakeShare(s *Session, seat int, o Opening, p Pledge, secrets []pair.Secret) (Share, error) {
 	if err := s.Check(); err != nil {
 		return Share{}, err
 	}
@@ -45,7 +47,7 @@ func MakeShare(s *Session, seat int, o Opening, p Pledge, secrets []PairSecret) 
 		if other == seat {
 			continue
 		}
-		m := secrets[other].mask(out.Session, min(seat, other), max(seat, other))
+		m := maskOf(secrets[other], out.Session, min(seat, other), max(seat, other))
 		out.Masks = append(out.Masks, m.commitment())
 		if other < seat {
 			m.value, m.blinding = m.value.neg(), m.blinding.neg()

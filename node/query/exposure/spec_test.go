@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/query/pair"
 )
 
 // The vectors of SPEC.md, for other implementations.
@@ -19,11 +20,11 @@ func TestVectors(t *testing.T) {
 			Key: publicKey(t, bytes.Repeat([]byte{byte(i + 1)}, 32)), Pledge: Hash{byte(i)},
 		})
 	}
-	secret, err := NewPairSecret(bytes.Repeat([]byte{1}, 32), s.Seats[2].Key)
+	secret, err := pair.New(bytes.Repeat([]byte{1}, 32), s.Seats[2].Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := secret.mask(s.Digest(), 0, 2)
+	m := maskOf(secret, s.Digest(), 0, 2)
 	p := Pledge{Point: pedersen(scalarOf(5), scalarOf(7)), Proof: make([]byte, ProofSize)}
 	hash, digest := p.Hash(s.pledgeContext(1)), s.Digest()
 	context := contextElement(s.pledgeContext(1).bytes())

@@ -28,9 +28,9 @@ const (
 	exitUnknown  = 5 // the transaction's outcome is not known: resolve it, do not repeat it
 	exitLie      = 6 // something does not verify
 	exitDenied   = 7 // the ledger denied a query
-	exitUnwell   = 8 // doctor found something
+	exitUnwell   = 8 // doctor, or a dry run of a template, found something
 	exitCodeHelp = `Exit codes: 0 done; 1 failed; 2 usage or set-up; 3 refused; 4 try again later; 5 outcome unknown
-(resolve it with "assent receipt tx"); 6 does not verify; 7 query denied; 8 doctor found something.
+(resolve it with "assent receipt tx"); 6 does not verify; 7 query denied; 8 doctor or a dry run found something.
 With --json errors are one object on standard output, too.`
 )
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,7 +105,11 @@ func (a *app) noticeCmd() *cobra.Command {
 }
 
 func (a *app) templateCmd() *cobra.Command {
+	var dry trialFlags
 	check := leaf("check FILE", "Compile a query template on your own node and report what is wrong with it", func(c *cobra.Command, args []string) error {
+		if err := dry.check(); err != nil {
+			return err
+		}
 		var spec sdk.TemplateSpec
 		client, err := a.withRecord(c, args[0], &spec)
 		if err != nil {
@@ -114,8 +119,18 @@ func (a *app) templateCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.showFindings(found)
+		if !dry.vault || slices.ContainsFunc(found, func(f sdk.Finding) bool { return f.Error }) {
+			return a.showFindings(found)
+		}
+		return a.try(c.Context(), client, spec, dry)
 	})
+	check.Long = "Compiles a template against the product it names. With --vault your own node runs it over every customer of the product's\n" +
+		"vault, in one pass: columns and classes, bits and cost, to how many customers each output would be given, and which outputs\n" +
+		"would single out fewer than k of them (exit code 8). Nothing is kept, answered or debited; the counts are for your officers."
+	check.Flags().BoolVar(&dry.vault, "vault", false, "dry run over the vault that your node maps for the product (officer)")
+	check.Flags().Uint64Var(&dry.k, "k", 0, "with --vault: outputs given to fewer customers single them out (default 20)")
+	check.Flags().StringArrayVar(&dry.params, "param", nil, "with --vault: name=value, repeat: one set of parameter values (default: every set, at most 64)")
+	example(check, "  assent template check band.json\n  assent template check band.json --vault --k 50 --param months=12")
 	propose := leaf("propose FILE", "Propose a query template for a product of your own (officer)", func(c *cobra.Command, args []string) error {
 		var spec sdk.TemplateSpec
 		client, err := a.withRecord(c, args[0], &spec)

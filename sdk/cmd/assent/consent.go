@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -253,7 +252,7 @@ func (a *app) created(client *sdk.Client, p *sdk.PreparedConsent, consent *sdk.C
 			return err
 		}
 		if save != "" {
-			if err := os.WriteFile(save, []byte(v["link"]+"\n"), 0o600); err != nil {
+			if err := durable.Output(save, []byte(v["link"]+"\n"), 0o600); err != nil {
 				return err
 			}
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -50,7 +50,7 @@ func (a *app) disputeAnswerCmd() *cobra.Command {
 			return usageError{fmt.Errorf("request %s has no answer to open: its receipt says %s", answer.RequestID, answer.Outcome)}
 		}
 		// First the file: who has raised the dispute must be able to show it.
-		if err := os.WriteFile(out, opening, 0o600); err != nil {
+		if err := durable.Output(out, opening, 0o600); err != nil {
 			return err
 		}
 		o, err := client.Queries().DisputeAnswer(c.Context(), answer, sdk.AnswerClaim(claim), sdk.OrgID(authority))

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -39,7 +39,7 @@ func (a *app) networkCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, b, 0o644); err != nil {
+			if err := durable.Output(out, b, 0o644); err != nil {
 				return err
 			}
 		}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -92,7 +92,7 @@ func value(b []byte) any {
 
 func (a *app) showProof(p *sdk.Proven, bundle []byte, out string) error {
 	if out != "" {
-		if err := os.WriteFile(out, bundle, 0o644); err != nil {
+		if err := durable.Output(out, bundle, 0o644); err != nil {
 			return err
 		}
 	}

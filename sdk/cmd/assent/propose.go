@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -300,7 +300,7 @@ func (a *app) proposeConfig(c *cobra.Command, client *sdk.Client, p *proposing, 
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(p.out, append(b, '\n'), 0o644); err != nil {
+		if err := durable.Output(p.out, append(b, '\n'), 0o644); err != nil {
 			return usageError{err}
 		}
 	}

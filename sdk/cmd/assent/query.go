@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,14 +50,11 @@ func (a *app) queryCmd() *cobra.Command {
 	var params []string
 	var keep bool
 	cmd := leaf("query", "Ask one question under a consent: request, open, verify", func(c *cobra.Command, _ []string) error {
-		q.Consent, q.Template, q.Purpose, q.Params = sdk.ConsentID(consent), sdk.TemplateID(template), sdk.Purpose(purpose), map[string]string{}
-		for _, p := range params {
-			k, v, ok := strings.Cut(p, "=")
-			if !ok {
-				return usageError{fmt.Errorf("--param %q: write name=value", p)}
-			}
-			q.Params[k] = v
+		var err error
+		if q.Params, err = namedParams(params); err != nil {
+			return err
 		}
+		q.Consent, q.Template, q.Purpose = sdk.ConsentID(consent), sdk.TemplateID(template), sdk.Purpose(purpose)
 		q.Subject = sdk.SubjectID(subject)
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
@@ -75,7 +71,7 @@ func (a *app) queryCmd() *cobra.Command {
 	f.StringVar(&ticket, "ticket", "", "file that keeps the query under way, a secret (default: one below the configuration directory, removed when done); if it exists, that query goes on and the other flags are ignored")
 	f.StringVar(&subject, "subject", "", "about whom the consent is, as in its sealed part: an answer that the provider has anchored is then held against the anchor; never leaves this program and is in no ticket")
 	f.BoolVar(&keep, "keep", false, "keep the ticket file when done, to dispute the answer later")
-	cmd.AddCommand(a.queryBatchCmd())
+	cmd.AddCommand(a.queryBatchCmd(), a.queryExplainCmd())
 	return example(cmd, "  assent query --consent 0x000102030405060708090a0b0c0d0e0f --template income-band --param months=12")
 }
 
@@ -99,7 +95,15 @@ func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest,
 			return err
 		}
 	}
-	return a.showResult(r)
+	return a.showResult(r, a.learnt(ctx, client, r.Verified, valueOf(r)))
+}
+
+// valueOf is the output that was opened; "" if there is none.
+func valueOf(r *sdk.QueryResult) string {
+	if r.Answer == nil {
+		return ""
+	}
+	return r.Answer.Value
 }
 
 func (a *app) steps(ctx context.Context, steps sdk.Queries, t *sdk.Ticket) (*sdk.QueryResult, error) {
@@ -208,6 +212,7 @@ type resultView struct {
 		Opened   float64 `json:"openedMs,omitempty"`
 		Verified float64 `json:"verifiedMs,omitempty"`
 	} `json:"timing"`
+	Learnt *sdk.Learnt `json:"record,omitempty"` // what each party learnt, and what remains
 }
 
 // viewOfDecision is what is known of a query before its answer.
@@ -233,8 +238,9 @@ func viewOfResult(r *sdk.QueryResult) resultView {
 	return v
 }
 
-func (a *app) showResult(r *sdk.QueryResult) error {
+func (a *app) showResult(r *sdk.QueryResult, l *sdk.Learnt) error {
 	d, v := r.Decision, viewOfResult(r)
+	v.Learnt = l
 	err := a.show(v, func(w io.Writer) {
 		if !d.Permit {
 			fmt.Fprintf(w, "DENY %s\t%s\n", v.Code, v.Remedy)
@@ -245,6 +251,7 @@ func (a *app) showResult(r *sdk.QueryResult) error {
 		fmt.Fprintf(w, "verified\tagainst receipt %s\n", v.Receipt)
 		fmt.Fprintf(w, "anchored\t%s\n", v.Anchored)
 		fmt.Fprintf(w, "timing\tdecided %.1f ms, opened %.1f ms, verified %.1f ms\n", v.Timing.Decided, v.Timing.Opened, v.Timing.Verified)
+		showLearnt(w, l)
 	})
 	if err == nil && !d.Permit {
 		return verdict(exitDenied)
@@ -272,11 +279,18 @@ func (a *app) receiptCmd() *cobra.Command {
 				return err
 			}
 		}
+		l := a.learnt(c.Context(), client, v, "")
+		if l != nil {
+			if out["record"], err = json.Marshal(l); err != nil {
+				return err
+			}
+		}
 		return a.show(out, func(w io.Writer) {
 			fmt.Fprintf(w, "request\t%s %s at height %d\n", v.Request.Decision, v.Request.Code, v.RequestProof.Height)
 			if v.ReceiptProof != nil {
 				fmt.Fprintf(w, "receipt\t%s at height %d, by %s\n", v.Receipt.Outcome, v.ReceiptProof.Height, v.Receipt.OrgID)
 			}
+			showLearnt(w, l)
 		})
 	})
 	tx := leaf("tx TRANSACTION", "Find out what became of a transaction", func(c *cobra.Command, args []string) error {

@@ -15,7 +15,7 @@ import (
 
 func (a *app) walletCmd() *cobra.Command {
 	g := group("wallet", "The subject's side: keys, consents, signatures",
-		a.walletNewCmd(), a.walletInfoCmd(), a.walletBindCmd(), a.walletEndorseCmd(), a.walletSignCmd(), a.walletRefuseCmd(),
+		a.walletNewCmd(), a.walletInfoCmd(), a.walletBindCmd(), a.walletEndorseCmd(), a.walletEndorseSetCmd(), a.walletSignCmd(), a.walletRefuseCmd(),
 		a.walletListCmd(), a.walletRevokeCmd(), a.walletUsesCmd(), a.walletDisputeCmd(), a.walletEraseCmd())
 	g.PersistentFlags().String("wallet", "", "wallet file (ASSENT_WALLET; default <config directory>/assent/wallet.json)")
 	return g

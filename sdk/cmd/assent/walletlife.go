@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 	"github.com/assent-network/assent/sdk/wallet"
 )
@@ -31,7 +31,7 @@ func (a *app) walletDisputeCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(save, append(b, '\n'), 0o600); err != nil {
+		if err := durable.Output(save, append(b, '\n'), 0o600); err != nil {
 			return err
 		}
 		return a.showLink(d)

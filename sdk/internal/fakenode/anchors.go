@@ -95,3 +95,34 @@ func (h handler) BuildAnswers(_ context.Context, req *connect.Request[v1.BuildAn
 	}
 	return nil
 }
+
+// TryTemplate pretends to have tried a template over 20,000 customers.
+func (h handler) TryTemplate(_ context.Context, req *connect.Request[v1.TryTemplateRequest], st *connect.ServerStream[v1.TryTemplateResponse]) error {
+	spec, err := record.Parse[record.TemplateSpec](req.Msg.TemplateJson)
+	if err != nil {
+		return wire(v1.Code_CODE_BAD_REQUEST, "template")
+	}
+	k := max(req.Msg.K, 20)
+	params := req.Msg.Params
+	if len(params) == 0 && len(spec.Params) > 0 {
+		params = []*v1.ParamValue{{Name: spec.Params[0].Name, Value: spec.Params[0].Values[0]}}
+	}
+	q := &v1.TriedQuestion{Params: params, Nulls: 2}
+	for i, o := range spec.Outputs {
+		n := uint64(30)
+		if i == 0 {
+			n = 19_940
+		}
+		q.Outputs = append(q.Outputs, &v1.OutputCount{Output: o, Customers: n, Few: n < k})
+	}
+	r := &v1.TriedTemplate{Customers: 20_000, K: k, LeakMillibits: answer.LeakMillibits(len(spec.Outputs)), CostMax: 7, CostLimit: spec.CostLimit, Questions: []*v1.TriedQuestion{q}}
+	for _, name := range spec.Columns {
+		r.Columns = append(r.Columns, &v1.TriedColumn{Name: name, DataClass: "C2", Read: true, BitsPerEpoch: 8, BitsPerYear: 32})
+	}
+	for _, m := range []*v1.TryTemplateResponse{{Read: 8192}, {Read: 20_000, Result: r}} {
+		if err := st.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}

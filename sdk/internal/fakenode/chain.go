@@ -217,7 +217,7 @@ func (n *Network) nextTime() uint64 {
 func Certify(h *ledger.Header, validators ...uint64) *ledger.Certificate {
 	c := &ledger.Certificate{Header: h.Hash()}
 	for _, id := range validators {
-		sig, err := vote(id).Sign(ledger.VoteDigest(c.Header))
+		sig, err := vote(id).Sign(ledger.VoteDigest(c.Header, c.View))
 		if err != nil {
 			panic(err)
 		}

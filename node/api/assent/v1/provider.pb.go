@@ -70,6 +70,430 @@ func (Severity) EnumDescriptor() ([]byte, []int) {
 	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
 }
 
+type TryTemplateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TemplateJson  string                 `protobuf:"bytes,1,opt,name=template_json,json=templateJson,proto3" json:"template_json,omitempty"` // record of catalog.ProposeTemplate; at most 64 KiB
+	Params        []*ParamValue          `protobuf:"bytes,2,rep,name=params,proto3" json:"params,omitempty"`                                 // one set of values; none: every set, at most 64
+	K             uint64                 `protobuf:"varint,3,opt,name=k,proto3" json:"k,omitempty"`                                          // outputs given to fewer customers single them out; 2 to 1,000,000; 0: 20
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryTemplateRequest) Reset() {
+	*x = TryTemplateRequest{}
+	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryTemplateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryTemplateRequest) ProtoMessage() {}
+
+func (x *TryTemplateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryTemplateRequest.ProtoReflect.Descriptor instead.
+func (*TryTemplateRequest) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TryTemplateRequest) GetTemplateJson() string {
+	if x != nil {
+		return x.TemplateJson
+	}
+	return ""
+}
+
+func (x *TryTemplateRequest) GetParams() []*ParamValue {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *TryTemplateRequest) GetK() uint64 {
+	if x != nil {
+		return x.K
+	}
+	return 0
+}
+
+type TryTemplateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Read          uint64                 `protobuf:"varint,1,opt,name=read,proto3" json:"read,omitempty"`    // customers read from the vault so far
+	Result        *TriedTemplate         `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"` // in the last message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryTemplateResponse) Reset() {
+	*x = TryTemplateResponse{}
+	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryTemplateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryTemplateResponse) ProtoMessage() {}
+
+func (x *TryTemplateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryTemplateResponse.ProtoReflect.Descriptor instead.
+func (*TryTemplateResponse) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TryTemplateResponse) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *TryTemplateResponse) GetResult() *TriedTemplate {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+type TriedTemplate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Customers     uint64                 `protobuf:"varint,1,opt,name=customers,proto3" json:"customers,omitempty"`                              // read; a customer with two rows counts twice
+	Unusable      uint64                 `protobuf:"varint,2,opt,name=unusable,proto3" json:"unusable,omitempty"`                                // of them, with a row that cannot be used: they are answered NO_RECORD
+	K             uint64                 `protobuf:"varint,3,opt,name=k,proto3" json:"k,omitempty"`                                              // the one that was applied
+	LeakMillibits uint64                 `protobuf:"varint,4,opt,name=leak_millibits,json=leakMillibits,proto3" json:"leak_millibits,omitempty"` // debited from every column per new answer, thousandths of a bit
+	CostMax       uint64                 `protobuf:"varint,5,opt,name=cost_max,json=costMax,proto3" json:"cost_max,omitempty"`                   // of an evaluation, worst case, in the evaluator's units
+	CostLimit     uint64                 `protobuf:"varint,6,opt,name=cost_limit,json=costLimit,proto3" json:"cost_limit,omitempty"`             // the template's
+	Columns       []*TriedColumn         `protobuf:"bytes,7,rep,name=columns,proto3" json:"columns,omitempty"`                                   // that the template declares
+	Questions     []*TriedQuestion       `protobuf:"bytes,8,rep,name=questions,proto3" json:"questions,omitempty"`                               // one for each set of parameter values
+	Notes         []string               `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`                                       // what is allowed but probably not meant
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriedTemplate) Reset() {
+	*x = TriedTemplate{}
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriedTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriedTemplate) ProtoMessage() {}
+
+func (x *TriedTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriedTemplate.ProtoReflect.Descriptor instead.
+func (*TriedTemplate) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TriedTemplate) GetCustomers() uint64 {
+	if x != nil {
+		return x.Customers
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetUnusable() uint64 {
+	if x != nil {
+		return x.Unusable
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetK() uint64 {
+	if x != nil {
+		return x.K
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetLeakMillibits() uint64 {
+	if x != nil {
+		return x.LeakMillibits
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetCostMax() uint64 {
+	if x != nil {
+		return x.CostMax
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetCostLimit() uint64 {
+	if x != nil {
+		return x.CostLimit
+	}
+	return 0
+}
+
+func (x *TriedTemplate) GetColumns() []*TriedColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *TriedTemplate) GetQuestions() []*TriedQuestion {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
+func (x *TriedTemplate) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type TriedColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	DataClass     string                 `protobuf:"bytes,2,opt,name=data_class,json=dataClass,proto3" json:"data_class,omitempty"`
+	Read          bool                   `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`                                       // by the source; a column that is only declared is debited all the same
+	BitsPerEpoch  uint64                 `protobuf:"varint,4,opt,name=bits_per_epoch,json=bitsPerEpoch,proto3" json:"bits_per_epoch,omitempty"` // of one customer's leak account
+	BitsPerYear   uint64                 `protobuf:"varint,5,opt,name=bits_per_year,json=bitsPerYear,proto3" json:"bits_per_year,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriedColumn) Reset() {
+	*x = TriedColumn{}
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriedColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriedColumn) ProtoMessage() {}
+
+func (x *TriedColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriedColumn.ProtoReflect.Descriptor instead.
+func (*TriedColumn) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TriedColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TriedColumn) GetDataClass() string {
+	if x != nil {
+		return x.DataClass
+	}
+	return ""
+}
+
+func (x *TriedColumn) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
+}
+
+func (x *TriedColumn) GetBitsPerEpoch() uint64 {
+	if x != nil {
+		return x.BitsPerEpoch
+	}
+	return 0
+}
+
+func (x *TriedColumn) GetBitsPerYear() uint64 {
+	if x != nil {
+		return x.BitsPerYear
+	}
+	return 0
+}
+
+type TriedQuestion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Params        []*ParamValue          `protobuf:"bytes,1,rep,name=params,proto3" json:"params,omitempty"`
+	Outputs       []*OutputCount         `protobuf:"bytes,2,rep,name=outputs,proto3" json:"outputs,omitempty"` // in the template's order
+	Nulls         uint64                 `protobuf:"varint,3,opt,name=nulls,proto3" json:"nulls,omitempty"`    // customers answered NO_RECORD because of a null that the template does not handle
+	Failed        uint64                 `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`  // the same because of overflow, division by zero, the cost limit or an unlisted output
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriedQuestion) Reset() {
+	*x = TriedQuestion{}
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriedQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriedQuestion) ProtoMessage() {}
+
+func (x *TriedQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriedQuestion.ProtoReflect.Descriptor instead.
+func (*TriedQuestion) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TriedQuestion) GetParams() []*ParamValue {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *TriedQuestion) GetOutputs() []*OutputCount {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
+func (x *TriedQuestion) GetNulls() uint64 {
+	if x != nil {
+		return x.Nulls
+	}
+	return 0
+}
+
+func (x *TriedQuestion) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+type OutputCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Output        string                 `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	Customers     uint64                 `protobuf:"varint,2,opt,name=customers,proto3" json:"customers,omitempty"`
+	Few           bool                   `protobuf:"varint,3,opt,name=few,proto3" json:"few,omitempty"` // fewer than k, but not none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputCount) Reset() {
+	*x = OutputCount{}
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputCount) ProtoMessage() {}
+
+func (x *OutputCount) ProtoReflect() protoreflect.Message {
+	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputCount.ProtoReflect.Descriptor instead.
+func (*OutputCount) Descriptor() ([]byte, []int) {
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OutputCount) GetOutput() string {
+	if x != nil {
+		return x.Output
+	}
+	return ""
+}
+
+func (x *OutputCount) GetCustomers() uint64 {
+	if x != nil {
+		return x.Customers
+	}
+	return 0
+}
+
+func (x *OutputCount) GetFew() bool {
+	if x != nil {
+		return x.Few
+	}
+	return false
+}
+
 type BuildAnswersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TemplateId    string                 `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"` // at most 64 bytes
@@ -81,7 +505,7 @@ type BuildAnswersRequest struct {
 
 func (x *BuildAnswersRequest) Reset() {
 	*x = BuildAnswersRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -93,7 +517,7 @@ func (x *BuildAnswersRequest) String() string {
 func (*BuildAnswersRequest) ProtoMessage() {}
 
 func (x *BuildAnswersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[0]
+	mi := &file_assent_v1_provider_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -106,7 +530,7 @@ func (x *BuildAnswersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildAnswersRequest.ProtoReflect.Descriptor instead.
 func (*BuildAnswersRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{0}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BuildAnswersRequest) GetTemplateId() string {
@@ -140,7 +564,7 @@ type ParamValue struct {
 
 func (x *ParamValue) Reset() {
 	*x = ParamValue{}
-	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -152,7 +576,7 @@ func (x *ParamValue) String() string {
 func (*ParamValue) ProtoMessage() {}
 
 func (x *ParamValue) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[1]
+	mi := &file_assent_v1_provider_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -165,7 +589,7 @@ func (x *ParamValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParamValue.ProtoReflect.Descriptor instead.
 func (*ParamValue) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{1}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ParamValue) GetName() string {
@@ -193,7 +617,7 @@ type BuildAnswersResponse struct {
 
 func (x *BuildAnswersResponse) Reset() {
 	*x = BuildAnswersResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +629,7 @@ func (x *BuildAnswersResponse) String() string {
 func (*BuildAnswersResponse) ProtoMessage() {}
 
 func (x *BuildAnswersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[2]
+	mi := &file_assent_v1_provider_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +642,7 @@ func (x *BuildAnswersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildAnswersResponse.ProtoReflect.Descriptor instead.
 func (*BuildAnswersResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{2}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BuildAnswersResponse) GetRead() uint64 {
@@ -257,7 +681,7 @@ type BuiltAnswers struct {
 
 func (x *BuiltAnswers) Reset() {
 	*x = BuiltAnswers{}
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +693,7 @@ func (x *BuiltAnswers) String() string {
 func (*BuiltAnswers) ProtoMessage() {}
 
 func (x *BuiltAnswers) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[3]
+	mi := &file_assent_v1_provider_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +706,7 @@ func (x *BuiltAnswers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuiltAnswers.ProtoReflect.Descriptor instead.
 func (*BuiltAnswers) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{3}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BuiltAnswers) GetAnchorJson() string {
@@ -344,7 +768,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +780,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[4]
+	mi := &file_assent_v1_provider_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +793,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{4}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BindRequest) GetSubject() string {
@@ -394,7 +818,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +830,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[5]
+	mi := &file_assent_v1_provider_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +843,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{5}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{11}
 }
 
 type BindConsentRequest struct {
@@ -432,7 +856,7 @@ type BindConsentRequest struct {
 
 func (x *BindConsentRequest) Reset() {
 	*x = BindConsentRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +868,7 @@ func (x *BindConsentRequest) String() string {
 func (*BindConsentRequest) ProtoMessage() {}
 
 func (x *BindConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[6]
+	mi := &file_assent_v1_provider_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +881,7 @@ func (x *BindConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindConsentRequest.ProtoReflect.Descriptor instead.
 func (*BindConsentRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{6}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BindConsentRequest) GetConsentId() string {
@@ -482,7 +906,7 @@ type BindConsentResponse struct {
 
 func (x *BindConsentResponse) Reset() {
 	*x = BindConsentResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[7]
+	mi := &file_assent_v1_provider_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +918,7 @@ func (x *BindConsentResponse) String() string {
 func (*BindConsentResponse) ProtoMessage() {}
 
 func (x *BindConsentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[7]
+	mi := &file_assent_v1_provider_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +931,7 @@ func (x *BindConsentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindConsentResponse.ProtoReflect.Descriptor instead.
 func (*BindConsentResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{7}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{13}
 }
 
 type UnbindRequest struct {
@@ -519,7 +943,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[8]
+	mi := &file_assent_v1_provider_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +955,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[8]
+	mi := &file_assent_v1_provider_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +968,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{8}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UnbindRequest) GetSubject() string {
@@ -562,7 +986,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[9]
+	mi := &file_assent_v1_provider_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +998,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[9]
+	mi := &file_assent_v1_provider_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +1011,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{9}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{15}
 }
 
 type CheckTemplateRequest struct {
@@ -599,7 +1023,7 @@ type CheckTemplateRequest struct {
 
 func (x *CheckTemplateRequest) Reset() {
 	*x = CheckTemplateRequest{}
-	mi := &file_assent_v1_provider_proto_msgTypes[10]
+	mi := &file_assent_v1_provider_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +1035,7 @@ func (x *CheckTemplateRequest) String() string {
 func (*CheckTemplateRequest) ProtoMessage() {}
 
 func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[10]
+	mi := &file_assent_v1_provider_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +1048,7 @@ func (x *CheckTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateRequest.ProtoReflect.Descriptor instead.
 func (*CheckTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{10}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckTemplateRequest) GetTemplateJson() string {
@@ -644,7 +1068,7 @@ type CheckTemplateResponse struct {
 
 func (x *CheckTemplateResponse) Reset() {
 	*x = CheckTemplateResponse{}
-	mi := &file_assent_v1_provider_proto_msgTypes[11]
+	mi := &file_assent_v1_provider_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +1080,7 @@ func (x *CheckTemplateResponse) String() string {
 func (*CheckTemplateResponse) ProtoMessage() {}
 
 func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[11]
+	mi := &file_assent_v1_provider_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +1093,7 @@ func (x *CheckTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTemplateResponse.ProtoReflect.Descriptor instead.
 func (*CheckTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{11}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckTemplateResponse) GetFindings() []*Finding {
@@ -700,7 +1124,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_assent_v1_provider_proto_msgTypes[12]
+	mi := &file_assent_v1_provider_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +1136,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_assent_v1_provider_proto_msgTypes[12]
+	mi := &file_assent_v1_provider_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +1149,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_assent_v1_provider_proto_rawDescGZIP(), []int{12}
+	return file_assent_v1_provider_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Finding) GetSeverity() Severity {
@@ -774,7 +1198,41 @@ var File_assent_v1_provider_proto protoreflect.FileDescriptor
 
 const file_assent_v1_provider_proto_rawDesc = "" +
 	"\n" +
-	"\x18assent/v1/provider.proto\x12\tassent.v1\"{\n" +
+	"\x18assent/v1/provider.proto\x12\tassent.v1\"v\n" +
+	"\x12TryTemplateRequest\x12#\n" +
+	"\rtemplate_json\x18\x01 \x01(\tR\ftemplateJson\x12-\n" +
+	"\x06params\x18\x02 \x03(\v2\x15.assent.v1.ParamValueR\x06params\x12\f\n" +
+	"\x01k\x18\x03 \x01(\x04R\x01k\"[\n" +
+	"\x13TryTemplateResponse\x12\x12\n" +
+	"\x04read\x18\x01 \x01(\x04R\x04read\x120\n" +
+	"\x06result\x18\x02 \x01(\v2\x18.assent.v1.TriedTemplateR\x06result\"\xb8\x02\n" +
+	"\rTriedTemplate\x12\x1c\n" +
+	"\tcustomers\x18\x01 \x01(\x04R\tcustomers\x12\x1a\n" +
+	"\bunusable\x18\x02 \x01(\x04R\bunusable\x12\f\n" +
+	"\x01k\x18\x03 \x01(\x04R\x01k\x12%\n" +
+	"\x0eleak_millibits\x18\x04 \x01(\x04R\rleakMillibits\x12\x19\n" +
+	"\bcost_max\x18\x05 \x01(\x04R\acostMax\x12\x1d\n" +
+	"\n" +
+	"cost_limit\x18\x06 \x01(\x04R\tcostLimit\x120\n" +
+	"\acolumns\x18\a \x03(\v2\x16.assent.v1.TriedColumnR\acolumns\x126\n" +
+	"\tquestions\x18\b \x03(\v2\x18.assent.v1.TriedQuestionR\tquestions\x12\x14\n" +
+	"\x05notes\x18\t \x03(\tR\x05notes\"\x9e\x01\n" +
+	"\vTriedColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"data_class\x18\x02 \x01(\tR\tdataClass\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\bR\x04read\x12$\n" +
+	"\x0ebits_per_epoch\x18\x04 \x01(\x04R\fbitsPerEpoch\x12\"\n" +
+	"\rbits_per_year\x18\x05 \x01(\x04R\vbitsPerYear\"\x9e\x01\n" +
+	"\rTriedQuestion\x12-\n" +
+	"\x06params\x18\x01 \x03(\v2\x15.assent.v1.ParamValueR\x06params\x120\n" +
+	"\aoutputs\x18\x02 \x03(\v2\x16.assent.v1.OutputCountR\aoutputs\x12\x14\n" +
+	"\x05nulls\x18\x03 \x01(\x04R\x05nulls\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\x04R\x06failed\"U\n" +
+	"\vOutputCount\x12\x16\n" +
+	"\x06output\x18\x01 \x01(\tR\x06output\x12\x1c\n" +
+	"\tcustomers\x18\x02 \x01(\x04R\tcustomers\x12\x10\n" +
+	"\x03few\x18\x03 \x01(\bR\x03few\"{\n" +
 	"\x13BuildAnswersRequest\x12\x1f\n" +
 	"\vtemplate_id\x18\x01 \x01(\tR\n" +
 	"templateId\x12-\n" +
@@ -824,13 +1282,14 @@ const file_assent_v1_provider_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x01\x12\x14\n" +
-	"\x10SEVERITY_WARNING\x10\x022\x83\x03\n" +
+	"\x10SEVERITY_WARNING\x10\x022\xd3\x03\n" +
 	"\x0fProviderService\x127\n" +
 	"\x04Bind\x12\x16.assent.v1.BindRequest\x1a\x17.assent.v1.BindResponse\x12=\n" +
 	"\x06Unbind\x12\x18.assent.v1.UnbindRequest\x1a\x19.assent.v1.UnbindResponse\x12L\n" +
 	"\vBindConsent\x12\x1d.assent.v1.BindConsentRequest\x1a\x1e.assent.v1.BindConsentResponse\x12W\n" +
 	"\rCheckTemplate\x12\x1f.assent.v1.CheckTemplateRequest\x1a .assent.v1.CheckTemplateResponse\"\x03\x90\x02\x01\x12Q\n" +
-	"\fBuildAnswers\x12\x1e.assent.v1.BuildAnswersRequest\x1a\x1f.assent.v1.BuildAnswersResponse0\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\fBuildAnswers\x12\x1e.assent.v1.BuildAnswersRequest\x1a\x1f.assent.v1.BuildAnswersResponse0\x01\x12N\n" +
+	"\vTryTemplate\x12\x1d.assent.v1.TryTemplateRequest\x1a\x1e.assent.v1.TryTemplateResponse0\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_provider_proto_rawDescOnce sync.Once
@@ -845,43 +1304,57 @@ func file_assent_v1_provider_proto_rawDescGZIP() []byte {
 }
 
 var file_assent_v1_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_assent_v1_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_assent_v1_provider_proto_goTypes = []any{
 	(Severity)(0),                 // 0: assent.v1.Severity
-	(*BuildAnswersRequest)(nil),   // 1: assent.v1.BuildAnswersRequest
-	(*ParamValue)(nil),            // 2: assent.v1.ParamValue
-	(*BuildAnswersResponse)(nil),  // 3: assent.v1.BuildAnswersResponse
-	(*BuiltAnswers)(nil),          // 4: assent.v1.BuiltAnswers
-	(*BindRequest)(nil),           // 5: assent.v1.BindRequest
-	(*BindResponse)(nil),          // 6: assent.v1.BindResponse
-	(*BindConsentRequest)(nil),    // 7: assent.v1.BindConsentRequest
-	(*BindConsentResponse)(nil),   // 8: assent.v1.BindConsentResponse
-	(*UnbindRequest)(nil),         // 9: assent.v1.UnbindRequest
-	(*UnbindResponse)(nil),        // 10: assent.v1.UnbindResponse
-	(*CheckTemplateRequest)(nil),  // 11: assent.v1.CheckTemplateRequest
-	(*CheckTemplateResponse)(nil), // 12: assent.v1.CheckTemplateResponse
-	(*Finding)(nil),               // 13: assent.v1.Finding
+	(*TryTemplateRequest)(nil),    // 1: assent.v1.TryTemplateRequest
+	(*TryTemplateResponse)(nil),   // 2: assent.v1.TryTemplateResponse
+	(*TriedTemplate)(nil),         // 3: assent.v1.TriedTemplate
+	(*TriedColumn)(nil),           // 4: assent.v1.TriedColumn
+	(*TriedQuestion)(nil),         // 5: assent.v1.TriedQuestion
+	(*OutputCount)(nil),           // 6: assent.v1.OutputCount
+	(*BuildAnswersRequest)(nil),   // 7: assent.v1.BuildAnswersRequest
+	(*ParamValue)(nil),            // 8: assent.v1.ParamValue
+	(*BuildAnswersResponse)(nil),  // 9: assent.v1.BuildAnswersResponse
+	(*BuiltAnswers)(nil),          // 10: assent.v1.BuiltAnswers
+	(*BindRequest)(nil),           // 11: assent.v1.BindRequest
+	(*BindResponse)(nil),          // 12: assent.v1.BindResponse
+	(*BindConsentRequest)(nil),    // 13: assent.v1.BindConsentRequest
+	(*BindConsentResponse)(nil),   // 14: assent.v1.BindConsentResponse
+	(*UnbindRequest)(nil),         // 15: assent.v1.UnbindRequest
+	(*UnbindResponse)(nil),        // 16: assent.v1.UnbindResponse
+	(*CheckTemplateRequest)(nil),  // 17: assent.v1.CheckTemplateRequest
+	(*CheckTemplateResponse)(nil), // 18: assent.v1.CheckTemplateResponse
+	(*Finding)(nil),               // 19: assent.v1.Finding
 }
 var file_assent_v1_provider_proto_depIdxs = []int32{
-	2,  // 0: assent.v1.BuildAnswersRequest.params:type_name -> assent.v1.ParamValue
-	4,  // 1: assent.v1.BuildAnswersResponse.result:type_name -> assent.v1.BuiltAnswers
-	13, // 2: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
-	0,  // 3: assent.v1.Finding.severity:type_name -> assent.v1.Severity
-	5,  // 4: assent.v1.ProviderService.Bind:input_type -> assent.v1.BindRequest
-	9,  // 5: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
-	7,  // 6: assent.v1.ProviderService.BindConsent:input_type -> assent.v1.BindConsentRequest
-	11, // 7: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
-	1,  // 8: assent.v1.ProviderService.BuildAnswers:input_type -> assent.v1.BuildAnswersRequest
-	6,  // 9: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
-	10, // 10: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
-	8,  // 11: assent.v1.ProviderService.BindConsent:output_type -> assent.v1.BindConsentResponse
-	12, // 12: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
-	3,  // 13: assent.v1.ProviderService.BuildAnswers:output_type -> assent.v1.BuildAnswersResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	8,  // 0: assent.v1.TryTemplateRequest.params:type_name -> assent.v1.ParamValue
+	3,  // 1: assent.v1.TryTemplateResponse.result:type_name -> assent.v1.TriedTemplate
+	4,  // 2: assent.v1.TriedTemplate.columns:type_name -> assent.v1.TriedColumn
+	5,  // 3: assent.v1.TriedTemplate.questions:type_name -> assent.v1.TriedQuestion
+	8,  // 4: assent.v1.TriedQuestion.params:type_name -> assent.v1.ParamValue
+	6,  // 5: assent.v1.TriedQuestion.outputs:type_name -> assent.v1.OutputCount
+	8,  // 6: assent.v1.BuildAnswersRequest.params:type_name -> assent.v1.ParamValue
+	10, // 7: assent.v1.BuildAnswersResponse.result:type_name -> assent.v1.BuiltAnswers
+	19, // 8: assent.v1.CheckTemplateResponse.findings:type_name -> assent.v1.Finding
+	0,  // 9: assent.v1.Finding.severity:type_name -> assent.v1.Severity
+	11, // 10: assent.v1.ProviderService.Bind:input_type -> assent.v1.BindRequest
+	15, // 11: assent.v1.ProviderService.Unbind:input_type -> assent.v1.UnbindRequest
+	13, // 12: assent.v1.ProviderService.BindConsent:input_type -> assent.v1.BindConsentRequest
+	17, // 13: assent.v1.ProviderService.CheckTemplate:input_type -> assent.v1.CheckTemplateRequest
+	7,  // 14: assent.v1.ProviderService.BuildAnswers:input_type -> assent.v1.BuildAnswersRequest
+	1,  // 15: assent.v1.ProviderService.TryTemplate:input_type -> assent.v1.TryTemplateRequest
+	12, // 16: assent.v1.ProviderService.Bind:output_type -> assent.v1.BindResponse
+	16, // 17: assent.v1.ProviderService.Unbind:output_type -> assent.v1.UnbindResponse
+	14, // 18: assent.v1.ProviderService.BindConsent:output_type -> assent.v1.BindConsentResponse
+	18, // 19: assent.v1.ProviderService.CheckTemplate:output_type -> assent.v1.CheckTemplateResponse
+	9,  // 20: assent.v1.ProviderService.BuildAnswers:output_type -> assent.v1.BuildAnswersResponse
+	2,  // 21: assent.v1.ProviderService.TryTemplate:output_type -> assent.v1.TryTemplateResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_assent_v1_provider_proto_init() }
@@ -895,7 +1368,7 @@ func file_assent_v1_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_assent_v1_provider_proto_rawDesc), len(file_assent_v1_provider_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,6 +46,9 @@ const (
 	// ProviderServiceBuildAnswersProcedure is the fully-qualified name of the ProviderService's
 	// BuildAnswers RPC.
 	ProviderServiceBuildAnswersProcedure = "/assent.v1.ProviderService/BuildAnswers"
+	// ProviderServiceTryTemplateProcedure is the fully-qualified name of the ProviderService's
+	// TryTemplate RPC.
+	ProviderServiceTryTemplateProcedure = "/assent.v1.ProviderService/TryTemplate"
 )
 
 // ProviderServiceClient is a client for the assent.v1.ProviderService service.
@@ -72,6 +75,12 @@ type ProviderServiceClient interface {
 	// OVERLOADED for another; a caller that goes away ends it. Roles: officer,
 	// integration.
 	BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest]) (*connect.ServerStreamForClient[v1.BuildAnswersResponse], error)
+	// TryTemplate is the dry run of a query template that need not be proposed yet:
+	// it evaluates the template over every customer in the vault of the product it
+	// names and counts the outputs. It tells how far it is, and last what it found.
+	// Nothing is kept, answered or debited. One at a time, builds included:
+	// OVERLOADED for another; a caller that goes away ends it. Roles: officer.
+	TryTemplate(context.Context, *connect.Request[v1.TryTemplateRequest]) (*connect.ServerStreamForClient[v1.TryTemplateResponse], error)
 }
 
 // NewProviderServiceClient constructs a client for the assent.v1.ProviderService service. By
@@ -116,6 +125,12 @@ func NewProviderServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(providerServiceMethods.ByName("BuildAnswers")),
 			connect.WithClientOptions(opts...),
 		),
+		tryTemplate: connect.NewClient[v1.TryTemplateRequest, v1.TryTemplateResponse](
+			httpClient,
+			baseURL+ProviderServiceTryTemplateProcedure,
+			connect.WithSchema(providerServiceMethods.ByName("TryTemplate")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -126,6 +141,7 @@ type providerServiceClient struct {
 	bindConsent   *connect.Client[v1.BindConsentRequest, v1.BindConsentResponse]
 	checkTemplate *connect.Client[v1.CheckTemplateRequest, v1.CheckTemplateResponse]
 	buildAnswers  *connect.Client[v1.BuildAnswersRequest, v1.BuildAnswersResponse]
+	tryTemplate   *connect.Client[v1.TryTemplateRequest, v1.TryTemplateResponse]
 }
 
 // Bind calls assent.v1.ProviderService.Bind.
@@ -153,6 +169,11 @@ func (c *providerServiceClient) BuildAnswers(ctx context.Context, req *connect.R
 	return c.buildAnswers.CallServerStream(ctx, req)
 }
 
+// TryTemplate calls assent.v1.ProviderService.TryTemplate.
+func (c *providerServiceClient) TryTemplate(ctx context.Context, req *connect.Request[v1.TryTemplateRequest]) (*connect.ServerStreamForClient[v1.TryTemplateResponse], error) {
+	return c.tryTemplate.CallServerStream(ctx, req)
+}
+
 // ProviderServiceHandler is an implementation of the assent.v1.ProviderService service.
 type ProviderServiceHandler interface {
 	// Bind records, in a session in which the bank authenticated its customer,
@@ -177,6 +198,12 @@ type ProviderServiceHandler interface {
 	// OVERLOADED for another; a caller that goes away ends it. Roles: officer,
 	// integration.
 	BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest], *connect.ServerStream[v1.BuildAnswersResponse]) error
+	// TryTemplate is the dry run of a query template that need not be proposed yet:
+	// it evaluates the template over every customer in the vault of the product it
+	// names and counts the outputs. It tells how far it is, and last what it found.
+	// Nothing is kept, answered or debited. One at a time, builds included:
+	// OVERLOADED for another; a caller that goes away ends it. Roles: officer.
+	TryTemplate(context.Context, *connect.Request[v1.TryTemplateRequest], *connect.ServerStream[v1.TryTemplateResponse]) error
 }
 
 // NewProviderServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -217,6 +244,12 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 		connect.WithSchema(providerServiceMethods.ByName("BuildAnswers")),
 		connect.WithHandlerOptions(opts...),
 	)
+	providerServiceTryTemplateHandler := connect.NewServerStreamHandler(
+		ProviderServiceTryTemplateProcedure,
+		svc.TryTemplate,
+		connect.WithSchema(providerServiceMethods.ByName("TryTemplate")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/assent.v1.ProviderService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ProviderServiceBindProcedure:
@@ -229,6 +262,8 @@ func NewProviderServiceHandler(svc ProviderServiceHandler, opts ...connect.Handl
 			providerServiceCheckTemplateHandler.ServeHTTP(w, r)
 		case ProviderServiceBuildAnswersProcedure:
 			providerServiceBuildAnswersHandler.ServeHTTP(w, r)
+		case ProviderServiceTryTemplateProcedure:
+			providerServiceTryTemplateHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -256,4 +291,8 @@ func (UnimplementedProviderServiceHandler) CheckTemplate(context.Context, *conne
 
 func (UnimplementedProviderServiceHandler) BuildAnswers(context.Context, *connect.Request[v1.BuildAnswersRequest], *connect.ServerStream[v1.BuildAnswersResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.BuildAnswers is not implemented"))
+}
+
+func (UnimplementedProviderServiceHandler) TryTemplate(context.Context, *connect.Request[v1.TryTemplateRequest], *connect.ServerStream[v1.TryTemplateResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("assent.v1.ProviderService.TryTemplate is not implemented"))
 }
