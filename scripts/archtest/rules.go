@@ -53,7 +53,10 @@ var rules = []rule{
 	{"node/sync/...", []string{"node/store"}},
 	{"node/snapshot/...", []string{"node/state"}},
 	{"node/join/...", []string{"node/snapshot", "node/state", "node/store", "node/sync"}},
-	{"node/query/exposure", []string{"chaincode/record"}}, // a leaf: banks, lenders and their aggregators compute with it
+	{"node/query/pair", nil},
+	{"node/query/exposure", []string{"chaincode/record", "node/query/pair"}}, // a leaf: banks, lenders and their aggregators compute with it
+	{"node/query/cohort", []string{"chaincode/record", "node/query/pair"}},   // the same
+	{"node/query/total", []string{"node/vault", "node/query/exposure", "node/query/pair"}},
 	{"node/query/...", []string{"node/vault/...", "node/answer"}},
 	{"node/gateway/...", []string{"node/api/..."}},
 	{"node/logs", nil},
@@ -67,7 +70,7 @@ var rules = []rule{
 
 	// A client never links node internals.
 	{"sdk/cmd/...", []string{"sdk/...", "node/api/...", "node/answer", "node/query/exposure", "node/durable"}},
-	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "node/durable", "chaincode/record"}},
+	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "node/durable", "node/query/exposure", "chaincode/record"}},
 
 	{"scripts/archtest", nil},
 	{"scripts/faults/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/faults/..."}},

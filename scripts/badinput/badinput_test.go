@@ -29,6 +29,7 @@ func TestBadInput(t *testing.T) {
 		{"delivery", testDelivery},
 		{"ports", testPorts},
 		{"membership", testMembership},
+		{"trials", testTrials},
 		{"vaults", testVaults},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, w) })

@@ -202,7 +202,7 @@ func (m *maker) extend(x made, blockTime uint64) error {
 	}}
 	cert := &ledger.Certificate{Header: block.Header.Hash()}
 	for _, v := range m.voters {
-		sig, err := v.key.Sign(ledger.VoteDigest(cert.Header))
+		sig, err := v.key.Sign(ledger.VoteDigest(cert.Header, cert.View))
 		if err != nil {
 			return err
 		}

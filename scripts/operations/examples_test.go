@@ -60,6 +60,7 @@ func testExamples(t *testing.T, w *world) {
 	fresh["assent.v1.LedgerService/Events"] = w.events(t)
 	fresh["assent.v1.LedgerService/SubmitMany"] = w.together(t)
 	fresh["assent.v1.ProviderService/BuildAnswers"] = w.built(t)
+	fresh["assent.v1.ProviderService/TryTemplate"] = w.tried(t)
 	if *rewrite {
 		b, err := json.MarshalIndent(fresh, "", "  ")
 		if err != nil {
@@ -228,6 +229,15 @@ func (w *world) built(t *testing.T) recorded {
 	t.Helper()
 	request := map[string]any{"templateId": "harbour-bank.late", "epoch": "2"}
 	return w.stream(t, bank, "ProviderService/BuildAnswers", "officer", request, func(messages []any) bool {
+		return len(messages) > 0 && messages[len(messages)-1].(map[string]any)["result"] != nil
+	})
+}
+
+// tried runs the bank's template over its customers.
+func (w *world) tried(t *testing.T) recorded {
+	t.Helper()
+	request := map[string]any{"templateJson": w.published, "k": "20"}
+	return w.stream(t, bank, "ProviderService/TryTemplate", "officer", request, func(messages []any) bool {
 		return len(messages) > 0 && messages[len(messages)-1].(map[string]any)["result"] != nil
 	})
 }

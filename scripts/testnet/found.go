@@ -139,7 +139,7 @@ func (n *Net) configure(x *Node, m *ManifestMember) error {
 		}
 	}
 	if x.Card.Answers && len(m.Vaults) > 0 {
-		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults}
+		cfg.Answering = config.Answering{Enabled: true, Vaults: m.Vaults, ExposureKeys: n.Manifest.ExposureKeys}
 	}
 	return os.WriteFile(path, config.Template(cfg), 0o600)
 }

@@ -22,6 +22,8 @@ type Manifest struct {
 	ClientRate float64 `json:"clientRate,omitempty"`
 	// Guests are members whose clients every node of another member serves too.
 	Guests []string `json:"guests,omitempty"`
+	// ExposureKeys is the folder with the keys that banks pledge with, as assent exposure ceremony keys wrote it.
+	ExposureKeys string `json:"exposureKeys,omitempty"`
 	// Advertise, if set, returns the multiaddress at which other nodes are told to
 	// dial a node that listens on listen: something may stand between them.
 	Advertise func(node, listen string) (string, error) `json:"-"`
