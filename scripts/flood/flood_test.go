@@ -11,6 +11,10 @@ import (
 // keeps is what clients of other members keep of their throughput at least.
 const keeps = 0.7
 
+// leastFlood is the part of the tenfold that a flood must have offered for its turn
+// to count: the process that floods has what the nodes leave of two cores.
+const leastFlood = 0.5
+
 // mostMemory is what a node may take more during a flood, in MB. Its pool and
 // queues are bounded; the rest is what Go has not given back yet.
 const mostMemory = 250
@@ -61,21 +65,25 @@ func TestOthersKeepTheirThroughputUnderAFlood(t *testing.T) {
 					t.Fatal(err)
 				}
 				x.Baseline, x.Flooded = before, after
-				x.Ratios = append(x.Ratios, after/before)
-				x.Keeps = median(x.Ratios)
-				t.Log(x.line())
 				if grown := x.RSS[1] - x.RSS[0]; grown > mostMemory {
 					t.Errorf("a node grew by %.0f MB", grown)
 				}
 				if grown := x.Live[1] - x.Live[0]; grown > leastMemory {
 					t.Errorf("%.0f MB of a node are live after the flood that were not before", grown)
 				}
-				if f.signs && x.Offered < r.Capacity {
-					t.Errorf("the flood offered %.0f a second, less than the network orders: it was none", x.Offered)
+				if f.signs && x.Offered < leastFlood*f.times*r.Capacity {
+					t.Logf("the flood offered %.0f a second instead of %.0f: the turn does not count", x.Offered, f.times*r.Capacity)
+					continue
 				}
+				x.Ratios = append(x.Ratios, after/before)
+				x.Keeps = median(x.Ratios)
+				t.Log(x.line())
 				if len(x.Ratios) == 1 && x.Keeps >= keeps {
 					break
 				}
+			}
+			if len(x.Ratios) == 0 {
+				t.Fatal("no flood was one: the machine is too busy with something else")
 			}
 			if x.Keeps < keeps {
 				t.Errorf("the others keep %.2f of their throughput, want %.2f at least", x.Keeps, keeps)

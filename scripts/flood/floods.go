@@ -23,7 +23,14 @@ import (
 // tally counts what a flood did.
 type tally struct {
 	offered, passed, refused atomic.Int64
+
+	once  sync.Once
+	begun chan struct{} // closed when it has offered something
 }
+
+func newTally() *tally { return &tally{begun: make(chan struct{})} }
+
+func (t *tally) begin() { t.once.Do(func() { close(t.begun) }) }
 
 // A flood runs until ctx ends.
 type flood func(ctx context.Context, w *world, perSecond int, t *tally) error

@@ -83,7 +83,7 @@ var forms = []struct {
 }{
 	{"valid", valid, true, 10},
 	{"invalid", invalid, true, 10},
-	{"client", client, true, 3},
+	{"client", client, true, 10},
 	{"slow", slow, false, 0},
 }
 
@@ -235,9 +235,17 @@ func (w *world) turn(ctx context.Context, d time.Duration, r *report, f flood, s
 	}
 	fctx, stop := context.WithCancel(context.WithValue(ctx, stockKey{}, s))
 	defer stop()
-	var t tally
+	t := newTally()
 	ended := make(chan error, 1)
-	go func() { ended <- f(fctx, w, perSecond, &t) }()
+	go func() { ended <- f(fctx, w, perSecond, t) }()
+	select {
+	case <-t.begun:
+	case err := <-ended:
+		return 0, 0, errors.Join(errors.New("the flood ended before it began"), err)
+	case <-time.After(time.Minute):
+		stop()
+		return 0, 0, errors.Join(errors.New("the flooding process has offered nothing for a minute: is the machine busy with something else?"), <-ended)
+	}
 	setIn := settle
 	if !signs {
 		setIn = 4 * settle // until its hundreds of connections stand
