@@ -30,12 +30,30 @@ type Remark struct {
 // Preflight is what a look at the network says about a config that is to come
 // into force.
 type Preflight struct {
-	ConfigHash Hash     `json:"configHash"`
-	ConfigSeq  uint64   `json:"configSeq"`
-	Validators int      `json:"validators"` // of the new config
-	Quorum     int      `json:"quorum"`     // of the new config
-	Reachable  int      `json:"reachable"`  // of its validators, now, counting none that must catch up first
-	Remarks    []Remark `json:"remarks"`
+	ConfigHash Hash   `json:"configHash"`
+	ConfigSeq  uint64 `json:"configSeq"`
+	Validators int    `json:"validators"` // of the new config
+	Quorum     int    `json:"quorum"`     // of the new config
+	Reachable  int    `json:"reachable"`  // of its validators, now, counting none that must catch up first
+	// Accepted are nodes that cannot be reached and that AcceptUnreachable names.
+	Accepted []NodeID `json:"acceptedUnreachable,omitempty"`
+	Remarks  []Remark `json:"remarks"`
+}
+
+// PreflightOption tells a preflight what it cannot find out by itself.
+type PreflightOption func(*survey)
+
+// WithCards gives the cards of new nodes, if at hand: where their APIs are, to ask
+// for program and clock. Without its card a node is found by its record on the ledger.
+func WithCards(cards ...*NodeCard) PreflightOption {
+	return func(s *survey) { s.cards = append(s.cards, cards...) }
+}
+
+// AcceptUnreachable names new or moved nodes, by their node ids, that may be down
+// when they are admitted: each counts as failed until somebody starts it. A node
+// that is not named and cannot be reached is a refusal.
+func AcceptUnreachable(nodes ...NodeID) PreflightOption {
+	return func(s *survey) { s.accepted = append(s.accepted, nodes...) }
 }
 
 // Worst returns the level that weighs most.
@@ -70,10 +88,8 @@ const maxLag = 100
 // Preflight looks whether the network would go on working with next: whether its
 // validators make a quorum as far as the client's own node reaches them, whether
 // a new validator answers at its address and is who the config says, whether it
-// knows the network, the protocol and the time. cards are those of new nodes, if
-// at hand; without one a node is found by its record on the ledger. Roles: admin,
-// operator.
-func (m Members) Preflight(ctx context.Context, next *Config, cards ...*NodeCard) (*Preflight, error) {
+// knows the network, the protocol and the time. Roles: admin, operator.
+func (m Members) Preflight(ctx context.Context, next *Config, opts ...PreflightOption) (*Preflight, error) {
 	current, err := m.c.Config(ctx)
 	if err != nil {
 		return nil, err
@@ -83,7 +99,10 @@ func (m Members) Preflight(ctx context.Context, next *Config, cards ...*NodeCard
 		p.add(RemarkRefusal, "config", "Make the change anew on the config in force (assent member propose).", "%v", err)
 		return p, nil
 	}
-	s := &survey{c: m.c, report: p, current: current, next: next, cards: cards}
+	s := &survey{c: m.c, report: p, current: current, next: next}
+	for _, o := range opts {
+		o(s)
+	}
 	if err := s.look(ctx); err != nil {
 		return nil, err
 	}
@@ -97,6 +116,7 @@ type survey struct {
 	report        *Preflight
 	current, next *Config
 	cards         []*NodeCard
+	accepted      []NodeID // by whoever asks, as unreachable
 	view          *view
 	records       []Node // on the ledger
 }
@@ -138,7 +158,22 @@ func (s *survey) look(ctx context.Context) (err error) {
 	}
 	s.foreignHosts()
 	s.sameAddress()
+	s.foreignAcceptances()
 	return s.protocol(ctx)
+}
+
+// foreignAcceptances refuses an id that names none of the nodes that this change
+// admits or moves: whoever mistyped one believes to have accepted something else.
+func (s *survey) foreignAcceptances() {
+	for _, id := range s.accepted {
+		if !slices.ContainsFunc(s.next.Validators, func(v ConfigValidator) bool {
+			old := s.sameHost(v.HostKey)
+			return NodeIDOf(v.HostKey) == id && (old == nil || !slices.Equal(old.Addrs, v.Addrs))
+		}) {
+			s.report.add(RemarkRefusal, "node "+string(id), "Name nodes of new or moved validators only; their cards and this preflight show the ids.",
+				"is accepted as unreachable and is none that this change admits or moves")
+		}
+	}
 }
 
 // foreignHosts refuses a validator under a host key that another member's node has

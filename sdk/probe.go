@@ -51,9 +51,12 @@ func clean(s string) string {
 }
 
 // probe has the client's own node dial a validator that is new at its address,
-// and asks that node's API who it is.
+// and asks that node's API who it is. A validator that nobody reaches at any of its
+// addresses is refused unless whoever asks has accepted this very node as down: it
+// would count in every quorum and vote in none.
 func (s *survey) probe(ctx context.Context, v *ConfigValidator) error {
-	reached := false
+	counts, answered := false, false
+	var misses []string
 	for _, addr := range v.Addrs {
 		resp, err := round(ctx, s.c, "probe "+addr, ownNode, func(ctx context.Context, e *endpoint) (*assentv1.ProbeResponse, error) {
 			return try(ctx, s.c, e, 2*s.c.set.timeouts.Call, &assentv1.ProbeRequest{Addr: addr, HostKey: v.HostKey[:]}, e.network.Probe)
@@ -61,21 +64,42 @@ func (s *survey) probe(ctx context.Context, v *ConfigValidator) error {
 		switch {
 		case err != nil && CodeOf(err) == "BAD_REQUEST":
 			s.report.add(RemarkRefusal, name(v), "Correct the address.", "%v", err)
+			answered = true // no acceptance helps
 		case err != nil:
 			return err
 		case resp.Result == assentv1.ProbeResponse_RESULT_REACHED:
-			reached = s.reached(v, addr, resp) || reached
+			answered = true
+			counts = s.reached(v, addr, resp) || counts
 		case resp.Result == assentv1.ProbeResponse_RESULT_OTHER_KEY:
+			answered = true
 			s.report.add(RemarkRefusal, name(v), "Take the node's card again from its operator (assentd card): address or host key are wrong, or somebody stands between.",
 				"somebody with another host key answers at %s", addr)
 		default:
-			s.report.add(RemarkWarning, name(v), "Have its operator start it and open its port; it waits there until it is admitted.", "cannot be reached at %s%s", addr, because(clean(resp.Why)))
+			misses = append(misses, fmt.Sprintf("cannot be reached at %s%s", addr, because(clean(resp.Why))))
 		}
 	}
-	if reached {
+	switch {
+	case len(misses) != 0 && answered:
+		s.report.add(RemarkWarning, name(v), "Correct the address or have its operator open it.", "%s", strings.Join(misses, "; "))
+	case len(misses) != 0:
+		s.missing(v, strings.Join(misses, "; "))
+	}
+	if counts {
 		s.report.Reachable++
 	}
 	return s.introduce(ctx, v)
+}
+
+// missing weighs a validator that is new at its addresses and answers at none.
+func (s *survey) missing(v *ConfigValidator, what string) {
+	id := NodeIDOf(v.HostKey)
+	if slices.Contains(s.accepted, id) {
+		s.report.Accepted = append(s.report.Accepted, id)
+		s.report.add(RemarkNote, name(v), "Have its operator start it: it counts as failed.", "(node %s) %s; it is accepted as down", id, what)
+		return
+	}
+	s.report.add(RemarkRefusal, name(v), "Have its operator start it and open its port; it waits there until it is admitted. If it is meant to be down: --unreachable "+string(id)+".",
+		"(node %s) %s", id, what)
 }
 
 // reached says what a node that proved its host key says of itself, and whether

@@ -160,7 +160,7 @@ func testPreflight(t *testing.T, w *world, admin *sdk.Client, now *ledger.Config
 		level sdk.RemarkLevel
 		says  string
 	}{
-		"a validator that nobody reaches": {unreachable, sdk.RemarkWarning, "cannot be reached at /ip4/127.0.0.1/tcp/9"},
+		"a validator that nobody reaches": {unreachable, sdk.RemarkRefusal, "cannot be reached at /ip4/127.0.0.1/tcp/9"},
 		"another key at the address":      {impostor, sdk.RemarkRefusal, "another host key answers"},
 		"an address that is none":         {noAddress, sdk.RemarkRefusal, "address"},
 		"a stale config":                  {now, sdk.RemarkRefusal, "does not follow"},

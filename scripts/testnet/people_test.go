@@ -140,7 +140,26 @@ func (p *people) unreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := p.try("lake-bank", p.net.KeyPath("lake-bank", "admin"), "member", "propose", "add-validator", filepath.Join(x.Home, node.CardFile))
-	p.refused(s, "PREFLIGHT", "cannot be reached at "+x.P2P, "--force")
+	p.refused(s, "PREFLIGHT", "(node "+x.Card.NodeID+") cannot be reached at "+x.P2P, "--unreachable "+x.Card.NodeID)
+	add := []string{"member", "propose", "add-validator", filepath.Join(x.Home, node.CardFile)}
+	p.refused(p.try("lake-bank", p.net.KeyPath("lake-bank", "admin"), append(add, "--force", "it comes tomorrow")...), "PREFLIGHT", "cannot be reached at "+x.P2P)
+	if s := p.try("harbour-bank", p.net.KeyPath("harbour-bank", "admin"), "member", "status"); strings.TrimSpace(s.out) != "[]" {
+		t.Errorf("something was proposed: %s", s.out)
+	}
+	// Who insists names the node, and so does everybody who approves it.
+	hash := p.run("lake-bank", append(add, "--unreachable", x.Card.NodeID)...)["configHash"].(string)
+	eventually(t, 30*time.Second, func() error {
+		s := p.try("quick-loan", p.net.KeyPath("quick-loan", "admin"), "member", "approve", hash, "--force", "yes")
+		if s.exit != 3 || !strings.Contains(s.err, "PREFLIGHT") || !strings.Contains(s.err, "--unreachable "+x.Card.NodeID) {
+			return fmt.Errorf("exit code %d\n%s%s", s.exit, s.out, s.err)
+		}
+		return nil
+	})
+	got := p.run("quick-loan", "member", "approve", hash, "--unreachable", x.Card.NodeID)
+	if got["inForce"] == true {
+		t.Errorf("with two approvals it is in force: %v", got)
+	}
+	p.run("lake-bank", "member", "withdraw", hash)
 	s = p.try("lake-bank", p.net.KeyPath("lake-bank", "officer"), "member", "propose", "set-limits", "--observers-per-member", "9")
 	p.refused(s, "FORBIDDEN")
 }
@@ -171,7 +190,7 @@ func (p *people) quorumLost(t *testing.T) {
 		}
 		return nil
 	})
-	if s := p.try("harbour-bank", admin, "member", "status"); strings.TrimSpace(s.out) != "[]" {
+	if s := p.try("harbour-bank", admin, "member", "status"); s.exit != 0 || strings.Contains(s.out, `"status":"OPEN"`) {
 		t.Errorf("something was proposed: %s", s.out)
 	}
 	if err := p.net.Start(t.Context(), func(x *Node) bool { return x == down }); err != nil {

@@ -100,6 +100,7 @@ func TestFourValidatorsBecomeSevenAndFourAgain(t *testing.T) {
 	var conf *sdk.Config
 	for _, x := range fresh {
 		from := time.Now()
+		preflight(t, n, home, x, x == fresh[2])
 		conf = change(t, n, l, home, "one validator more", func(e *sdk.ConfigEditor) { e.AddValidator(x.SDKCard()) })
 		if x != fresh[2] {
 			votesIn(t, watch, idOf(conf, x))
@@ -130,6 +131,45 @@ func TestFourValidatorsBecomeSevenAndFourAgain(t *testing.T) {
 	removedAndCut(t, n, lead, home)
 	l.stop()
 	afterwards(t, n, l, lead)
+}
+
+// preflight looks at the admission of a node, as its members would: one that is
+// down is refused, and admitted only by its name.
+func preflight(t *testing.T, n *Net, via, x *Node, down bool) {
+	t.Helper()
+	admin, err := n.DialAs(t.Context(), via, "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	e, err := admin.Members().Edit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := e.AddValidator(x.SDKCard()).Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(opts ...sdk.PreflightOption) *sdk.Preflight {
+		p, err := admin.Members().Preflight(t.Context(), next, append(opts, sdk.WithCards(x.SDKCard()))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	refusals := look().Of(sdk.RemarkRefusal)
+	if !down {
+		if len(refusals) != 0 {
+			t.Errorf("the admission of %s is refused: %+v", x.Name, refusals)
+		}
+		return
+	}
+	if len(refusals) != 1 || !strings.Contains(refusals[0].What, x.Card.NodeID) || !strings.Contains(refusals[0].Remedy, "--unreachable "+x.Card.NodeID) {
+		t.Errorf("%s is down; refused is %+v", x.Name, refusals)
+	}
+	if p := look(sdk.AcceptUnreachable(sdk.NodeID(x.Card.NodeID))); len(p.Of(sdk.RemarkRefusal)) != 0 || len(p.Accepted) != 1 {
+		t.Errorf("%s is down and accepted as such: %+v", x.Name, p.Remarks)
+	}
 }
 
 // removedAndCut waits until a removed node has lost its connections and says why.

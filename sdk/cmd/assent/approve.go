@@ -104,6 +104,7 @@ func (r refusedByPreflight) remedy() string {
 func (a *app) approveCmd() *cobra.Command {
 	var force, signature, admin string
 	var noWait bool
+	var down accepting
 	c := leaf("approve HASH", "Approve a proposed change for your member, after looking at it (admin)", func(c *cobra.Command, args []string) error {
 		hash, err := parseHash(args[0])
 		if err != nil {
@@ -113,7 +114,7 @@ func (a *app) approveCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		v, err := a.look(c, client, hash, true)
+		v, err := a.look(c, client, hash, &down)
 		if err != nil {
 			return err
 		}
@@ -135,6 +136,7 @@ func (a *app) approveCmd() *cobra.Command {
 			if v.Preflight.Worst() == sdk.RemarkWarning {
 				why = force
 			}
+			why = joined(why, acceptedDown(v.Preflight))
 			v.Proposal, err = a.record(client.Members().ApproveBecause(c.Context(), hash, why))
 		}
 		if err != nil {
@@ -143,6 +145,7 @@ func (a *app) approveCmd() *cobra.Command {
 		return a.approved(c, client, v, hash, noWait)
 	})
 	c.Flags().StringVar(&force, "force", "", "approve in spite of warnings, for this reason; refusals stand")
+	down.flag(c.Flags())
 	c.Flags().StringVar(&signature, "signature", "", "approval that an admin key signed elsewhere (assent member sign), 0x-hex")
 	c.Flags().StringVar(&admin, "admin", "", "address of that admin key")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for the change to be in force")
@@ -189,15 +192,16 @@ func (a *app) approved(c *cobra.Command, client *sdk.Client, v *changeView, hash
 	})
 }
 
-// look fetches a proposal, what it changes and, if asked, what the preflight says.
-func (a *app) look(c *cobra.Command, client *sdk.Client, hash sdk.Hash, preflight bool) (*changeView, error) {
+// look fetches a proposal, what it changes and, unless down is nil, what the
+// preflight says.
+func (a *app) look(c *cobra.Command, client *sdk.Client, hash sdk.Hash, down *accepting) (*changeView, error) {
 	ctx := c.Context()
 	p, err := client.Members().Proposal(ctx, hash)
 	if err != nil {
 		return nil, err
 	}
 	next, cannot := client.Members().ProposedConfig(ctx, hash)
-	if cannot != nil && (preflight || sdk.CodeOf(cannot) != "BAD_REQUEST") {
+	if cannot != nil && (down != nil || sdk.CodeOf(cannot) != "BAD_REQUEST") {
 		return nil, cannot
 	}
 	current, err := client.Config(ctx)
@@ -222,8 +226,8 @@ func (a *app) look(c *cobra.Command, client *sdk.Client, hash sdk.Hash, prefligh
 		}
 	}
 	v.InForce = current.Hash() == hash
-	if preflight {
-		v.Preflight, err = client.Members().Preflight(ctx, next)
+	if down != nil {
+		v.Preflight, err = client.Members().Preflight(ctx, next, down.option())
 	}
 	return v, err
 }
@@ -248,7 +252,7 @@ func (a *app) proposalStatusCmd() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			v, err := a.look(c, client, hash, false)
+			v, err := a.look(c, client, hash, nil)
 			if err != nil {
 				return err
 			}
@@ -312,6 +316,7 @@ func (a *app) withdrawCmd() *cobra.Command {
 // preflightCmd looks without proposing or approving.
 func (a *app) preflightCmd() *cobra.Command {
 	var cards []string
+	var down accepting
 	c := leaf("preflight HASH|FILE", "Look whether the network would go on working with a proposed config", func(c *cobra.Command, args []string) error {
 		client, err := a.dial(c.Context(), true)
 		if err != nil {
@@ -339,7 +344,7 @@ func (a *app) preflightCmd() *cobra.Command {
 			list = append(list, card)
 		}
 		v := &changeView{ConfigHash: next.Hash().Hex(), ConfigSeq: next.Seq, Changes: sdk.DiffConfigs(current, next)}
-		if v.Preflight, err = client.Members().Preflight(c.Context(), next, list...); err != nil {
+		if v.Preflight, err = client.Members().Preflight(c.Context(), next, sdk.WithCards(list...), down.option()); err != nil {
 			return err
 		}
 		if err := a.show(v, v.text); err != nil {
@@ -351,6 +356,7 @@ func (a *app) preflightCmd() *cobra.Command {
 		return nil
 	})
 	c.Flags().StringSliceVar(&cards, "card", nil, "card of a new validator; repeat")
+	down.flag(c.Flags())
 	return c
 }
 

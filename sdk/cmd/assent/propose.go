@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
@@ -16,6 +17,7 @@ import (
 // proposing are the flags of every member propose command.
 type proposing struct {
 	reason, force string
+	down          accepting
 	dry           bool
 	out           string
 	cards         []*sdk.NodeCard
@@ -25,6 +27,7 @@ func (p *proposing) flags(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&p.reason, "reason", "", "why, for the other members; never a person's name")
 	f.StringVar(&p.force, "force", "", "go on in spite of warnings, for this reason, which the proposal shows; refusals stand")
+	p.down.flag(f)
 	f.BoolVar(&p.dry, "dry-run", false, "show what would change and what the preflight says; propose nothing")
 	f.StringVar(&p.out, "out", "", "write the config to this file too, for an admin key that signs elsewhere (assent member sign)")
 }
@@ -305,13 +308,14 @@ func (a *app) proposeConfig(c *cobra.Command, client *sdk.Client, p *proposing, 
 		}
 	}
 	v := &changeView{ConfigHash: next.Hash().Hex(), ConfigSeq: next.Seq, Changes: sdk.DiffConfigs(current, next)}
-	if v.Preflight, err = client.Members().Preflight(c.Context(), next, p.cards...); err != nil {
+	if v.Preflight, err = client.Members().Preflight(c.Context(), next, sdk.WithCards(p.cards...), p.down.option()); err != nil {
 		return err
 	}
 	why := p.reason
 	if p.force != "" && v.Preflight.Worst() == sdk.RemarkWarning {
 		why = joined(why, "in spite of warnings: "+p.force)
 	}
+	why = joined(why, acceptedDown(v.Preflight))
 	if err := a.stops(v, p.force); err != nil {
 		return err
 	}
@@ -328,10 +332,41 @@ func (a *app) proposeConfig(c *cobra.Command, client *sdk.Client, p *proposing, 
 }
 
 func joined(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
+}
+
+// accepting are the node ids that --unreachable names.
+type accepting struct{ nodes []string }
+
+func (d *accepting) flag(f *pflag.FlagSet) {
+	f.StringSliceVar(&d.nodes, "unreachable", nil, "id of a node that may be down when it is admitted; repeat. --force covers none")
+}
+
+func (d *accepting) option() sdk.PreflightOption {
+	ids := make([]sdk.NodeID, len(d.nodes))
+	for i, n := range d.nodes {
+		ids[i] = sdk.NodeID(n)
+	}
+	return sdk.AcceptUnreachable(ids...)
+}
+
+// acceptedDown is what the other members read of nodes that were accepted as down:
+// two ids, so that a reason has room for them.
+func acceptedDown(p *sdk.Preflight) string {
+	const most = 2
+	switch n := len(p.Accepted); {
+	case n == 0:
+		return ""
+	case n > most:
+		return fmt.Sprintf("accepted as down: %s, %s and %d more", p.Accepted[0], p.Accepted[1], n-most)
+	case n == most:
+		return fmt.Sprintf("accepted as down: %s, %s", p.Accepted[0], p.Accepted[1])
+	default:
+		return fmt.Sprintf("accepted as down: %s", p.Accepted[0])
+	}
 }
 
 // stops returns why a preflight ends the command, nil if it does not, and shows

@@ -32,7 +32,7 @@ func (c *call) propose() ([]byte, error) {
 		return nil, refuse(record.CodeAlreadyExists, "this config is proposed already")
 	}
 	c.writes[record.ProposedConfigKey(p.ConfigHash)] = must(&record.ProposedConfig{Config: spec.Config})
-	return c.sign(p, spec.Config, spec.Admin, spec.Signature)
+	return c.sign(p, spec.Config, spec.Admin, spec.Signature, "")
 }
 
 func (c *call) approve() ([]byte, error) {
@@ -48,7 +48,7 @@ func (c *call) approve() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.sign(p, config.Config, spec.Admin, spec.Signature)
+	return c.sign(p, config.Config, spec.Admin, spec.Signature, spec.Reason)
 }
 
 // proposal loads an open one.
@@ -66,7 +66,7 @@ func (c *call) proposal(hash ledger.Hash) (*record.Proposal, error) {
 	return nil, refuse(record.CodeWrongState, "proposal is %s", p.Status)
 }
 
-func (c *call) sign(p *record.Proposal, config []byte, admin record.Address, sig record.Blob) ([]byte, error) {
+func (c *call) sign(p *record.Proposal, config []byte, admin record.Address, sig record.Blob, reason string) ([]byte, error) {
 	m := c.n.config.Member(string(c.org))
 	if p.ApprovalOf(c.org) != nil {
 		return nil, refuse(record.CodeAlreadyExists, "this member has approved the proposal already")
@@ -77,7 +77,7 @@ func (c *call) sign(p *record.Proposal, config []byte, admin record.Address, sig
 	if err := record.Verify(record.ApprovalDigest(c.n.ChainID(), p.ConfigSeq, p.ConfigHash), sig, admin); err != nil {
 		return nil, refuse(record.CodeBadSignature, "%v", err)
 	}
-	p.Approvals = append(p.Approvals, record.Approval{Admin: admin, At: c.now, OrgID: c.org, Signature: sig})
+	p.Approvals = append(p.Approvals, record.Approval{Admin: admin, At: c.now, OrgID: c.org, Reason: reason, Signature: sig})
 	slices.SortFunc(p.Approvals, func(a, b record.Approval) int { return strings.Compare(string(a.OrgID), string(b.OrgID)) })
 	if p.Enough() {
 		next, err := ledger.DecodeConfig(config)
