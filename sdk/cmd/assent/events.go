@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -38,8 +39,8 @@ func (a *app) eventsCmd() *cobra.Command {
 				return err
 			}
 			if file != "" {
-				if err := os.WriteFile(file, []byte(ev.Next.String()+"\n"), 0o644); err != nil {
-					return err
+				if err := durable.Output(file, []byte(ev.Next.String()+"\n"), 0o644); err != nil {
+					return fmt.Errorf("keep the place reached, %s: %w", ev.Next, err)
 				}
 			}
 			if count--; count == 0 {
@@ -50,7 +51,7 @@ func (a *app) eventsCmd() *cobra.Command {
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&from, "from", "", "checkpoint height.index (default: the next block)")
-	fl.StringVar(&file, "checkpoint", "", "file that keeps the place reached; read at the start if it exists")
+	fl.StringVar(&file, "checkpoint", "", "file that keeps the place reached, replaced as a whole after each event; read at the start if it exists")
 	fl.StringSliceVar(&f.Contracts, "contract", nil, "only this contract's; repeat")
 	fl.StringSliceVar(&f.Names, "name", nil, "only events of this name; repeat")
 	fl.StringVar(&consent, "consent", "", "only of this consent")
@@ -62,9 +63,9 @@ func (a *app) eventsCmd() *cobra.Command {
 // start is the checkpoint file's place if there is one, else from.
 func start(from, file string) (*sdk.Checkpoint, error) {
 	if file != "" {
-		b, err := readFile(file, 1<<10)
+		b, err := readFile(file, maxCheckpointFile)
 		if err == nil {
-			from = strings.TrimSpace(string(b))
+			return placeIn(file, b)
 		} else if !errors.Is(err, os.ErrNotExist) {
 			return nil, usageError{err}
 		}
@@ -75,6 +76,20 @@ func start(from, file string) (*sdk.Checkpoint, error) {
 	p, err := sdk.ParseCheckpoint(from)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	return &p, nil
+}
+
+const maxCheckpointFile = 1 << 10
+
+// placeIn reads a checkpoint file. What is not a whole line, such as "12" of
+// "120.3", was torn by a crash of a program that does not write it as a whole; to
+// guess would skip events or tell them twice.
+func placeIn(file string, b []byte) (*sdk.Checkpoint, error) {
+	line, whole := strings.CutSuffix(string(b), "\n")
+	p, err := sdk.ParseCheckpoint(strings.TrimSpace(line))
+	if !whole || err != nil || !strings.Contains(line, ".") {
+		return nil, usageError{fmt.Errorf("checkpoint file %s holds %.40q, no line with a place such as 120.0: it is damaged; put the place of the last event dealt with into it, or remove it and give --from", file, b)}
 	}
 	return &p, nil
 }

@@ -215,7 +215,14 @@ func (a *app) dial(ctx context.Context, needKey bool) (*sdk.Client, error) {
 	return a.connect(ctx, p, opts)
 }
 
+// connect opens the command's one connection, which its end closes.
 func (a *app) connect(ctx context.Context, p *profile, opts []sdk.Option) (*sdk.Client, error) {
+	c, err := a.open(ctx, p, opts)
+	a.client = c
+	return c, err
+}
+
+func (a *app) open(ctx context.Context, p *profile, opts []sdk.Option) (*sdk.Client, error) {
 	if len(p.Endpoints) == 0 {
 		return nil, usageError{errors.New("no node is given: give --endpoint, in the environment or the profile")}
 	}
@@ -224,9 +231,7 @@ func (a *app) connect(ctx context.Context, p *profile, opts []sdk.Option) (*sdk.
 			opts = append(opts, sdk.WithPinFile(filepath.Join(dir, "pins-"+chain+".json")))
 		}
 	}
-	c, err := sdk.Dial(ctx, p.Endpoints, opts...)
-	a.client = c
-	return c, err
+	return sdk.Dial(ctx, p.Endpoints, opts...)
 }
 
 func (a *app) signer(p *profile) (sdk.Signer, error) {
