@@ -65,6 +65,8 @@ func (s *survey) probe(ctx context.Context, v *ConfigValidator) error {
 		case err != nil && CodeOf(err) == "BAD_REQUEST":
 			s.report.add(RemarkRefusal, name(v), "Correct the address.", "%v", err)
 			answered = true // no acceptance helps
+		case err != nil && CodeOf(err) == "NOT_FOUND": // a guest's, and not proposed yet
+			misses = append(misses, fmt.Sprintf("could not be looked at: %v", err))
 		case err != nil:
 			return err
 		case resp.Result == assentv1.ProbeResponse_RESULT_REACHED:

@@ -176,7 +176,12 @@ func TestRoles(t *testing.T) {
 	}
 	r.w.register("bank-b", "stranger", record.RoleIntegration)
 	r.w.register("guest", "guest", record.RoleIntegration)
+	r.w.register("guest", "guest admin", record.RoleAdmin)
+	r.w.register("bank-b", "strange admin", record.RoleAdmin)
 	callers["stranger"], callers["guest"] = r.token("stranger", "bank-b"), r.token("guest", "guest")
+	callers["guest admin"], callers["strange admin"] = r.token("guest admin", "guest"), r.token("strange admin", "bank-b")
+	hostKey := ledger.HostKey{2, 5}
+	r.w.propose("/ip4/10.0.0.1/tcp/1", hostKey, record.ProposalOpen)
 
 	c, d, p := r.ledger(), assentv1connect.NewDeliveryServiceClient(r.http, r.url), assentv1connect.NewProviderServiceClient(r.http, r.url)
 	n := assentv1connect.NewNetworkServiceClient(r.http, r.url)
@@ -184,7 +189,7 @@ func TestRoles(t *testing.T) {
 	id := "0x" + strings.Repeat("ab", 32)
 	r.w.consents["c1"] = signerOf("subject").Address()
 	r.w.requests[id] = "c1"
-	all := []string{"admin", "operator", "officer", "integration", "auditor", "node", "stranger", "guest"}
+	all := []string{"admin", "operator", "officer", "integration", "auditor", "node", "stranger", "guest", "strange admin", "guest admin"}
 	methods := []struct {
 		name    string
 		call    func(tok string) error
@@ -193,11 +198,11 @@ func TestRoles(t *testing.T) {
 		{"Submit", func(tok string) error {
 			_, err := c.Submit(ctx, with(tok, &assentv1.SubmitRequest{Transaction: []byte{1}}))
 			return err
-		}, []string{"admin", "operator", "officer", "integration", "node", "guest"}},
+		}, []string{"admin", "operator", "officer", "integration", "node", "guest", "guest admin"}},
 		{"SubmitMany", func(tok string) error {
 			_, err := r.submitMany(ctx, tok, &assentv1.SubmitManyRequest{Transactions: [][]byte{{1}}})
 			return err
-		}, []string{"admin", "operator", "officer", "integration", "node", "guest"}},
+		}, []string{"admin", "operator", "officer", "integration", "node", "guest", "guest admin"}},
 		{"GetOutcome", func(tok string) error {
 			_, err := c.GetOutcome(ctx, with(tok, &assentv1.GetOutcomeRequest{TxId: id}))
 			return err
@@ -294,11 +299,11 @@ func TestRoles(t *testing.T) {
 		{"GetPeers", func(tok string) error {
 			_, err := n.GetPeers(ctx, with(tok, &assentv1.GetPeersRequest{}))
 			return err
-		}, []string{"admin", "operator", "officer", "integration", "auditor", "node"}},
+		}, []string{"admin", "operator", "officer", "integration", "auditor", "node", "guest admin"}},
 		{"Probe", func(tok string) error {
-			_, err := n.Probe(ctx, with(tok, &assentv1.ProbeRequest{Addr: "/ip4/10.0.0.1/tcp/1", HostKey: make([]byte, 33)}))
+			_, err := n.Probe(ctx, with(tok, &assentv1.ProbeRequest{Addr: "/ip4/10.0.0.1/tcp/1", HostKey: hostKey[:]}))
 			return err
-		}, []string{"admin", "operator"}},
+		}, []string{"admin", "operator", "guest admin"}},
 	}
 	if len(methods) != len(rules) {
 		t.Errorf("%d methods are tested, %d exist", len(methods), len(rules))

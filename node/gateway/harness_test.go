@@ -62,7 +62,9 @@ type world struct {
 	consents  map[string]ledger.Address // principalKey by consent
 	requests  map[string]string         // consent by request
 	rows      map[string][]byte
-	calls     []Call // read calls that arrived
+	proposals []*record.Proposal // what ListProposals returns, one a page
+	proposed  map[string][]byte  // bytes of a proposed config by hash
+	calls     []Call             // read calls that arrived
 	submitted [][]byte
 	bound     []string
 	notReady  error
@@ -186,6 +188,11 @@ func (w *world) Evaluate(_ context.Context, c Call) ([]byte, ledger.Height, erro
 			return nil, 0, record.Refuse(record.CodeNotFound, "no such request")
 		}
 		out = map[string]string{"requestId": c.Args[0], "consentId": id}
+	case "membership.ListProposals":
+		return w.listProposals(c.Args[2])
+	case "membership.GetProposedConfig":
+		b, err := record.Encode(&record.ProposedConfig{Config: w.proposed[c.Args[0]]})
+		return b, 9, err
 	default:
 		out = map[string]any{"function": name, "args": c.Args}
 	}

@@ -69,6 +69,16 @@ func (s networkService) Probe(ctx context.Context, req *connect.Request[assentv1
 	if f.err != nil {
 		return nil, f.err
 	}
+	if by := callOf(ctx).caller; by.Org != s.cfg.Member {
+		leave, err := s.guests.enter(s.now())
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		if err := s.mayProbe(ctx, by, req.Msg.Addr, ledger.HostKey(req.Msg.HostKey)); err != nil {
+			return nil, err
+		}
+	}
 	p, err := s.cfg.Network.Probe(ctx, req.Msg.Addr, ledger.HostKey(req.Msg.HostKey))
 	if err != nil {
 		return nil, err

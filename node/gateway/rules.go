@@ -17,6 +17,7 @@ type rule struct {
 	own       bool                // only clients of the node's member; with guests those of its guests too
 	guests    bool                //
 	roles     []record.ClientRole // any of these; nil: any active client
+	abroad    []record.ClientRole // of a guest, narrower than roles; nil: as roles
 }
 
 var (
@@ -52,8 +53,8 @@ var rules = map[string]rule{
 	assentv1connect.ProviderServiceCheckTemplateProcedure: {own: true, roles: designers},
 	assentv1connect.ProviderServiceBuildAnswersProcedure:  {own: true, roles: anchorers},
 	assentv1connect.ProviderServiceTryTemplateProcedure:   {own: true, roles: officers},
-	assentv1connect.NetworkServiceGetPeersProcedure:       {own: true},
-	assentv1connect.NetworkServiceProbeProcedure:          {own: true, roles: operators},
+	assentv1connect.NetworkServiceGetPeersProcedure:       {own: true, guests: true, abroad: operators},
+	assentv1connect.NetworkServiceProbeProcedure:          {own: true, guests: true, roles: operators}, // what guests may probe: guestprobe.go
 }
 
 // admit reports why a caller may not call the method. client is nil for a
@@ -75,13 +76,19 @@ func (s *Server) admit(method string, r rule, c Caller, client *record.Client) e
 			Remedy: remedy,
 		}
 	case r.roles != nil && !client.HasRole(r.roles...):
-		names := make([]string, len(r.roles))
-		for i, role := range r.roles {
-			names[i] = string(role)
-		}
-		return refuseRole("%s is for the roles %s", method, strings.Join(names, ", "))
+		return refuseRole("%s is for the roles %s", method, list(r.roles))
+	case r.abroad != nil && c.Org != s.cfg.Member && !client.HasRole(r.abroad...):
+		return refuseRole("%s is for guests with the roles %s", method, list(r.abroad))
 	}
 	return nil
+}
+
+func list(roles []record.ClientRole) string {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+	return strings.Join(names, ", ")
 }
 
 func refuseRole(format string, args ...any) error {

@@ -136,6 +136,7 @@ type Server struct {
 	clients   *meters[ledger.Address]
 	members   *meters[string]
 	strangers *meters[netip.Prefix]
+	guests    *guestProbes
 	rooms     rooms // by member
 	subjects  room  // what subjects get, all together
 	node      room
@@ -163,6 +164,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s.clients = newMeters[ledger.Address](cfg.Limits.ClientRate, cfg.Limits.ClientBurst, 1<<14)
 	s.members = newMeters[string](cfg.Limits.MemberRate, int(2*cfg.Limits.MemberRate)+1, 1<<10)
 	s.strangers = newMeters[netip.Prefix](cfg.Limits.AnonymousRate, int(10*cfg.Limits.AnonymousRate)+1, 1<<14)
+	s.guests = newGuestProbes()
 	s.http = s.newHTTP()
 
 	bind := cfg.Bind

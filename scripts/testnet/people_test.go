@@ -236,6 +236,32 @@ func (p *people) recoverAdmin(t *testing.T) {
 	p.refused(p.try("lake-bank", p.net.KeyPath("lake-bank", "admin"), "member", "client", "add", "0x00000000000000000000000000000000000000ac", "--role", "auditor"), "KEY_REVOKED")
 }
 
+// approveAsGuest: a member whose client talks to another member's node takes part in
+// changes as every other: with the preflight, by the eyes of that node.
+func (p *people) approveAsGuest(t *testing.T, sponsor *Node) {
+	p.t = t
+	x, err := p.net.makeNode(t.Context(), &ManifestMember{ID: "lake-bank"}, "validator", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := p.net.KeyPath("new-bank", "admin")
+	down := p.run("harbour-bank", "member", "propose", "add-validator", filepath.Join(x.Home, node.CardFile), "--unreachable", x.Card.NodeID)["configHash"].(string)
+	eventually(t, 30*time.Second, func() error { // the guest's host has it
+		if s := p.try("new-bank", admin, "member", "status", down); s.exit != 0 {
+			return fmt.Errorf("%s does not see the proposal: %s", sponsor.Name, s.err)
+		}
+		return nil
+	})
+	p.refused(p.try("new-bank", admin, "member", "approve", down), "PREFLIGHT", "(node "+x.Card.NodeID+") cannot be reached at "+x.P2P)
+	p.run("new-bank", "member", "approve", down, "--unreachable", x.Card.NodeID)
+	p.run("harbour-bank", "member", "withdraw", down)
+
+	limits := p.run("harbour-bank", "member", "propose", "set-limits", "--observers-per-member", "5")["configHash"].(string)
+	if got := p.approve(limits, "quick-loan", "regulator", "new-bank"); got["inForce"] != true {
+		t.Errorf("with the guest's approval, the fourth of five: %v", got)
+	}
+}
+
 // joinWithObserver: a member without a node yet acts as a guest of another
 // member's node until its own is admitted.
 func (p *people) joinWithObserver(t *testing.T) {
@@ -260,6 +286,7 @@ func (p *people) joinWithObserver(t *testing.T) {
 	card := filepath.Join(x.Home, node.CardFile)
 	p.refused(p.try("new-bank", n.KeyPath("new-bank", "admin"), "member", "node", "set", card), "FORBIDDEN", "api.guests")
 	p.welcome(ctx, sponsor, "new-bank")
+	p.approveAsGuest(t, sponsor)
 	p.run("new-bank", "member", "node", "set", card)
 	if err := n.Start(ctx, func(y *Node) bool { return x == y }); err != nil {
 		t.Fatal(err)

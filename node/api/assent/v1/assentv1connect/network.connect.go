@@ -42,11 +42,13 @@ const (
 // NetworkServiceClient is a client for the assent.v1.NetworkService service.
 type NetworkServiceClient interface {
 	// GetPeers lists the nodes that this one admits, and whether it is connected
-	// with them. For clients of the node's own member.
+	// with them. For clients of the node's own member, and for admins and operators
+	// of its guests.
 	GetPeers(context.Context, *connect.Request[v1.GetPeersRequest]) (*connect.Response[v1.GetPeersResponse], error)
 	// Probe dials an address from this node and has whoever listens there prove
 	// its host key, and its vote key if it answers this node. The node need not be
-	// admitted yet. For clients of the node's own member. Roles: admin, operator.
+	// admitted yet. For clients of the node's own member, and for its guests where an
+	// open proposal names address and host key. Roles: admin, operator.
 	Probe(context.Context, *connect.Request[v1.ProbeRequest]) (*connect.Response[v1.ProbeResponse], error)
 }
 
@@ -96,11 +98,13 @@ func (c *networkServiceClient) Probe(ctx context.Context, req *connect.Request[v
 // NetworkServiceHandler is an implementation of the assent.v1.NetworkService service.
 type NetworkServiceHandler interface {
 	// GetPeers lists the nodes that this one admits, and whether it is connected
-	// with them. For clients of the node's own member.
+	// with them. For clients of the node's own member, and for admins and operators
+	// of its guests.
 	GetPeers(context.Context, *connect.Request[v1.GetPeersRequest]) (*connect.Response[v1.GetPeersResponse], error)
 	// Probe dials an address from this node and has whoever listens there prove
 	// its host key, and its vote key if it answers this node. The node need not be
-	// admitted yet. For clients of the node's own member. Roles: admin, operator.
+	// admitted yet. For clients of the node's own member, and for its guests where an
+	// open proposal names address and host key. Roles: admin, operator.
 	Probe(context.Context, *connect.Request[v1.ProbeRequest]) (*connect.Response[v1.ProbeResponse], error)
 }
 
