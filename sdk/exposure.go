@@ -23,6 +23,9 @@ type (
 	Pledge          = record.Pledge
 )
 
+// MaxExposureSets bounds the different sets that may be asked under one principal key.
+const MaxExposureSets = record.MaxExposureSets
+
 // ExposureItem is one bank's part of a set: a consent with it, and its TOTAL template.
 type ExposureItem struct {
 	Consent  ConsentID  `json:"consent"`

@@ -184,7 +184,7 @@ func (a *app) exposureCmd() *cobra.Command {
 	steps := func() ceremonySteps { return exposure.NewCeremony() }
 	ceremony := group("ceremony", "Make the keys of range and threshold proofs so that nobody can forge one, if one contributor is honest",
 		a.ceremonyContributeCmd(steps), a.ceremonyCloseCmd(steps), a.ceremonyStatusCmd(steps), a.ceremonyKeysCmd(steps))
-	return group("exposure", "One subject's total over several banks", ceremony)
+	return group("exposure", "One subject's total over several banks", a.exposureAskCmd(), a.exposureShowCmd(), a.exposureHistoryCmd(), ceremony)
 }
 
 func (a *app) ceremonyContributeCmd(steps func() ceremonySteps) *cobra.Command {

@@ -37,9 +37,13 @@ func FuzzProfile(f *testing.F) {
 func FuzzTicket(f *testing.F) {
 	f.Add([]byte(`{"transaction":"wA==","answerKey":"AA=="}`))
 	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"query":{"Items":[{},{},{}]},"transaction":"wA==","answerKey":"AA=="}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if ticket, err := parseTicket(b); err == nil {
 			_, _ = ticket.RequestID() // must not panic
+		}
+		if ticket, err := parseTotalTicket(b); err == nil && len(ticket.Query.Items) < exposure.MinBanks {
+			t.Fatalf("a set of %d", len(ticket.Query.Items))
 		}
 	})
 }

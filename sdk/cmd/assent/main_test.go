@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +19,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/answer"
 	v1 "github.com/assent-network/assent/node/api/assent/v1"
+	"github.com/assent-network/assent/node/query/exposure"
 	"github.com/assent-network/assent/sdk"
 	"github.com/assent-network/assent/sdk/internal/fakenode"
 	"github.com/assent-network/assent/sdk/wallet"
@@ -54,6 +58,11 @@ type nodeKey struct{}
 
 func setup(env *testscript.Env) error {
 	net := fakenode.New(time.Now).Furnish()
+	if strings.Contains(env.WorkDir, "script-total") { // pledges take their time
+		if err := furnishSet(env, net); err != nil {
+			return err
+		}
+	}
 	node := fakenode.Serve(net, fakenode.Lender)
 	bank := fakenode.Serve(net, fakenode.Bank)
 	auditor, outside := fakenode.Serve(net, fakenode.Auditor), fakenode.Serve(net, fakenode.Outside)
@@ -109,6 +118,36 @@ func setup(env *testscript.Env) error {
 	env.Setenv("CHAIN", net.ChainID().Hex())
 	env.Setenv("NOTICE", hash.Hex())
 	env.Setenv("UNTIL", time.Now().AddDate(0, 1, 0).UTC().Format(time.DateOnly))
+	return nil
+}
+
+// furnishSet gives the network four banks of a set: $LOAN1 to $LOAN4 are the
+// consents, $KEYS the members' keys.
+func furnishSet(env *testscript.Env, net *fakenode.Network) error {
+	keys, err := filepath.Abs("../../../node/query/exposure/testdata/keys")
+	if err != nil {
+		return err
+	}
+	seats, err := net.FurnishSet(keys, 120, 0, 35, 7)
+	if err != nil {
+		return err
+	}
+	env.Setenv("KEYS", keys)
+	for i, s := range seats {
+		env.Setenv(fmt.Sprintf("LOAN%d", i+1), string(s.Consent))
+	}
+	net.Provider = func(r *record.Request, honest answer.Answer) (answer.Answer, answer.Answer, bool) {
+		if _, err := os.Stat(filepath.Join(env.WorkDir, "faulty")); err == nil && r.ConsentID == seats[1].Consent {
+			b := slices.Clone(honest.Proof)
+			b[35+exposure.PledgeSize+exposure.ScalarSize-1] ^= 1 // its value
+			honest = fakenode.WithShare(honest, b)
+		}
+		if _, err := os.Stat(filepath.Join(env.WorkDir, "silent")); err == nil && r.ConsentID == seats[2].Consent {
+			honest.Outcome, honest.Proof, honest.Body.Value, honest.Body.ProofHash = record.Withheld, nil, "", record.Hash{}
+			return honest, honest, false
+		}
+		return honest, honest, true
+	}
 	return nil
 }
 

@@ -193,7 +193,7 @@ func (a *app) trusted(p *profile, any bool) ([]sdk.Option, error) {
 
 // dial connects with the user's identity, or without one if there is none and
 // none is needed.
-func (a *app) dial(ctx context.Context, needKey bool) (*sdk.Client, error) {
+func (a *app) dial(ctx context.Context, needKey bool, more ...sdk.Option) (*sdk.Client, error) {
 	p, err := a.settings()
 	if err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func (a *app) dial(ctx context.Context, needKey bool) (*sdk.Client, error) {
 	case needKey:
 		return nil, usageError{errors.New("this needs an identity: give --org and --key, in the environment or the profile")}
 	}
-	return a.connect(ctx, p, opts)
+	return a.connect(ctx, p, append(opts, more...))
 }
 
 // connect opens the command's one connection, which its end closes.

@@ -114,14 +114,25 @@ func (c *call) listRequests() ([]byte, error) {
 func (n *Network) provide(r *record.Request, height uint64) {
 	n.mu.Lock()
 	t, err := record.Load[record.Template](n.rows[record.TemplateKey(r.TemplateID)])
+	seat := n.seatOf(r.ConsentID)
 	n.mu.Unlock()
 	if err != nil {
 		panic(err)
 	}
 	honest := answer.Answer{Outcome: record.Answered, Body: record.AnswerBody{
 		ChainID: n.ChainID(), CodeHash: r.CodeHash, ConsentID: r.ConsentID, Epoch: r.Epoch, EvaluatedHeight: height,
-		RequestID: r.RequestID, Salt: answer.NewSalt(), TemplateID: r.TemplateID, Value: t.Outputs[0],
+		RequestID: r.RequestID, Salt: answer.NewSalt(), TemplateID: r.TemplateID,
 	}}
+	bank := record.OrgID(Bank)
+	if seat != nil {
+		share, err := n.Share(seat, r.BatchID)
+		if err != nil {
+			panic(err)
+		}
+		bank, honest = seat.Bank, WithShare(honest, share)
+	} else {
+		honest.Body.Value = t.Outputs[0]
+	}
 	sealed, committed, send := honest, honest, true
 	if n.Provider != nil {
 		sealed, committed, send = n.Provider(r, honest)
@@ -136,7 +147,7 @@ func (n *Network) provide(r *record.Request, height uint64) {
 			panic(err)
 		}
 	}
-	if _, err := n.Act("integration "+Bank, Bank, "access", "Receipt", string(must(spec))); err != nil {
+	if _, err := n.Act("integration "+string(bank), bank, "access", "Receipt", string(must(spec))); err != nil {
 		panic(err)
 	}
 	if send {

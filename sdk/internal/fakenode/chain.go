@@ -60,6 +60,7 @@ type Network struct {
 	answers  map[string][]byte
 	bound    map[string]record.Address // wallets by subject
 	boundTo  map[string]string         // subjects by consent
+	seats    []*LoanSeat               // banks of totals
 	news     chan struct{}             // closed at each block
 }
 
