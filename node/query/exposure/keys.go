@@ -34,8 +34,12 @@ var systems = map[Statement]func() *cs.R1CS{
 	Threshold: sync.OnceValue(func() *cs.R1CS { return compile(new(thresholdCircuit)) }),
 }
 
+// silence stops the library's logger: it writes to standard output, and could write of
+// witnesses. Whoever calls the library says it first.
+var silence = sync.OnceFunc(logger.Disable)
+
 func compile(c frontend.Circuit) *cs.R1CS {
-	logger.Disable() // it writes to standard output, and could write of witnesses
+	silence()
 	system, err := frontend.Compile(ecc.BN254.ScalarField(), r1cs.NewBuilder, c)
 	if err != nil {
 		panic(fmt.Sprintf("exposure: a circuit of ours does not compile: %v", err))
