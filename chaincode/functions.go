@@ -29,6 +29,7 @@ var table = []Function{
 	{record.ContractMembership, "Propose", 1, false},
 	{record.ContractMembership, "Approve", 1, false},
 	{record.ContractMembership, "Withdraw", 1, false},
+	{record.ContractMembership, "Refuse", 1, false},
 	{record.ContractMembership, "GetConfig", 0, true},
 	{record.ContractMembership, "GetMember", 1, true},
 	{record.ContractMembership, "ListMembers", 0, true},

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/chain"
@@ -21,6 +24,15 @@ type assembler struct {
 	wake chan struct{} // capacity 1: a proposal or the config has changed
 
 	said map[ledger.Hash]string // what was logged of a proposal; owned by run
+	// no is why this program cannot put proposals in force that have their approvals,
+	// and that this node's member has not refused on the ledger; owned by run.
+	no []refusedUpdate
+}
+
+// refusedUpdate is a proposal that cannot come into force with this program.
+type refusedUpdate struct {
+	proposal *record.Proposal
+	why      error
 }
 
 // Pauses of the assembler.
@@ -58,6 +70,9 @@ func (n *Node) runAssembler(ctx context.Context) error {
 		if u == nil {
 			timer.Stop()
 			first = ledger.Hash{}
+			if n.refuseUpdates(ctx) {
+				timer.Reset(assembleAgain)
+			}
 			continue
 		}
 		now := time.Now()
@@ -67,6 +82,7 @@ func (n *Node) runAssembler(ctx context.Context) error {
 		if !now.Before(due) {
 			n.submitUpdate(ctx, u)
 			due = now.Add(assembleAgain)
+			n.refuseUpdates(ctx) // after what can come into force; tried again with it
 		}
 		timer.Reset(time.Until(due))
 	}
@@ -108,6 +124,59 @@ func (n *Node) submitUpdate(ctx context.Context, u *ledger.Update) {
 	}
 }
 
+// refuseUpdates says on the ledger which proposals this validator cannot put in
+// force, so that they end once so many say so that nobody can (membership:Refuse).
+// It reports whether one is still to be said.
+func (n *Node) refuseUpdates(ctx context.Context) (again bool) {
+	if len(n.assembler.no) == 0 || !n.chain.Standing().Orders {
+		return false
+	}
+	for _, x := range n.assembler.no {
+		// A proposal that is made anew may be refused anew.
+		id := fmt.Sprintf("refuse config/%s/%d", x.proposal.ConfigHash, x.proposal.ProposedAt)
+		spec, err := record.Encode(&record.RefusalSpec{ConfigHash: x.proposal.ConfigHash, Reason: reasonText(x.why)})
+		if err != nil {
+			n.log.Error("the refusal of a config cannot be written", "configHash", x.proposal.ConfigHash, "err", err)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, refusePatience)
+		code, err := n.submitOwn(ctx, id, record.ContractMembership, "Refuse", spec)
+		cancel()
+		switch {
+		case err != nil:
+			again = true
+			n.log.Info("that a config cannot come into force could not be said on the ledger, will try again", "configHash", x.proposal.ConfigHash, "err", err)
+		case code == record.OK:
+			n.log.Info("that a config cannot come into force stands on the ledger", "configHash", x.proposal.ConfigHash)
+		default: // the proposal has ended, or another node of this member said it
+			n.log.Info("the ledger does not take the refusal of a config", "configHash", x.proposal.ConfigHash, "code", code)
+		}
+	}
+	return again
+}
+
+// refusePatience bounds how long a refusal may keep the assembler from its work.
+const refusePatience = 5 * time.Second
+
+// reasonText makes an error fit for a record: one line of at most 256 bytes.
+func reasonText(err error) string {
+	const most = 256
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), " "))
+	if text = strings.TrimSpace(text); len(text) <= most {
+		return text
+	}
+	cut := most
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return strings.TrimSpace(text[:cut])
+}
+
 // say logs what is new about a proposal.
 func (a *assembler) say(hash ledger.Hash, what string, log func()) {
 	if a.said[hash] == what {
@@ -124,6 +193,7 @@ func (a *assembler) say(hash ledger.Hash, what string, log func()) {
 // the config in force, the one that had its approvals first. Nil if there is none.
 func (n *Node) approvedUpdate() (*ledger.Update, error) {
 	conf := n.store.Tip().Config
+	n.assembler.no = n.assembler.no[:0]
 	ready, err := approvedProposals(n.state.View(), conf.Seq+1)
 	if err != nil {
 		return nil, err
@@ -140,6 +210,9 @@ func (n *Node) approvedUpdate() (*ledger.Update, error) {
 			n.assembler.say(p.ConfigHash, err.Error(), func() {
 				n.log.Error("a config has its approvals and cannot come into force with this program: update it if it does not know the protocol version; another proposal may overtake this one", "configSeq", p.ConfigSeq, "configHash", p.ConfigHash, "reason", err)
 			})
+			if p.RefusalOf(record.OrgID(n.member)) == nil {
+				n.assembler.no = append(n.assembler.no, refusedUpdate{p, err})
+			}
 			continue
 		}
 		return u, nil

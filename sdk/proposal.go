@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/ledger"
@@ -20,6 +21,7 @@ type (
 
 	Proposal         = record.Proposal // a config that a member proposes to follow the one in force
 	Approval         = record.Approval
+	ProposalRefusal  = record.ProposalRefusal
 	SuspensionReason = record.SuspensionReason
 )
 
@@ -185,7 +187,7 @@ func (m Members) Proposals(ctx context.Context, seq uint64) iter.Seq2[*Proposal,
 
 // AwaitInForce waits until the config that hash names is in force, proven, and
 // returns it. The error's code is PROPOSAL_STALE if another one with its sequence
-// came into force, WRONG_STATE if it was withdrawn.
+// came into force, WRONG_STATE if it was withdrawn or refused.
 func (m Members) AwaitInForce(ctx context.Context, hash Hash) (*Config, error) {
 	where := fmt.Sprintf("await proposal %s", hash)
 	for attempt := 0; ; attempt++ {
@@ -204,6 +206,8 @@ func (m Members) AwaitInForce(ctx context.Context, hash Hash) (*Config, error) {
 			}
 		case record.ProposalStale:
 			return nil, notSent(where, "PROPOSAL_STALE", fmt.Sprintf("another config %d came into force", p.ConfigSeq), "Make the change anew on the config in force.")
+		case record.ProposalRefused:
+			return nil, notSent(where, "WRONG_STATE", RefusalText(p), "Mend the reason, for instance by upgrading the nodes, and propose it again.")
 		case record.ProposalWithdrawn:
 			return nil, notSent(where, "WRONG_STATE", "the proposal was withdrawn", "Ask the member that made it.")
 		}
@@ -211,6 +215,19 @@ func (m Members) AwaitInForce(ctx context.Context, hash Hash) (*Config, error) {
 			return nil, fmt.Errorf("%s: %d of %d approvals, not in force yet: %w", where, len(p.Approvals), p.Needed, err)
 		}
 	}
+}
+
+// RefusalText says which members' nodes cannot put a proposal in force and why, ""
+// if none said so.
+func RefusalText(p *Proposal) string {
+	if len(p.Refusals) == 0 {
+		return ""
+	}
+	names := make([]string, len(p.Refusals))
+	for i := range p.Refusals {
+		names[i] = string(p.Refusals[i].OrgID)
+	}
+	return fmt.Sprintf("the nodes of %s cannot put it in force: %s", strings.Join(names, ", "), clean(p.Refusals[0].Reason))
 }
 
 // applied holds the node's word that a proposal was applied against the proven

@@ -46,7 +46,7 @@ func (*Contract) Propose(ctx *call.Context, proposalJSON string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	if last != nil && last.Status != record.ProposalWithdrawn {
+	if last != nil && !last.Ended() {
 		return "", record.Refuse(record.CodeAlreadyExists, "this config is proposed already; approve it instead")
 	}
 	if err := approve(ctx, caller, config, next, spec.Admin, spec.Signature); err != nil {
@@ -237,7 +237,7 @@ func closeProposal(ctx *call.Context, next *record.OrderingConfig, now record.Mi
 	if err != nil || proposal == nil {
 		return err
 	}
-	proposal.Status, proposal.AppliedAt, proposal.WithdrawnAt = record.ProposalApplied, now, 0
+	proposal.Status, proposal.AppliedAt, proposal.WithdrawnAt, proposal.RefusedAt = record.ProposalApplied, now, 0, 0
 	_, err = ctx.Put(key, proposal)
 	return err
 }

@@ -43,6 +43,8 @@ type ConfigOutline struct {
 	Seq      uint64
 	Protocol uint64
 	Members  []OrgID // strictly ascending
+	// Validators is the member of each validator, by ascending id.
+	Validators []OrgID
 	// SharedKeys tells that two validators have the same vote or host key.
 	SharedKeys bool
 }
@@ -133,6 +135,14 @@ func (o *ConfigOutline) readMembers(list rlp.RawValue) error {
 	return nil
 }
 
+// Quorum is how many of the config's validators decide a block:
+// ceil((n+f+1)/2) of n, with f = floor((n-1)/3).
+func (o *ConfigOutline) Quorum() int {
+	n := len(o.Validators)
+	f := (n - 1) / 3
+	return (n + f + 2) / 2
+}
+
 func (o *ConfigOutline) readValidators(list rlp.RawValue) error {
 	if err := countItems("validators", list, maxConfigValidators); err != nil {
 		return err
@@ -149,6 +159,7 @@ func (o *ConfigOutline) readValidators(list rlp.RawValue) error {
 		if !listed(OrgID(v.Member), o.Members) {
 			return fmt.Errorf("config: validator %d is of a member that is not in it", v.ID)
 		}
+		o.Validators = append(o.Validators, OrgID(v.Member))
 		for j := range i {
 			if w := &validators[j]; w.VoteKey == v.VoteKey || w.HostKey == v.HostKey {
 				o.SharedKeys = true

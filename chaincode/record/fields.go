@@ -194,7 +194,8 @@ func blobValue(c *codec, name string, v *Blob, size int) {
 	c.hex(name, *v)
 }
 
-// Lists are always written and hold at most max items; an empty one reads as nil.
+// Lists are always written, but for optObjects, and hold at most max items; an
+// empty one reads as nil.
 
 // listStart begins an array, of n items when writing.
 func (c *codec) listStart(name string, n, max int) bool {
@@ -294,6 +295,28 @@ func objects[T any, P interface {
 	n := len(*v)
 	for i := 0; c.listNext(name, i, n, max); i++ {
 		c.object(P(grow(c, v, i, fewObjects)))
+	}
+}
+
+// optObjects is a list that is left out when it is empty: for fields that came
+// after the record's first version, whose bytes stay as they were.
+func optObjects[T any, P interface {
+	*T
+	Record
+}](c *codec, name string, v *[]T, max int) {
+	if !c.field(name, true, len(*v) != 0) {
+		return
+	}
+	if !c.reading && len(*v) > max {
+		c.failField(name, "within its item limit")
+	}
+	c.byte('[')
+	n := len(*v)
+	for i := 0; c.listNext(name, i, n, max); i++ {
+		c.object(P(grow(c, v, i, fewObjects)))
+	}
+	if c.err == nil && len(*v) == 0 {
+		c.failField(name, "left out when empty")
 	}
 }
 

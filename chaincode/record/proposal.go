@@ -22,6 +22,9 @@ const (
 	ProposalOpen      ProposalStatus = "OPEN"
 	ProposalApplied   ProposalStatus = "APPLIED"   // it came into force
 	ProposalWithdrawn ProposalStatus = "WITHDRAWN" // by the member that made it
+	// ProposalRefused: it had its approvals, and the nodes of so many validators
+	// cannot put it in force that the others make no quorum.
+	ProposalRefused ProposalStatus = "REFUSED"
 	// ProposalStale: another config came into force in its place. Never stored:
 	// read functions say it of an open proposal whose turn has passed.
 	ProposalStale ProposalStatus = "STALE"
@@ -30,7 +33,7 @@ const (
 // ProposalStatuses lists every status.
 func ProposalStatuses() []ProposalStatus { return append([]ProposalStatus(nil), proposalStatuses...) }
 
-var proposalStatuses = []ProposalStatus{ProposalOpen, ProposalApplied, ProposalWithdrawn, ProposalStale}
+var proposalStatuses = []ProposalStatus{ProposalOpen, ProposalApplied, ProposalWithdrawn, ProposalRefused, ProposalStale}
 
 // ProposalSpec is the argument of Propose: the next ordering config, in the exact
 // bytes that the ordering level hashes, with the first approval.
@@ -111,6 +114,40 @@ func (v *Approval) fields(c *codec) {
 	blob(c, "signature", &v.Signature, 65)
 }
 
+// RefusalSpec is the argument of Refuse: why a node cannot put an approved config
+// in force.
+type RefusalSpec struct {
+	ConfigHash Hash   // names the proposal
+	Reason     string // the node program's words, at most 256 bytes
+}
+
+func (v *RefusalSpec) fields(c *codec) {
+	hash(c, "configHash", &v.ConfigHash)
+	text(c, "reason", &v.Reason, maxSummaryLine)
+}
+
+// Check implements Checked.
+func (v *RefusalSpec) Check() error {
+	if v.ConfigHash == (Hash{}) {
+		return errors.New("configHash: zero")
+	}
+	return checkTitle("reason", v.Reason)
+}
+
+// ProposalRefusal is the word of a member's node that it cannot put a proposal
+// that has its approvals in force.
+type ProposalRefusal struct {
+	At     Millis
+	OrgID  OrgID
+	Reason string
+}
+
+func (v *ProposalRefusal) fields(c *codec) {
+	number(c, "at", &v.At)
+	text(c, "orgId", &v.OrgID, maxID)
+	text(c, "reason", &v.Reason, maxSummaryLine)
+}
+
 // Proposal is a config that a member proposes to follow the one in force. Its
 // bytes are the ProposedConfig of the same hash.
 type Proposal struct {
@@ -122,6 +159,8 @@ type Proposal struct {
 	ProposedAt  Millis
 	ProposedBy  Address // client key
 	Proposer    OrgID
+	Refusals    []ProposalRefusal // strictly ascending by OrgID
+	RefusedAt   Millis            // when they were too many
 	Status      ProposalStatus
 	Summary     []string
 	WithdrawnAt Millis
@@ -136,6 +175,8 @@ func (v *Proposal) fields(c *codec) {
 	number(c, "proposedAt", &v.ProposedAt)
 	address(c, "proposedBy", &v.ProposedBy)
 	text(c, "proposer", &v.Proposer, maxID)
+	optObjects(c, "refusals", &v.Refusals, maxMembers)
+	optNumber(c, "refusedAt", &v.RefusedAt)
 	enum(c, "status", &v.Status, proposalStatuses)
 	texts(c, "summary", &v.Summary, maxSummaryLines, maxSummaryLine)
 	optNumber(c, "withdrawnAt", &v.WithdrawnAt)
@@ -164,6 +205,19 @@ func (v *Proposal) ApprovalOf(org OrgID) *Approval {
 	}
 	return nil
 }
+
+// RefusalOf returns the refusal of a member, or nil.
+func (v *Proposal) RefusalOf(org OrgID) *ProposalRefusal {
+	for i := range v.Refusals {
+		if v.Refusals[i].OrgID == org {
+			return &v.Refusals[i]
+		}
+	}
+	return nil
+}
+
+// Ended reports whether the proposal can be made anew: nothing more comes of it.
+func (v *Proposal) Ended() bool { return v.Status == ProposalWithdrawn || v.Status == ProposalRefused }
 
 // ApprovalsNeeded is how many of a number of members must approve a config: more
 // than two thirds.

@@ -130,6 +130,7 @@ func sampleProposal() *Proposal {
 	return &Proposal{
 		AppliedAt: 5, Approvals: []Approval{{Admin: sampleAddress(1), At: 3, OrgID: "bank-a", Reason: "the node starts tomorrow", Signature: sampleBlob(65)}},
 		ConfigHash: sampleHash(2), ConfigSeq: 2, Needed: 3, ProposedAt: 2, ProposedBy: sampleAddress(1), Proposer: "bank-a",
+		Refusals: []ProposalRefusal{{At: 4, OrgID: "bank-b", Reason: "update the program"}}, RefusedAt: 4,
 		Status: ProposalApplied, Summary: []string{"adds Bank B", "新增成员"}, WithdrawnAt: 4,
 	}
 }
@@ -246,6 +247,8 @@ func fixtures() []fixture {
 		kind("proposalSpec", &ProposalSpec{Admin: sampleAddress(1), Config: []byte{0xf8, 0xff, 0x3f}, Signature: sampleBlob(65), Summary: []string{"adds Bank B"}}),
 		kind("approvalSpec", &ApprovalSpec{Admin: sampleAddress(1), ConfigHash: sampleHash(2), Reason: "the node starts tomorrow", Signature: sampleBlob(65)}),
 		kind("approval", &sampleProposal().Approvals[0]),
+		kind("refusalSpec", &RefusalSpec{ConfigHash: sampleHash(2), Reason: "update the program"}),
+		kind("proposalRefusal", &sampleProposal().Refusals[0]),
 		kind("proposal", sampleProposal()),
 		kind("proposedConfig", &ProposedConfig{Config: []byte{0xf8, 0xff, 0x3f}}),
 		kind("hostOwner", &HostOwner{FreeFrom: 9, NodeID: "node1", OrgID: "bank-a"}),

@@ -272,6 +272,12 @@ func (v *changeView) approvals(w io.Writer) {
 	for i := range p.Approvals {
 		fmt.Fprintf(w, "  approved\t%s\t%s\t%s\n", p.Approvals[i].OrgID, lower(p.Approvals[i].Admin), when(p.Approvals[i].At))
 	}
+	for i := range p.Refusals {
+		fmt.Fprintf(w, "  refused\t%s\t%s\t%s\n", p.Refusals[i].OrgID, when(p.Refusals[i].At), p.Refusals[i].Reason)
+	}
+	if p.Status == "REFUSED" {
+		fmt.Fprintln(w, "It had its approvals and cannot come into force. Mend the reason, for instance by upgrading the nodes, and propose it again.")
+	}
 	if p.Status != "OPEN" {
 		return
 	}
