@@ -30,6 +30,7 @@ func TestBadInput(t *testing.T) {
 		{"ports", testPorts},
 		{"membership", testMembership},
 		{"trials", testTrials},
+		{"mappings", testMappings},
 		{"vaults", testVaults},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, w) })

@@ -104,4 +104,26 @@ func testSuspended(t *testing.T, w *world, c *consent) {
 			}
 		})
 	}
+	// A lender that is suspended itself asks and agrees to nothing; that leaves no use.
+	t.Run("asker", func(t *testing.T) {
+		next := w.prepare(t, card, nil)
+		o, err := rule.Members().Suspend(ctx, lender, record.SuspendedForInvestigation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.read(t, lender+"/auditor", o.Height, "membership", "GetMember", lender) // its node has executed it
+		spec := ask(t, c)
+		d, r, out := w.request(t, "lender/integration", &spec)
+		if d != nil {
+			t.Errorf("a suspended lender's request is decided: %+v", d)
+		} else {
+			refused(t, r, out, "MEMBER_SUSPENDED", "by an authority")
+		}
+		if _, err := w.client(t, lender, "integration").Consents().Create(ctx, next.prepared); string(sdk.CodeOf(err)) != "MEMBER_SUSPENDED" {
+			t.Errorf("a new consent: %v", err)
+		}
+		if _, err := rule.Members().Reinstate(ctx, lender); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

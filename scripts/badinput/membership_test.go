@@ -3,6 +3,7 @@ package badinput
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -219,5 +220,35 @@ func testConcurrentChanges(t *testing.T, w *world) {
 	}
 	if _, err := people[lender].Members().AwaitInForce(ctx, second); sdk.CodeOf(err) != "PROPOSAL_STALE" {
 		t.Errorf("waiting for the other: %v", err)
+	}
+
+	// Two that get their last approvals at the same time: one comes into force,
+	// whichever, and the other one ends.
+	w.read(t, lender+"/auditor", height(t, w, bank), "membership", "GetConfig")
+	third, fourth := propose(bank, 31), propose(lender, 32)
+	var voting sync.WaitGroup
+	for _, v := range []struct {
+		who, proposer string
+		hash          sdk.Hash
+	}{{rival, bank, third}, {lender, bank, third}, {rival, lender, fourth}, {bank, lender, fourth}} {
+		w.read(t, v.who+"/auditor", height(t, w, v.proposer), "membership", "GetConfig")
+		voting.Go(func() {
+			if _, err := people[v.who].Members().Approve(ctx, v.hash); err != nil && sdk.CodeOf(err) != "PROPOSAL_STALE" {
+				t.Errorf("%s approves in a race: %v", v.who, err)
+			}
+		})
+	}
+	voting.Wait()
+	inForce := 0
+	for _, hash := range []sdk.Hash{third, fourth} {
+		switch _, err := people[bank].Members().AwaitInForce(ctx, hash); {
+		case err == nil:
+			inForce++
+		case sdk.CodeOf(err) != "PROPOSAL_STALE":
+			t.Errorf("after the race: %v", err)
+		}
+	}
+	if inForce != 1 {
+		t.Errorf("%d of two configs with one number are in force", inForce)
 	}
 }

@@ -2,6 +2,7 @@ package badinput
 
 import (
 	"crypto/rand"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -56,6 +57,10 @@ func testTransactions(t *testing.T, w *world) {
 		"not valid yet":            {signed(func(p *ledger.Payload) { p.NotBefore += 120_000; p.ValidUntil += 120_000 }), refusal{400, "failed_precondition", "NOT_VALID_NOW", []string{"ahead of this node's clock", "check the client's clock"}}},
 		"valid for too long":       {signed(func(p *ledger.Payload) { p.ValidUntil += 1 }), bad("last at most 600000 ms")},
 		"ends before it begins":    {signed(func(p *ledger.Payload) { p.ValidUntil = p.NotBefore - 1 }), bad("must end after it begins")},
+		"valid for no time":        {signed(func(p *ledger.Payload) { p.ValidUntil = p.NotBefore }), refusal{400, "failed_precondition", "NOT_VALID_NOW", []string{"wants 60000 ms left"}}},
+		"of the end of time":       {signed(func(p *ledger.Payload) { p.NotBefore, p.ValidUntil = math.MaxUint64-1, math.MaxUint64 }), refusal{400, "failed_precondition", "NOT_VALID_NOW", []string{"ahead of this node's clock"}}},
+		"of the beginning of time": {signed(func(p *ledger.Payload) { p.NotBefore, p.ValidUntil = 0, ledger.MaxValidityMillis }), refusal{400, "failed_precondition", "NOT_VALID_NOW", []string{"sign it anew"}}},
+		"that wraps around":        {signed(func(p *ledger.Payload) { p.ValidUntil = math.MaxUint64 }), bad("last at most 600000 ms")},
 		"seventeen arguments":      {signed(func(p *ledger.Payload) { p.Args = make([][]byte, 17) }), bad("transaction")},
 		"function without a name":  {signed(func(p *ledger.Payload) { p.Function = "" }), bad("function has 0 bytes")},
 		"high s":                   {resigned(highS), unsound},

@@ -1,15 +1,21 @@
 package badinput
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node"
+	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -140,4 +146,73 @@ func (w *world) sameLedger(t *testing.T) {
 		}
 		return true, ""
 	})
+}
+
+// testMappings: SQL in the operator's mapping that is not one SELECT. assentd says
+// so before it opens the database, and nothing in it has changed.
+func testMappings(t *testing.T, w *world) {
+	x := w.net.First(bank)
+	load := config.Sources{File: filepath.Join(x.Home, node.ConfigFile)}
+	check := func(t *testing.T, edit func(*config.Vault)) (said string, exit int) {
+		t.Helper()
+		cfg, err := config.Load(load)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range cfg.Answering.Vaults {
+			if v := &cfg.Answering.Vaults[i]; v.Product == card {
+				edit(v)
+			}
+		}
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, node.ConfigFile), config.Template(cfg), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), w.net.Program, "vault", "check", "--home", home, "--product", card)
+		out, err := cmd.CombinedOutput()
+		var failed *exec.ExitError
+		if err != nil && !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	query := func(sql string) func(*config.Vault) {
+		return func(v *config.Vault) { v.Table, v.Query = "", sql }
+	}
+	column := func(sql string) func(*config.Vault) {
+		return func(v *config.Vault) { v.Columns[0].Expr = sql }
+	}
+	if said, exit := check(t, query("SELECT * FROM customers")); exit != 0 {
+		t.Fatalf("a SELECT is refused: %s", said)
+	}
+	before, err := os.ReadFile(filepath.Join(w.dir, "card.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		edit func(*config.Vault)
+		says string
+	}{
+		"an UPDATE":                {query("UPDATE customers SET income = 0 RETURNING *"), "UPDATE"},
+		"a DELETE in a WITH":       {query("WITH x AS (DELETE FROM customers RETURNING *) SELECT * FROM x"), "DELETE"},
+		"two statements":           {query("SELECT * FROM customers; DROP TABLE customers"), "';'"},
+		"behind a comment":         {query("SELECT * FROM customers --\n; DROP TABLE customers"), "';'"},
+		"a PRAGMA":                 {query("PRAGMA writable_schema = 1"), "PRAGMA"},
+		"an ATTACH":                {query("ATTACH DATABASE '/tmp/x.db' AS x"), "ATTACH"},
+		"rows that are locked":     {query("SELECT * FROM customers FOR UPDATE"), "UPDATE"},
+		"a write in a column":      {column("(SELECT 1 FROM (DELETE FROM customers RETURNING 1))"), "DELETE"},
+		"a column that closes it":  {column("1 FROM customers; DROP TABLE customers"), "';'"},
+		"a program in the engine":  {query("SELECT load_extension('/tmp/x')"), "load_extension"},
+		"a column that ends early": {column("1) FROM customers"), "correct it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said, exit := check(t, c.edit)
+			if exit == 0 || !strings.Contains(said, c.says) {
+				t.Errorf("exit code %d, want one above 0 with %q: %s", exit, c.says, said)
+			}
+		})
+	}
+	if after, err := os.ReadFile(filepath.Join(w.dir, "card.db")); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the database has changed: %v", err)
+	}
 }
