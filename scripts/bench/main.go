@@ -27,6 +27,8 @@
 //   - idleCores: CPU of the four nodes while nobody asks anything.
 //   - --catch-up BLOCKS measures something else: a node that lacks so many blocks
 //     and fetches them from one other node on the same cores (catchup.go).
+//   - --totals N measures totals over five banks instead: until they are decided,
+//     added up, and verified (totals.go).
 //   - signatureUs: what one signature check costs on this machine between the
 //     runs at saturation. On a shared machine it varies by a factor of two and
 //     more; the CPU figures vary with it.
@@ -100,6 +102,7 @@ type options struct {
 	rounds   int
 	catchUp  int
 	perBlock int
+	totals   int
 }
 
 func main() {
@@ -118,6 +121,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 16, "rounds of a comparison")
 	flag.IntVar(&o.catchUp, "catch-up", 0, "instead of all this, measure how a node that is so many blocks behind catches up")
 	flag.IntVar(&o.perBlock, "per-block", 30, "transactions of a block that --catch-up makes")
+	flag.IntVar(&o.totals, "totals", 0, "instead of all this, measure so many totals over five banks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -151,6 +155,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.against != "" {
 		return pair(ctx, dir, o)
+	}
+	if o.totals > 0 {
+		return totals(ctx, dir, o)
 	}
 	b, err := open(ctx, dir, o)
 	if err != nil {
