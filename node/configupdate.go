@@ -145,11 +145,15 @@ func (n *Node) refuseUpdates(ctx context.Context) (again bool) {
 		switch {
 		case err != nil:
 			again = true
-			n.log.Info("that a config cannot come into force could not be said on the ledger, will try again", "configHash", x.proposal.ConfigHash, "err", err)
+			n.assembler.say(ledger.Sum([]byte("refuse"), x.proposal.ConfigHash[:]), err.Error(), func() {
+				n.log.Info("that a config cannot come into force could not be said on the ledger, will try again", "configHash", x.proposal.ConfigHash, "err", err)
+			})
 		case code == record.OK:
 			n.log.Info("that a config cannot come into force stands on the ledger", "configHash", x.proposal.ConfigHash)
 		default: // the proposal has ended, or another node of this member said it
-			n.log.Info("the ledger does not take the refusal of a config", "configHash", x.proposal.ConfigHash, "code", code)
+			n.assembler.say(ledger.Sum([]byte("refuse"), x.proposal.ConfigHash[:]), string(code), func() {
+				n.log.Info("the ledger does not take the refusal of a config", "configHash", x.proposal.ConfigHash, "code", code)
+			})
 		}
 	}
 	return again
