@@ -26,6 +26,7 @@ func TestBadInput(t *testing.T) {
 		{"templates", testTemplates},
 		{"requests", testRequests},
 		{"life", testLife},
+		{"totals", testTotals},
 		{"delivery", testDelivery},
 		{"ports", testPorts},
 		{"membership", testMembership},
