@@ -179,11 +179,11 @@ func options(cache *blockCache) *opt.Options {
 		BlockCacher:            cache,
 		BlockCacheCapacity:     blockCacheLeast,
 		BlockCacheEvictRemoved: true, // blocks of tables that compaction has removed
-		OpenFilesCacheCapacity: 64,
+		OpenFilesCacheCapacity: 160,
 		CompactionTableSize:    4 << 20,
-		CompactionL0Trigger:    32,
-		WriteL0SlowdownTrigger: 56,
-		WriteL0PauseTrigger:    72,
+		CompactionL0Trigger:    64,
+		WriteL0SlowdownTrigger: 104,
+		WriteL0PauseTrigger:    128,
 		CompactionTotalSize:    4 << 20, // times ten for each level: 40 MiB at level 1
 		Filter:                 filter.NewBloomFilter(10),
 		DisableSeeksCompaction: true,
