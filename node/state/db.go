@@ -36,7 +36,7 @@ type Config struct {
 
 	FlushBlocks int    // flush after so many blocks; default 100
 	FlushMillis uint64 // … or so long after the first of them, by the clock given to FlushIfDue; default 1000
-	FlushBytes  int    // … or when they take so much memory; default 4 MiB
+	FlushBytes  int    // … or when they take so much memory; default 3 MiB
 
 	ProofMillis uint64 // how far back, in block time, records can be proven at least while ProofBytes allow; default 10,000
 	ProofBytes  int    // memory for that; default 2 MiB. The last certified height is always kept
@@ -61,7 +61,7 @@ func (c *Config) fill() error {
 		v     *int
 		value int
 	}{
-		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 4 << 20},
+		{"FlushBlocks", &c.FlushBlocks, 100}, {"FlushBytes", &c.FlushBytes, 3 << 20},
 		{"ProofBytes", &c.ProofBytes, 2 << 20}, {"RowCacheBytes", &c.RowCacheBytes, 12 << 20},
 		{"NodeCacheBytes", &c.NodeCacheBytes, 8 << 20}, {"BlockCache", &c.BlockCache, 64 << 20},
 	} {

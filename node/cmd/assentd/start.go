@@ -57,7 +57,7 @@ func (a *app) startCommand() *cobra.Command {
 
 // gcPercent trades CPU for memory, about 2 % for a tenth of the heap: under load a
 // node makes much garbage around a small live heap. GOGC overrides it.
-const gcPercent = 50
+const gcPercent = 45
 
 func logger(cfg config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
