@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/assent-network/assent/consensus/consensustest"
 	"github.com/assent-network/assent/network"
 	"github.com/assent-network/assent/network/memnet"
 	"github.com/assent-network/assent/node/config"
@@ -64,6 +65,7 @@ func makeWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{dir: simDir(t)}
 	synctest.Test(t, func(t *testing.T) {
+		consensustest.KeepTime(t)
 		t.Cleanup(lastGoroutines)
 		c := emptyCluster(t, w.dir)
 		c.sockets = newSockets()

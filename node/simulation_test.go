@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
-	_ "github.com/assent-network/assent/consensus/consensustest" // so that a wait for a mutex does not stop simulated time
+	"github.com/assent-network/assent/consensus/consensustest" // also so that a wait for a mutex does not stop simulated time
 	"github.com/assent-network/assent/network/memnet"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
@@ -104,6 +104,7 @@ type simulation struct {
 }
 
 func simulate(t *testing.T, w *world, seed uint64, faults int) {
+	consensustest.KeepTime(t)
 	t.Cleanup(lastGoroutines)
 	weather := memnet.NewWeather(seed)
 	s := &simulation{

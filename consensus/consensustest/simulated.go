@@ -5,7 +5,6 @@ package consensustest
 import (
 	"testing"
 	"testing/synctest"
-	"time"
 	_ "unsafe" // for go:linkname
 )
 
@@ -13,26 +12,9 @@ import (
 // real time without it.
 func InSimulatedTime(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, func(t *testing.T) {
-		done := make(chan struct{})
-		go keepTime(done)
-		t.Cleanup(func() { close(done) }) // after every other one
+		KeepTime(t)
 		f(t)
 	})
-}
-
-// keepTime leaves something to wait for until done. A test that has no timer yet and
-// wants a mutex that is held elsewhere, by the runtime of cgo or a package of the
-// standard library, would else be taken for a deadlock.
-func keepTime(done <-chan struct{}) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-done:
-			return
-		}
-	}
 }
 
 // Simulated time (testing/synctest) goes on when every goroutine of a test waits
