@@ -110,9 +110,10 @@ func (p *Private) Prepare(query string) (*sql.Stmt, error) { return p.write.Prep
 // and must keep its effects outside the database until Do returned nil. fn must
 // not call Do.
 //
-// An error that is not fn's own leaves open whether the commit reached the disk
-// (a full or failing disk): the caller must look before it repeats what is not
-// idempotent.
+// An error that is not fn's own (a full or failing disk) left nothing in the
+// database, and fn may be repeated: what was written of it is written over. Only
+// if the process dies before anything else is written, the next one may find it
+// there: what is begun anew after a restart must look first.
 func (p *Private) Do(ctx context.Context, fn func(*sql.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
