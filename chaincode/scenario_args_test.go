@@ -224,6 +224,10 @@ func templateFrom(o options) *record.TemplateSpec {
 	o.set("columns", func(v string) { t.Columns = plus[string](v) })
 	o.set("sum", func(v string) { t.Columns, t.Source, t.Outputs, t.Params = []string{v}, v, nil, nil })
 	o.set("outputs", func(v string) { t.Outputs = plus[string](v) })
+	o.set("cohort", func(bank string) {
+		t = cohortTemplate(bank, string(t.TemplateID))
+		breakCohort(t, o.get("break", ""))
+	})
 	return t
 }
 
@@ -329,6 +333,8 @@ func (s *scenario) accessArgs(function string, o options) []string {
 			o.set("code", func(v string) { r.CodeHash = hashOf(v) })
 		}
 		return []string{encode(s.t, r)}
+	case "RequestCohort", "GetCohort", "GetEpsilon":
+		return s.cohortArgs(function, o)
 	case "RegisterPledge", "RequestExposure", "GetPledge", "GetExposure", "GetExposureHistory":
 		return s.exposureArgs(function, o)
 	case "RequestBatch":

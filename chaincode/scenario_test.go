@@ -96,6 +96,8 @@ func (s *scenario) run(script string) string {
 			s.found()
 		case "banks":
 			s.foundBanks(words[1:])
+		case "statistics":
+			s.foundStatistics(words[1:])
 		case "time":
 			s.Now = start + offset(s.t, words[1])
 		case "submit":
@@ -153,6 +155,8 @@ func (s *scenario) submitLine(out *strings.Builder, label string, words []string
 		}
 	case function == "access:RequestExposure":
 		s.exposureLine(out, label, load[record.Exposure](s.t, []byte(result.Payload)))
+	case function == "access:RequestCohort":
+		s.cohortLine(out, label, load[record.Cohort](s.t, []byte(result.Payload)))
 	case function == "access:RequestBatch":
 		s.batchLine(out, label, load[record.Batch](s.t, []byte(result.Payload)))
 	default:

@@ -29,6 +29,7 @@ const (
 
 	EventPledge   = "pledge"
 	EventExposure = "exposure" // a set of banks, permitted or denied as one
+	EventCohort   = "cohort"   // such a set, asked for statistics
 )
 
 // Contract is the access contract.
@@ -44,7 +45,7 @@ func New() *Contract {
 
 // GetEvaluateTransactions names the read functions.
 func (*Contract) GetEvaluateTransactions() []string {
-	return []string{"GetPledge", "GetExposure", "GetExposureHistory", "GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty", "GetAnswerDispute", "ListAnswerDisputes"}
+	return []string{"GetPledge", "GetExposure", "GetExposureHistory", "GetCohort", "GetEpsilon", "GetRequest", "GetReceipt", "Usage", "ListByConsent", "ListByParty", "GetAnswerDispute", "ListAnswerDisputes"}
 }
 
 // Request asks to use a consent once. Argument: record.RequestSpec; result:

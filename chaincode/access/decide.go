@@ -58,7 +58,7 @@ func Decide(in *Inputs) record.Code {
 		return record.CodePurposeNotAllowed
 	}
 	if !record.HasItem(consent.TemplateIDs, request.TemplateID) || in.Template == nil ||
-		in.Template.ProductID != consent.ProductID || (in.Template.Kind == record.Total) != in.InSet {
+		in.Template.ProductID != consent.ProductID || (in.Template.Kind == record.Total) != in.InSet || in.Template.Kind == record.CohortKind {
 		return record.CodeTemplateNotAllowed
 	}
 	if in.Template.RetiredAt != 0 {

@@ -38,7 +38,7 @@ func usual() *Inputs {
 }
 
 // ofSets are decided over several requests, never for one alone.
-var ofSets = []record.Code{record.CodeNoPledge, record.CodeSetIncomplete, record.CodeSetTooClose}
+var ofSets = []record.Code{record.CodeNoPledge, record.CodeSetIncomplete, record.CodeSetTooClose, record.CodeEpsilonExhausted}
 
 // breaks are the reasons for a denial, in the order Decide tests them.
 var breaks = []struct {
@@ -155,11 +155,14 @@ func TestDecideCanGiveEveryCode(t *testing.T) {
 }
 
 func TestOnlyTotalsAreAskedOfASet(t *testing.T) {
-	for _, kind := range []record.TemplateKind{record.Predicate, record.Bucket, record.Score, record.Total} {
+	for _, kind := range []record.TemplateKind{record.Predicate, record.Bucket, record.Score, record.Total, record.CohortKind} {
 		in := usual()
 		in.InSet, in.Template.Kind = true, kind
 		if got := Decide(in); (got == record.CodePermit) != (kind == record.Total) {
 			t.Errorf("%s in a set: %s", kind, got)
+		}
+		if in.InSet = false; kind == record.CohortKind && Decide(in) != record.CodeTemplateNotAllowed {
+			t.Error("statistics are told under one subject's consent")
 		}
 	}
 }

@@ -130,12 +130,19 @@ func checkTemplate(ctx *call.Context, spec *record.TemplateSpec, product *record
 }
 
 // checkColumns keeps a template to columns whose class lets a single subject's
-// answer out, and a TOTAL template to one that may be added up.
+// answer out, a TOTAL template to one that may be added up, and a COHORT template to
+// those for statistics.
 func checkColumns(spec *record.TemplateSpec, product *record.Product) error {
 	for i, name := range spec.Columns {
 		column, found := product.Column(name)
 		if !found {
 			return record.Refuse(record.CodeBadRequest, "column %d of the template is not in the product", i)
+		}
+		if spec.Kind == record.CohortKind {
+			if err := checkCohortColumn(spec, column, i); err != nil {
+				return err
+			}
+			continue
 		}
 		if spec.Kind == record.Total {
 			if column.Class.Kind != record.ClassSumOnly || column.Type != record.TypeInt {
@@ -145,6 +152,26 @@ func checkColumns(spec *record.TemplateSpec, product *record.Product) error {
 		}
 		if column.Class.Kind != record.ClassAnswerOnly {
 			return record.Refuse(record.CodeBadRequest, "column %d of the template is not ANSWER_ONLY", i)
+		}
+	}
+	return nil
+}
+
+// checkCohortColumn keeps a COHORT template to columns for statistics, within what
+// the class of each allows: its k, and its epsilon of a year.
+func checkCohortColumn(spec *record.TemplateSpec, column *record.Column, i int) error {
+	if column.Class.Kind != record.ClassStatOnly {
+		return record.Refuse(record.CodeBadRequest, "column %d of the template is not STAT_ONLY", i)
+	}
+	if spec.Cohort.K < column.Class.K {
+		return record.Refuse(record.CodeBadRequest, "cohort: k is below %d, which column %d of the template wants", column.Class.K, i)
+	}
+	if spec.Cohort.EpsilonMicro > column.Class.EpsilonMicro {
+		return record.Refuse(record.CodeBadRequest, "cohort: one answer takes more than the %d millionths of epsilon that column %d of the template has for a year", column.Class.EpsilonMicro, i)
+	}
+	for s := range spec.Cohort.Statistics {
+		if spec.Cohort.Statistics[s].Column == column.Name && column.Type != record.TypeInt {
+			return record.Refuse(record.CodeBadRequest, "cohort: column %d of the template is not INT", i)
 		}
 	}
 	return nil

@@ -219,9 +219,10 @@ func (v *Param) fields(c *codec) {
 
 // TemplateSpec is the argument of ProposeTemplate, and what its code hash covers.
 type TemplateSpec struct {
-	AnswerTTL  Millis   // how long after the permit the answer is due, milliseconds
-	Columns    []string // columns the source reads, strictly ascending
-	CostLimit  uint64   // evaluation cost, in the evaluator's units
+	AnswerTTL  Millis      // how long after the permit the answer is due, milliseconds
+	Cohort     *CohortPlan // COHORT only
+	Columns    []string    // columns the source reads, strictly ascending
+	CostLimit  uint64      // evaluation cost, in the evaluator's units
 	Kind       TemplateKind
 	Outputs    []string // everything it can say, NO_RECORD among it, in the provider's order
 	Params     []Param  // strictly ascending by name
@@ -233,6 +234,7 @@ type TemplateSpec struct {
 
 func (v *TemplateSpec) fields(c *codec) {
 	number(c, "answerTtlMs", &v.AnswerTTL)
+	optObject(c, "cohort", &v.Cohort)
 	texts(c, "columns", &v.Columns, maxColumns, maxID)
 	number(c, "costLimit", &v.CostLimit)
 	enum(c, "kind", &v.Kind, templateKinds)
@@ -264,7 +266,12 @@ func (v *TemplateSpec) Check() error {
 	if err := checkSet("columns", v.Columns, 1); err != nil {
 		return err
 	}
-	if v.Kind == Total {
+	switch {
+	case v.Kind == CohortKind:
+		return v.checkCohort()
+	case v.Cohort != nil:
+		return errors.New("cohort: belongs to COHORT")
+	case v.Kind == Total:
 		return v.checkTotal()
 	}
 	if err := checkValues("outputs", v.Outputs, 2); err != nil {
@@ -325,6 +332,7 @@ func (v *Template) fields(c *codec) {
 	number(c, "approvedAt", &v.ApprovedAt)
 	address(c, "approvedBy", &v.ApprovedBy)
 	hash(c, "codeHash", &v.CodeHash)
+	optObject(c, "cohort", &v.Cohort)
 	texts(c, "columns", &v.Columns, maxColumns, maxID)
 	number(c, "costLimit", &v.CostLimit)
 	enum(c, "kind", &v.Kind, templateKinds)

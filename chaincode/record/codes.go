@@ -58,9 +58,10 @@ const (
 	CodePurposeDeclined      Code = "PURPOSE_DECLINED" // the subject was shown the purpose and said no
 	CodeProductSuspended     Code = "PRODUCT_SUSPENDED"
 	CodeTemplateSuspended    Code = "TEMPLATE_SUSPENDED"
-	CodeNoPledge             Code = "NO_PLEDGE"      // of a set: this bank has not committed itself to its figure
-	CodeSetIncomplete        Code = "SET_INCOMPLETE" // of a set: another bank's seat was denied
-	CodeSetTooClose          Code = "SET_TOO_CLOSE"  // of a set: with earlier totals it would show one bank's figure
+	CodeNoPledge             Code = "NO_PLEDGE"         // of a set: this bank has not committed itself to its figure
+	CodeSetIncomplete        Code = "SET_INCOMPLETE"    // of a set: another bank's seat was denied
+	CodeSetTooClose          Code = "SET_TOO_CLOSE"     // of a set: with earlier totals it would show one bank's figure
+	CodeEpsilonExhausted     Code = "EPSILON_EXHAUSTED" // of a cohort: this bank's account for the year does not allow it
 )
 
 // Codes lists every code.
@@ -75,7 +76,7 @@ var codes = []Code{
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
 	CodeMemberSuspended, CodeKeyNotYetValid, CodeProposalStale, CodeDowngrade, CodeDuplicateKey, CodePruned,
 	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended,
-	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose,
+	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose, CodeEpsilonExhausted,
 }
 
 // decisionCodes are the codes an access request can be decided with.
@@ -84,7 +85,7 @@ var decisionCodes = []Code{
 	CodePurposeNotAllowed, CodeTemplateNotAllowed, CodeTemplateRetired, CodeProductRetired, CodeParameterNotAllowed,
 	CodeUsesExhausted, CodeFrequencyExceeded, CodeNoEpoch,
 	CodePurposeDeclined, CodeProductSuspended, CodeTemplateSuspended, CodeMemberSuspended,
-	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose,
+	CodeNoPledge, CodeSetIncomplete, CodeSetTooClose, CodeEpsilonExhausted,
 }
 
 // DecisionCodes lists the codes an access request can be decided with.

@@ -204,6 +204,13 @@ func ExposureHistoryKey(principalKey Address) string {
 	return "access/exposures/" + FormatAddress(principalKey)
 }
 
+// CohortKey is where a permitted request for statistics stands; EpsilonKey what such
+// requests took from a product in a year.
+func CohortKey(id Hash) string { return "access/cohort/" + id.Hex() }
+func EpsilonKey(product ProductID, year uint64) string {
+	return "access/epsilon/" + string(product) + "/" + strconv.FormatUint(year, 10)
+}
+
 func AnswerDisputeKey(id RequestID) string { return "access/dispute/" + string(id) }
 
 // AnswerDisputeIndex lists the answers an authority has yet to judge, oldest first.

@@ -141,9 +141,11 @@ const (
 	Score     TemplateKind = "SCORE"
 	// Total is the sum of one column over the banks of a set.
 	Total TemplateKind = "TOTAL"
+	// CohortKind is statistics over the customers of the banks of a set.
+	CohortKind TemplateKind = "COHORT"
 )
 
-var templateKinds = []TemplateKind{Predicate, Bucket, Score, Total}
+var templateKinds = []TemplateKind{Predicate, Bucket, Score, Total, CohortKind}
 
 // NoRecord is the output every template lists: the subject has no record here.
 const NoRecord = "NO_RECORD"

@@ -117,8 +117,10 @@ func (v *AnswerBody) Check() error {
 	if v.ChainID == (Hash{}) || v.CodeHash == (Hash{}) || v.Salt == (Hash{}) {
 		return errors.New("chainId, codeHash, salt: zero")
 	}
-	if err := v.ConsentID.Check(); err != nil {
-		return err
+	if v.ConsentID != "" { // statistics of a cohort have no consent
+		if err := v.ConsentID.Check(); err != nil {
+			return err
+		}
 	}
 	if err := v.RequestID.Check(); err != nil {
 		return err

@@ -28,6 +28,7 @@ type TemplateProposal struct {
 func (v *TemplateProposal) fields(c *codec) {
 	number(c, "answerTtlMs", &v.AnswerTTL)
 	hash(c, "codeHash", &v.CodeHash)
+	optObject(c, "cohort", &v.Cohort)
 	texts(c, "columns", &v.Columns, maxColumns, maxID)
 	number(c, "costLimit", &v.CostLimit)
 	enum(c, "kind", &v.Kind, templateKinds)

@@ -224,4 +224,7 @@ var table = []Entry{
 	{pb.Code_CODE_SET_TOO_CLOSE, connect.CodePermissionDenied, final, ledger,
 		"with the totals asked before, this set would show one bank's figure, or 16 different sets were asked under this principal key",
 		"Ask exactly a set that was asked before, in the same epochs, or one that differs from it by at least two banks."},
+	{pb.Code_CODE_EPSILON_EXHAUSTED, connect.CodePermissionDenied, final, ledger,
+		"what this bank's product may tell in statistics in a year, over all lenders, does not allow another answer",
+		"See what each product has left (assent cohort budget) and ask with a template of smaller epsilon, other banks, or after 1 January UTC."},
 }

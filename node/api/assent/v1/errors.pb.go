@@ -100,6 +100,7 @@ const (
 	Code_CODE_NO_PLEDGE              Code = 218 // a bank of the set has not committed itself to its figure
 	Code_CODE_SET_INCOMPLETE         Code = 219 // another bank's part of the set was denied
 	Code_CODE_SET_TOO_CLOSE          Code = 220 // with earlier totals, this one would show a single bank's figure
+	Code_CODE_EPSILON_EXHAUSTED      Code = 221 // of a cohort: a bank's account of the year does not allow another answer
 )
 
 // Enum value maps for Code.
@@ -174,6 +175,7 @@ var (
 		218: "CODE_NO_PLEDGE",
 		219: "CODE_SET_INCOMPLETE",
 		220: "CODE_SET_TOO_CLOSE",
+		221: "CODE_EPSILON_EXHAUSTED",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":            0,
@@ -245,6 +247,7 @@ var (
 		"CODE_NO_PLEDGE":              218,
 		"CODE_SET_INCOMPLETE":         219,
 		"CODE_SET_TOO_CLOSE":          220,
+		"CODE_EPSILON_EXHAUSTED":      221,
 	}
 )
 
@@ -372,7 +375,7 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12#\n" +
-	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\x8e\r\n" +
+	"\rcontract_code\x18\x06 \x01(\tR\fcontractCode*\xab\r\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x12\n" +
@@ -444,7 +447,8 @@ const file_assent_v1_errors_proto_rawDesc = "" +
 	"\x17CODE_TEMPLATE_SUSPENDED\x10\xd9\x01\x12\x13\n" +
 	"\x0eCODE_NO_PLEDGE\x10\xda\x01\x12\x18\n" +
 	"\x13CODE_SET_INCOMPLETE\x10\xdb\x01\x12\x17\n" +
-	"\x12CODE_SET_TOO_CLOSE\x10\xdc\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
+	"\x12CODE_SET_TOO_CLOSE\x10\xdc\x01\x12\x1b\n" +
+	"\x16CODE_EPSILON_EXHAUSTED\x10\xdd\x01B>Z<github.com/assent-network/assent/node/api/assent/v1;assentv1b\x06proto3"
 
 var (
 	file_assent_v1_errors_proto_rawDescOnce sync.Once
