@@ -24,6 +24,7 @@ const (
 	answerItem  = "answer/"
 	receiptItem = "receipt/"
 	partItem    = "part/"
+	countItem   = "count/" // then the cohort and the bank it goes to
 	toLedger    = "ledger" // recipient of receipts
 )
 
@@ -211,9 +212,12 @@ func (p *permits) settled(height uint64) bool {
 func (n *Node) permitOf(r *record.Request, o *state.Outcome, executedAt time.Time) (query.Permit, error) {
 	view := n.state.View()
 	p := query.Permit{Request: *r, Height: uint64(o.Height), ExecutedAt: executedAt}
-	consent, err := loadRecord[record.Consent](view, record.ConsentKey(r.ConsentID))
-	if err != nil {
-		return p, err
+	if r.ConsentID != "" { // statistics have none
+		consent, err := loadRecord[record.Consent](view, record.ConsentKey(r.ConsentID))
+		if err != nil {
+			return p, err
+		}
+		p.Consent = *consent
 	}
 	template, err := loadRecord[record.Template](view, record.TemplateKey(r.TemplateID))
 	if err != nil {
@@ -223,7 +227,7 @@ func (n *Node) permitOf(r *record.Request, o *state.Outcome, executedAt time.Tim
 	if err != nil {
 		return p, err
 	}
-	p.Consent, p.Template, p.Product = *consent, *template, *product
+	p.Template, p.Product = *template, *product
 	// Fixed since before the epoch was opened.
 	p.Anchor, err = loadRecord[record.Anchor](view, record.AnchorKey(r.TemplateID, r.Epoch, r.Params))
 	if errors.Is(err, errNoRecord) {

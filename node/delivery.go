@@ -29,6 +29,8 @@ func (n *Node) send(ctx context.Context, it outbox.Item) error {
 			return err
 		}
 		return n.sendTo(ctx, network.ProtocolSealed, it)
+	case outbox.Count:
+		return n.sendTo(ctx, network.ProtocolSealed, it)
 	case outbox.Answer:
 		return n.sendTo(ctx, network.ProtocolAnswer, it)
 	case outbox.Receipt:
@@ -67,6 +69,9 @@ func (n *Node) take(ctx context.Context, p network.Protocol, from string, payloa
 	}
 	if n.answerer == nil {
 		return errors.New("this node does not answer for its member")
+	}
+	if id, share, ok := splitCount(payload); ok {
+		return n.takeCount(ctx, from, id, share)
 	}
 	if err := n.mayKeepPart(payload); err != nil {
 		return err

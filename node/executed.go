@@ -38,6 +38,10 @@ func (n *Node) executed(ctx context.Context, o *state.Outcome, at time.Time) err
 			n.pledger.sweep()
 		case "catalog/epoch", "membership/datakey":
 			n.pledger.sweep()
+		case "access/cohort":
+			if err := n.requestedCohort(ctx, o, e.Payload, at); err != nil {
+				return err
+			}
 		case "access/exposure":
 			if err := n.requestedShare(ctx, o, e.Payload, at); err != nil {
 				return err

@@ -28,6 +28,9 @@ func (n *Node) guard(ctx context.Context, it outbox.Item) (outbox.Verdict, error
 		return outbox.Wait, err
 	}
 	view := n.state.View()
+	if it.ConsentID == "" {
+		return n.guardCohort(view, it)
+	}
 	c, err := loadRecord[record.Consent](view, record.ConsentKey(record.ConsentID(it.ConsentID)))
 	if err != nil {
 		return outbox.Wait, err

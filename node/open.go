@@ -27,6 +27,7 @@ import (
 	"github.com/assent-network/assent/node/query"
 	"github.com/assent-network/assent/node/query/celquery"
 	"github.com/assent-network/assent/node/query/epoch"
+	"github.com/assent-network/assent/node/query/survey"
 	"github.com/assent-network/assent/node/query/total"
 	"github.com/assent-network/assent/node/state"
 	"github.com/assent-network/assent/node/store"
@@ -95,6 +96,7 @@ type Node struct {
 	answerer *query.Answerer // nil on a node that does not answer
 	epochs   *epoch.Store    // its anchored answers
 	totals   *total.Book     // its pledges; nil without keys
+	survey   *survey.Book    // its part in statistics
 	pledger  pledger
 	engine   query.Engine
 	vaults   vaults
@@ -435,8 +437,11 @@ func (n *Node) openAnswering(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if n.survey, err = n.openSurvey(ctx); err != nil {
+			return err
+		}
 		n.answerer, err = query.Open(ctx, query.Config{
-			Store: n.private, Epochs: n.epochs, Shares: shares, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
+			Store: n.private, Epochs: n.epochs, Shares: shares, Cohorts: n.survey, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID,
 			Member: record.OrgID(n.member), Vault: n.countedVaults, Counted: n.countAnswer, DataKey: n.secrets.data.find, TagKey: tag, Clock: n.now, Logger: n.log,
 		})
 		if err != nil {

@@ -38,7 +38,7 @@ func (n *Node) countBlock(r *executor.Result) {
 			switch e.Name {
 			case "request":
 				n.metrics.Decision(e.Payload)
-			case "batch", "exposure": // both hold a code for each of their requests
+			case "batch", "exposure", "cohort": // each holds a code for each of their requests
 				n.metrics.Decisions(e.Payload)
 			case "receipt":
 				n.metrics.Receipt(e.Payload)

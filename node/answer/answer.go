@@ -59,8 +59,16 @@ type Answer struct {
 	Proof []byte
 }
 
-// ShareValue is the value of an answer that carries a bank's share of a total.
-const ShareValue = "SHARE"
+// Values of answers that are part of something over several banks.
+const (
+	// ShareValue: the answer carries a bank's share of a total, or its two of a cohort.
+	ShareValue = "SHARE"
+	// TooFewValue: fewer people meet a cohort's condition than its k.
+	TooFewValue = "TOO_FEW"
+	// BlamedValue: the answer carries what other banks did wrong, so that this one
+	// released nothing.
+	BlamedValue = "BLAMED"
+)
 
 // maxCarried bounds what an answer carries: the share of one of 30 banks.
 const maxCarried = 2183

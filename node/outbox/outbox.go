@@ -34,6 +34,7 @@ const (
 	SealedPart Kind = iota + 1 // lender's node → provider's node
 	Answer                     // provider's node → lender's node; guarded
 	Receipt                    // provider's node → ledger
+	Count                      // bank's node → another bank's node: a masked count of a cohort
 )
 
 // String names the kind for logs.
@@ -45,6 +46,8 @@ func (k Kind) String() string {
 		return "answer"
 	case Receipt:
 		return "receipt"
+	case Count:
+		return "count"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
@@ -200,7 +203,7 @@ func (c *Config) check() error {
 	setDefault(&c.MaxItems, 200_000)
 	setDefault(&c.MaxPerRecipient, 50_000)
 	setDefault(&c.MaxPayload, 64<<10)
-	timeouts := map[Kind]time.Duration{SealedPart: 5 * time.Second, Answer: time.Second, Receipt: 5 * time.Second}
+	timeouts := map[Kind]time.Duration{SealedPart: 5 * time.Second, Answer: time.Second, Receipt: 5 * time.Second, Count: 5 * time.Second}
 	for k, d := range c.SendTimeout {
 		timeouts[k] = d
 	}
@@ -269,7 +272,7 @@ func (o *Outbox) admit(it Item) error {
 	switch {
 	case it.ID == "" || len(it.ID) > 256 || it.Recipient == "" || len(it.Recipient) > 256 || len(it.After) > 256 || len(it.ConsentID) > 256:
 		return errors.New("id and recipient must have 1 to 256 bytes, consent id and follower at most 256")
-	case it.Kind < SealedPart || it.Kind > Receipt:
+	case it.Kind < SealedPart || it.Kind > Count:
 		return fmt.Errorf("unknown %s", it.Kind)
 	case len(it.Payload) > o.cfg.MaxPayload:
 		return fmt.Errorf("payload of %d bytes, at most %d", len(it.Payload), o.cfg.MaxPayload)

@@ -20,13 +20,17 @@ type Engine interface {
 	Check(p *record.ProductSpec, t *record.TemplateSpec) (Report, error)
 
 	// Evaluate runs a checked template over one row, whose values stand in the
-	// order of t.Columns, and returns one of t.Outputs. It never runs longer than
+	// order of t.Columns, and returns one of t.Outputs, or of a COHORT template InCohort
+	// or "" for whether the row's customer belongs to it. It never runs longer than
 	// t.CostLimit allows. Errors: *TemplateError, ErrParameter, ErrNull,
 	// ErrEvaluation; their texts hold no value of the row. Implementations may
 	// cache by t.CodeHash, which covers everything of t that matters; a product
 	// never changes under its id.
 	Evaluate(p *record.ProductSpec, t *record.Template, params record.ParamValues, row vault.Row) (string, error)
 }
+
+// InCohort is what Evaluate returns of a COHORT template for whom its condition holds.
+const InCohort = "IN"
 
 // Errors of Evaluate.
 var (

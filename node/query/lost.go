@@ -56,8 +56,11 @@ func (a *Answerer) Forgo(ctx context.Context, p Permit, told record.ReceiptOutco
 		return err
 	}
 	given = given && (told == "" || told == record.Answered)
-	who, missing, err := a.identify(ctx, &p)
-	if err != nil {
+	var who person
+	var missing result
+	if p.Cohort != nil {
+		given = false // no answer is frozen, and its epsilon was debited on the ledger
+	} else if who, missing, err = a.identify(ctx, &p); err != nil {
 		return fmt.Errorf("forgo request %s: %w", p.Request.RequestID, err)
 	}
 	withheld := Departure{

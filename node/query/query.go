@@ -43,7 +43,10 @@ type Permit struct {
 	// then the public key of who opens the shares, if that is not the lender.
 	Exposure *record.Exposure
 	Opener   record.Blob
-	Height   uint64 // of the block that carries the request
+	// Cohort is the permitted request for statistics of which the request is one bank's
+	// part; it has no consent. Nil: there is a consent.
+	Cohort *record.Cohort
+	Height uint64 // of the block that carries the request
 	// ExecutedAt is when this node executed that block: the answer's release grid
 	// counts from it. Zero means the block's own time.
 	ExecutedAt time.Time
@@ -98,6 +101,9 @@ type Config struct {
 
 	// Shares makes this member's shares of totals. Nil: requests for them are refused.
 	Shares Shares
+
+	// Cohorts makes this member's part in statistics. Nil: requests for it are refused.
+	Cohorts Cohorts
 
 	// Epochs keeps the answers that were anchored. Nil: none, so a request in an
 	// epoch that has an anchor is not answered here.
@@ -264,6 +270,9 @@ func (a *Answerer) work(ctx context.Context, p *Permit) (result, error) {
 	}
 	if p.Exposure != nil {
 		return a.workShare(ctx, p)
+	}
+	if p.Cohort != nil {
+		return a.workCohort(ctx, p)
 	}
 	who, missing, err := a.identify(ctx, p)
 	if err != nil || missing != 0 {

@@ -127,9 +127,22 @@ func (a *Answerer) workShare(ctx context.Context, p *Permit) (result, error) {
 	return finished, a.commitShare(ctx, p, s)
 }
 
-// commitShare gives a request for a share its one outcome, as commitAnswer does for
-// an answer: share, receipt and what was told in one transaction.
+// commitShare gives a request for a share its one outcome.
 func (a *Answerer) commitShare(ctx context.Context, p *Permit, s *Share) error {
+	refusal := answer.Answer{Outcome: record.Refused, Body: a.body(p)}
+	if s == nil {
+		return a.commitMade(ctx, p, refusal, nil)
+	}
+	ans := refusal
+	ans.Outcome, ans.Body.Value = record.Answered, answer.ShareValue
+	ans.Proof, ans.Body.ProofHash = s.Bytes, answer.ProofHash(s.Bytes)
+	return a.commitMade(ctx, p, ans, s.Tell)
+}
+
+// commitMade gives a request the answer that was made for it, as commitAnswer does:
+// answer, receipt and what tell records in one transaction. Where tell does not allow
+// it, the request is refused.
+func (a *Answerer) commitMade(ctx context.Context, p *Permit, made answer.Answer, tell func(*sql.Tx) (bool, error)) error {
 	var d Departure
 	var done bool
 	var outcome record.ReceiptOutcome
@@ -137,16 +150,14 @@ func (a *Answerer) commitShare(ctx context.Context, p *Permit, s *Share) error {
 		if done, err = a.hasOutcome(tx, p.Request.RequestID); err != nil || done {
 			return err
 		}
-		allowed := s != nil
-		if allowed && s.Tell != nil {
-			if allowed, err = s.Tell(tx); err != nil {
+		ans, allowed := made, true
+		if tell != nil {
+			if allowed, err = tell(tx); err != nil {
 				return err
 			}
 		}
-		ans := answer.Answer{Outcome: record.Refused, Body: a.body(p)}
-		if allowed {
-			ans.Outcome, ans.Body.Value = record.Answered, answer.ShareValue
-			ans.Proof, ans.Body.ProofHash = s.Bytes, answer.ProofHash(s.Bytes)
+		if !allowed {
+			ans.Outcome, ans.Body.Value, ans.Proof, ans.Body.ProofHash = record.Refused, "", nil, record.Hash{}
 		}
 		defer func() { outcome = ans.Outcome }()
 		if d, err = a.departure(p, &ans); err != nil {

@@ -67,6 +67,19 @@ func (l *waitList) hurryConsent(id record.ConsentID) {
 	}
 }
 
+// hurry makes one request due now.
+func (l *waitList) hurry(id record.RequestID) {
+	w := l.byRequest[id]
+	if w == nil {
+		return
+	}
+	w.hurried = true
+	if w.index >= 0 {
+		w.next = time.Time{}
+		heap.Fix(&l.due, w.index)
+	}
+}
+
 // suspend records that a request waits. Its row is on disk when it returns.
 func (a *Answerer) suspend(ctx context.Context, p *Permit, needs result) error {
 	a.mu.Lock()
@@ -270,6 +283,7 @@ type storedPermit struct {
 	Request, Consent, Template, Product json.RawMessage
 	Anchor                              json.RawMessage `json:",omitempty"`
 	Exposure                            json.RawMessage `json:",omitempty"`
+	Cohort                              json.RawMessage `json:",omitempty"` // instead of a consent
 	Opener                              []byte          `json:",omitempty"`
 	Height                              uint64
 	ExecutedAt                          time.Time
@@ -282,6 +296,13 @@ func storePermit(p *Permit) ([]byte, error) {
 		from record.Record
 	}{{&s.Request, &p.Request}, {&s.Consent, &p.Consent}, {&s.Template, &p.Template}, {&s.Product, &p.Product}} {
 		var err error
+		if r.to == &s.Consent && p.Cohort != nil {
+			if s.Cohort, err = record.Encode(p.Cohort); err != nil {
+				return nil, err
+			}
+			s.Consent = json.RawMessage("null")
+			continue
+		}
 		if *r.to, err = record.Encode(r.from); err != nil {
 			return nil, err
 		}
@@ -307,8 +328,12 @@ func storePermit(p *Permit) ([]byte, error) {
 
 func (s *storedPermit) permit() (*Permit, error) {
 	p := &Permit{Height: s.Height, ExecutedAt: s.ExecutedAt, Opener: s.Opener}
-	err := errors.Join(record.Decode(s.Request, &p.Request), record.Decode(s.Consent, &p.Consent),
-		record.Decode(s.Template, &p.Template), record.Decode(s.Product, &p.Product))
+	err := errors.Join(record.Decode(s.Request, &p.Request), record.Decode(s.Template, &p.Template), record.Decode(s.Product, &p.Product))
+	if err == nil && s.Cohort != nil {
+		p.Cohort, err = record.Load[record.Cohort](s.Cohort)
+	} else if err == nil {
+		err = record.Decode(s.Consent, &p.Consent)
+	}
 	if err == nil && s.Anchor != nil {
 		p.Anchor, err = record.Load[record.Anchor](s.Anchor)
 	}

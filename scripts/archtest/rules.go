@@ -56,6 +56,7 @@ var rules = []rule{
 	{"node/query/pair", nil},
 	{"node/query/exposure", []string{"chaincode/record", "node/query/pair"}}, // a leaf: banks, lenders and their aggregators compute with it
 	{"node/query/cohort", []string{"chaincode/record", "node/query/pair"}},   // the same
+	{"node/query/survey", []string{"node/vault", "node/answer", "node/query/cohort", "node/query/pair"}},
 	{"node/query/total", []string{"node/vault", "node/query/exposure", "node/query/pair"}},
 	{"node/query/...", []string{"node/vault/...", "node/answer"}},
 	{"node/gateway/...", []string{"node/api/..."}},

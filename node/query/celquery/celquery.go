@@ -1,7 +1,8 @@
 // Package celquery runs query templates written in CEL (cel.dev/cel-go).
 //
 // A template is one expression over the columns it declares and its enumerated
-// parameters, which it reads as params.<name>; it yields one of its outputs.
+// parameters, which it reads as params.<name>; it yields one of its outputs, or in a
+// COHORT template whether a customer belongs to the cohort.
 // Integers, strings, booleans, null, comparison, && || !, ?:, in, startsWith,
 // cel.bind, and two functions for score cards:
 //
@@ -57,6 +58,8 @@ type program struct {
 	columns map[string]int // position in the row
 	params  map[string]param
 	outputs map[string]bool
+	// condition: the source says who belongs to a cohort, query.InCohort or not.
+	condition bool
 }
 
 // param is one parameter with its enumeration as CEL values.
@@ -135,6 +138,12 @@ func (p *program) evaluate(params record.ParamValues, row vault.Row) (string, er
 			}
 		}
 		return "", fmt.Errorf("%w: overflow, division by zero or cost limit", query.ErrEvaluation)
+	}
+	if p.condition {
+		if out == types.True {
+			return query.InCohort, nil
+		}
+		return "", nil
 	}
 	s, ok := out.(types.String)
 	if !ok || !p.outputs[string(s)] {

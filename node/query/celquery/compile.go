@@ -69,7 +69,7 @@ func (c *compiler) declarations() {
 	if t.CostLimit == 0 || t.CostLimit > MaxCost {
 		c.problem("cost limit %d: want 1 to %d", t.CostLimit, MaxCost)
 	}
-	if !slices.Contains(t.Outputs, record.NoRecord) {
+	if !c.condition() && !slices.Contains(t.Outputs, record.NoRecord) {
 		c.problem("the outputs must list %s", record.NoRecord)
 	}
 	for _, name := range t.Columns {
@@ -80,13 +80,21 @@ func (c *compiler) declarations() {
 	}
 }
 
+// condition reports whether the source says who belongs to a cohort, and not what one
+// subject is answered.
+func (c *compiler) condition() bool { return c.template.Kind == record.CohortKind }
+
 func (c *compiler) declareColumn(name string) {
 	col, ok := c.product.Column(name)
 	if !ok {
 		c.problem("column %q: product %s has none of this name; its columns: %s", name, c.product.ProductID, columnNames(c.product))
 		return
 	}
-	if col.Class.Kind != record.ClassAnswerOnly {
+	if c.condition() && col.Class.Kind != record.ClassStatOnly {
+		c.problem("column %q: its class is %s: statistics read STAT_ONLY columns", name, col.Class.Kind)
+		return
+	}
+	if !c.condition() && col.Class.Kind != record.ClassAnswerOnly {
 		c.problem("column %q: %s", name, classRefusal(col.Class.Kind))
 		return
 	}
@@ -150,11 +158,18 @@ func (c *compiler) program() *program {
 		c.issues(issues)
 		return nil
 	}
-	if !checked.OutputType().IsExactType(cel.StringType) {
+	if c.condition() {
+		if !checked.OutputType().IsExactType(cel.BoolType) {
+			c.at(checked.NativeRep().Expr().ID(), "the condition yields %s; who belongs to the cohort is true or false", plain(checked.OutputType().String()))
+			return nil
+		}
+	} else if !checked.OutputType().IsExactType(cel.StringType) {
 		c.at(checked.NativeRep().Expr().ID(), "the template yields %s, but an answer is one of the outputs, which are strings", plain(checked.OutputType().String()))
 		return nil
 	}
-	c.leaves(checked.NativeRep().Expr())
+	if !c.condition() {
+		c.leaves(checked.NativeRep().Expr())
+	}
 	worst := c.cost(env, checked)
 	run, err := env.Program(checked, cel.CostLimit(c.template.CostLimit), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
@@ -186,6 +201,11 @@ func (c *compiler) finish(run cel.Program, worst uint64) *program {
 	}
 	for _, out := range t.Outputs {
 		p.outputs[out] = true
+	}
+	if c.condition() {
+		p.condition = true
+		p.report = query.Report{Columns: t.Columns, CostMax: worst} // its epsilon is the plan's
+		return p
 	}
 	p.report = query.Report{CostMax: worst, LeakMillibits: answer.LeakMillibits(len(t.Outputs))}
 	for _, col := range c.product.Columns {

@@ -100,7 +100,7 @@ func (c *compiler) ident(id int64, name string, bound *scope) {
 		return // its declaration was refused already
 	}
 	if col, ok := c.product.Column(name); ok {
-		if col.Class.Kind != record.ClassAnswerOnly {
+		if !c.condition() && col.Class.Kind != record.ClassAnswerOnly {
 			c.at(id, "column %q: %s", name, classRefusal(col.Class.Kind))
 			return
 		}

@@ -21,6 +21,7 @@ const (
 	MaskDispute  FaultKind = "MASK_DISPUTED" // two banks state different seeds of their masks
 	ViewDispute  FaultKind = "VIEW_DISPUTED" // another bank got a different first share from this one, or says so
 	WrongShare   FaultKind = "WRONG_SHARE"   // Audit: without its masks it is no figure that a bank can have
+	Garbled      FaultKind = "GARBLED"       // one of the banks, which only Audit names: the sum is no possible figure
 	SeedWithheld FaultKind = "SEED_WITHHELD" // Audit: the bank does not open the seed that it committed to
 )
 

@@ -56,14 +56,22 @@ func MakeCount(s *Session, seat int, t *Tally, n *Noiser, secrets []pair.Secret)
 // bank has decided that the cohort is large enough: ErrTooFew if it is not. As with
 // MakeCount, its caller keeps what it made.
 func MakeFigures(s *Session, seat int, t *Tally, n *Noiser, secrets []pair.Secret, d *Decision) (Share, error) {
-	if err := s.admits(seat, t, secrets); err != nil {
+	if d.session == s.Digest() && !d.Released {
+		return Share{}, ErrTooFew // before anything is drawn
+	}
+	h, err := MaskFigures(s, seat, t, n, secrets)
+	if err != nil {
 		return Share{}, err
 	}
-	if d.session != s.Digest() {
-		return Share{}, fmt.Errorf("%w: the decision is of another one", ErrSession)
-	}
-	if !d.Released {
-		return Share{}, ErrTooFew
+	return Release(s, h, d)
+}
+
+// MaskFigures makes a bank's share of the second round before anything is decided, so
+// that both shares come of one pass over its customers and are kept together. Its
+// views are zero: it is nothing to send before Release.
+func MaskFigures(s *Session, seat int, t *Tally, n *Noiser, secrets []pair.Secret) (Share, error) {
+	if err := s.admits(seat, t, secrets); err != nil {
+		return Share{}, err
 	}
 	noised := make([]int64, 0, len(t.cells))
 	for i := range s.Plan.Statistics {
@@ -72,7 +80,21 @@ func MakeFigures(s *Session, seat int, t *Tally, n *Noiser, secrets []pair.Secre
 		}
 	}
 	h := s.hide(FiguresRound, seat, noised, secrets)
-	h.Views = append(h.Views, d.views...)
+	h.Views = make([]Hash, len(s.Seats))
+	return h, nil
+}
+
+// Release makes what MaskFigures made ready to leave: ErrTooFew if the cohort is too
+// small, ErrSession for a share or a decision of another session.
+func Release(s *Session, h Share, d *Decision) (Share, error) {
+	digest := s.Digest()
+	switch {
+	case d.session != digest || h.Session != digest || h.Round != FiguresRound:
+		return Share{}, fmt.Errorf("%w: the decision or the share is of another one", ErrSession)
+	case !d.Released:
+		return Share{}, ErrTooFew
+	}
+	h.Views = append([]Hash(nil), d.views...)
 	return h, nil
 }
 
