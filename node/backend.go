@@ -54,7 +54,7 @@ func (b *backend) Submit(ctx context.Context, raw []byte, wait time.Duration) (l
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			return id, nil, nil // not known in time
 		}
-		return id, nil, refusal(err)
+		return id, nil, b.refusal(err)
 	}
 	b.metrics.Committed(time.Since(begun))
 	return id, apiOutcome(settled[0].Outcome), nil
@@ -70,6 +70,10 @@ func (b *backend) pass(ctx context.Context, raw []byte, w *chain.Watch, index in
 	if err := b.checkTemplateTransaction(tx); err != nil {
 		return ledger.Hash{}, nil, err
 	}
+	if err := b.refuseHalted(); err != nil {
+		b.metrics.Refused(whyRefused(err))
+		return ledger.Hash{}, nil, err
+	}
 	w.Add(index, tx.ID(), tx.Payload.ValidUntil)
 	_, err = b.chain.SubmitDecoded(ctx, raw, tx)
 	switch {
@@ -80,7 +84,7 @@ func (b *backend) pass(ctx context.Context, raw []byte, w *chain.Watch, index in
 		return ledger.Hash{}, nil, b.stranger(&tx.Payload, err)
 	case err != nil:
 		b.metrics.Refused(whyRefused(err))
-		return ledger.Hash{}, nil, refusal(err)
+		return ledger.Hash{}, nil, b.refusal(err)
 	}
 	return tx.ID(), nil, nil
 }
@@ -193,7 +197,7 @@ func (b *backend) waitFor(ctx context.Context, h ledger.Height, wait time.Durati
 			return ctx.Err()
 		}
 		if errors.Is(err, chain.ErrStopped) {
-			return refusal(err)
+			return b.refusal(err)
 		}
 		e, _, _ := b.state.Executed()
 		return api.Refuse(pb.Code_CODE_NOT_EXECUTED, "height %d is not executed here yet, the newest is %d", h, e)

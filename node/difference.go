@@ -34,7 +34,7 @@ var (
 )
 
 // runDifference waits for the node's end. If the chain failed over a certified
-// result, it notes that, and asks peers which transaction and key it is: the
+// result, which runChain has noted, it asks peers which transaction and key it is: the
 // clients are gone by then, the network is still there.
 func (n *Node) runDifference(ctx context.Context) error {
 	<-ctx.Done()
@@ -43,7 +43,6 @@ func (n *Node) runDifference(ctx context.Context) error {
 	if found == nil {
 		return nil
 	}
-	n.noteHalt(*found)
 	var d *chain.Differs
 	if !errors.As(failure, &d) {
 		return nil

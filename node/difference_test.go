@@ -77,10 +77,29 @@ func TestAHaltedNodeNamesTransactionAndKey(t *testing.T) {
 	odd.stop()
 	odd.forget(record.MemberKey(lender))
 	var lies int
+	// While it asks its peers, whoever asks it is told.
+	during := func(p *peer) {
+		b := &backend{Node: p.node}
+		const says = "halted at height"
+		if h := p.noted(); h == nil || h.Height == 0 || b.figures().Halted != h.Height {
+			t.Errorf("noted is %+v, the metric says %d", h, b.figures().Halted)
+		}
+		if err := b.Ready(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("readiness says %v", err)
+		}
+		_, _, err := b.Submit(t.Context(), c.transaction(p), 0)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("a submission is told %v", err)
+		}
+		if f, err := p.node.describe(t.Context()); err != nil || f.Halt == nil {
+			t.Errorf("the doctor of the process is told %+v (%v)", f, err)
+		}
+	}
 	odd.rules(&rules{request: func(_ context.Context, _ network.PeerID, p network.Protocol, next func() ([]byte, error)) ([]byte, error) {
 		b, err := next()
 		if p == network.ProtocolSync && strings.Contains(string(b), "assent/sync/receipts-answer/1") && lies == 0 {
 			lies++
+			during(odd)
 			b[len(b)-1] ^= 1 // in the last leaf's hash of writes
 		}
 		return b, err

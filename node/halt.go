@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/assent-network/assent/node/api"
+	pb "github.com/assent-network/assent/node/api/assent/v1"
 	"github.com/assent-network/assent/node/chain"
 	"github.com/assent-network/assent/node/doctor"
 	"github.com/assent-network/assent/node/durable"
@@ -63,9 +66,56 @@ func parseHalt(b []byte) (*halt, error) {
 	return &h, nil
 }
 
+// runChain runs the chain. A halt is noted the moment it happens, before anything
+// else of the node is stopped: clients and operators read of it meanwhile.
+func (n *Node) runChain(ctx context.Context) error {
+	err := n.chain.Run(ctx)
+	if h := haltOf(n.chain.Failure()); h != nil {
+		n.noteHalt(*h)
+	}
+	return err
+}
+
+// halt says over which result the node has halted, or had before and has not passed
+// since; nil if over none. It knows from the moment the chain does.
+func (n *Node) halt() *doctor.Halt {
+	if h := n.halted.Load(); h != nil {
+		return h
+	}
+	return haltOf(n.chain.Failure())
+}
+
+// checkHalt is for anybody: the height alone.
+func (n *Node) checkHalt() error {
+	if h := n.halt(); h != nil {
+		return fmt.Errorf("this node halted at height %d over a result that the others do not share, and has not passed it since: use another node; assentd doctor on this machine says why and what to do", h.Height)
+	}
+	return nil
+}
+
+// refuseHalted refuses a client's call of a node that has halted; nil if it has not.
+func (n *Node) refuseHalted() error {
+	if err := n.checkHalt(); err != nil {
+		return api.Refuse(pb.Code_CODE_NOT_READY, "%w", err)
+	}
+	return nil
+}
+
+// refusal turns an error of the chain into one of the API; of a chain that stopped
+// because it halted, it says that.
+func (n *Node) refusal(err error) error {
+	if errors.Is(err, chain.ErrStopped) {
+		if halted := n.refuseHalted(); halted != nil {
+			return halted
+		}
+	}
+	return refusal(err)
+}
+
 // noteHalt keeps why the node halted. A disk that cannot take it changes nothing:
-// the log has it.
+// the log has it, and whoever asks while the process lives is told.
 func (n *Node) noteHalt(h doctor.Halt) {
+	n.halted.Store(&h)
 	b, err := json.MarshalIndent(&halt{Format: 1, At: n.now().UTC(), Halt: h}, "", "  ")
 	if err == nil {
 		err = durable.WriteFile(filepath.Join(n.cfg.DataDir, haltFile), append(b, '\n'))

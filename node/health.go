@@ -50,6 +50,7 @@ func (n *Node) health(ctx context.Context) []gateway.Check {
 		}
 		out = append(out, c)
 	}
+	check("halt", n.checkHalt())
 	check("admitted", n.checkAdmitted())
 	check("caught-up", n.checkCaughtUp())
 	check("lag", n.checkLag())

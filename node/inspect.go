@@ -54,7 +54,7 @@ func (n *Node) describe(ctx context.Context) (*doctor.Node, error) {
 	if age, ok := n.view.Age(); ok {
 		out.ViewAge = age
 	}
-	out.Accusations, out.Halt = n.accusationFacts(), n.halted.Load()
+	out.Accusations, out.Halt = n.accusationFacts(), n.halt()
 	out.OutboxItems, out.OutboxOldest = n.outboxLoad()
 	for _, r := range n.CheckVaults(ctx) {
 		out.Vaults = append(out.Vaults, vaultFact(r))

@@ -128,7 +128,7 @@ type Node struct {
 	ops       net.Listener // nil when metrics.listen is off
 	control   control
 	restored  *restored                   // nil unless the node came from a backup
-	halted    atomic.Pointer[doctor.Halt] // at which it halted before; nil when it has passed that
+	halted    atomic.Pointer[doctor.Halt] // where it halted, now or before; nil when it has passed that
 	metrics   *metrics.Metrics
 
 	closers []func() error // of what is open, in the order of opening

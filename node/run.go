@@ -29,7 +29,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		// … what a halted node wants to know of them comes before that;
 		{"difference", n.runDifference},
 		// … then ordering and execution, which end with a flush;
-		{"chain", n.chain.Run},
+		{"chain", n.runChain},
 		{"first view", n.firstView},
 		{"config updates", n.runAssembler},
 		{"snapshots", n.runSnapshots},

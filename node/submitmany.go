@@ -48,7 +48,7 @@ func (b *backend) SubmitMany(ctx context.Context, txs [][]byte, wait time.Durati
 			}
 			return report(told)
 		case err != nil:
-			return refusal(err)
+			return b.refusal(err)
 		}
 		for _, x := range settled {
 			if !open[x.Index] { // known before it was submitted
@@ -57,7 +57,7 @@ func (b *backend) SubmitMany(ctx context.Context, txs [][]byte, wait time.Durati
 			delete(open, x.Index)
 			r := ids[x.Index]
 			if x.Err != nil {
-				r.Err = refusal(x.Err)
+				r.Err = b.refusal(x.Err)
 			} else {
 				r.Outcome = apiOutcome(x.Outcome)
 				b.metrics.Committed(time.Since(begun))

@@ -90,6 +90,9 @@ func (n *Node) figures() metrics.Figures {
 		View: engine.View, Leader: uint64(engine.Leader), Pool: engine.Pool, ViewAge: -1, DiskFree: -1,
 		Ready: make(map[string]bool), StoreBytes: make(map[string]int64),
 	}
+	if h := n.halt(); h != nil {
+		f.Halted = h.Height
+	}
 	if age, ok := n.view.Age(); ok {
 		f.ViewAge = age
 	}

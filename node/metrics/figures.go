@@ -13,6 +13,7 @@ import (
 // not known is left at -1 where the field says so.
 type Figures struct {
 	Height, Executed, Certified uint64
+	Halted                      uint64 // height at which the node halted; 0: it has not
 	BlockAge                    time.Duration
 	ConfigSeq                   uint64
 	Validators, QuorumMargin    int
@@ -112,6 +113,7 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	gauge("assent_height", float64(f.Height))
 	gauge("assent_executed_height", float64(f.Executed))
 	gauge("assent_certified_height", float64(f.Certified))
+	gauge("assent_halted_height", float64(f.Halted))
 	gauge("assent_block_age_seconds", f.BlockAge.Seconds())
 	gauge("assent_config_seq", float64(f.ConfigSeq))
 	gauge("assent_validators", float64(f.Validators))

@@ -19,7 +19,7 @@ func busy(t *testing.T) *Metrics {
 	t.Helper()
 	m := New("test")
 	f := Figures{
-		Height: 7, Executed: 6, Certified: 5, BlockAge: time.Second, Validators: 4, QuorumMargin: 1, View: 3, Leader: 2, ViewAge: 2 * time.Second,
+		Height: 7, Executed: 6, Certified: 5, Halted: 6, BlockAge: time.Second, Validators: 4, QuorumMargin: 1, View: 3, Leader: 2, ViewAge: 2 * time.Second,
 		Ready:      map[string]bool{"disk": true, "quorum": false},
 		Peers:      []Peer{{ID: "p1", Member: "bank", Connected: true, RTT: time.Millisecond, Classes: map[string]Class{"tx": {Queued: 1, Dropped: 2, Throttled: 3}}}},
 		StoreBytes: map[string]int64{"blocks": 10}, StateMemory: map[string]int64{"past": 11}, DiskFree: 12, OutboxItems: 2, OutboxOldest: time.Minute,
@@ -146,7 +146,7 @@ func TestScrape(t *testing.T) {
 		body = w.Body.String()
 	}
 	for _, line := range []string{
-		"assent_height 7", "assent_view 6", "assent_leader_changes_total 2", `assent_ready{check="quorum"} 0`,
+		"assent_height 7", "assent_halted_height 6", "assent_view 6", "assent_leader_changes_total 2", `assent_ready{check="quorum"} 0`,
 		`assent_peer_dropped_total{class="tx",peer="p1"} 2`, `assent_decisions_total{code="PERMIT"} 1`, "assent_outbox_oldest_seconds 60",
 		"assent_leak_account_refusals_total 1", `assent_admission_total{result="busy"} 4`, `assent_pool_units{member="bank"} 5`,
 		"assent_engine_view_changes_total 21", "assent_engine_reliefs_total 22", `assent_engine_messages_total{result="refused"} 23`,

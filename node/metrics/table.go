@@ -19,6 +19,7 @@ var Table = []Row{
 	{"assent_height", "gauge", nil, "Newest block: certified and synced to this node's disk."},
 	{"assent_executed_height", "gauge", nil, "Newest block whose transactions this node has executed."},
 	{"assent_certified_height", "gauge", nil, "Newest height whose state root a certificate covers."},
+	{"assent_halted_height", "gauge", nil, "Height at which the node halted over a result that the others do not share, and which it has not passed since; 0: none. Any other value is an alarm."},
 	{"assent_block_age_seconds", "gauge", nil, "Time since the newest block. An idle network makes none."},
 	{"assent_config_seq", "gauge", nil, "Number of the configuration in force."},
 	{"assent_validators", "gauge", nil, "Validators of the configuration in force."},
