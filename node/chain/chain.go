@@ -192,6 +192,7 @@ type Chain struct {
 	appendMu sync.Mutex    // serialises append: engine, catch-up and follower
 	checked  *parsed       // last proposal checked or assembled; owned by the engine's calls
 	queue    chan *parsed  // appended blocks on their way to the executor
+	closed   bool          // queue is; guarded by appendMu
 	done     chan struct{} // closed when execution has ended
 	hung     chan struct{} // closed when a contract does not return
 	hangOnce sync.Once
@@ -264,7 +265,7 @@ func (c *Chain) Run(ctx context.Context) error {
 	// The executor outlives the others: it takes what they appended.
 	go c.executeLoop()
 	err := c.orderOrFollow(ctx)
-	close(c.queue)
+	c.closeQueue()
 	select {
 	case <-c.done:
 	case <-c.hung:
@@ -280,6 +281,15 @@ func (c *Chain) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// closeQueue lets the executor end. An engine that could not be stopped in time may
+// still append: it is refused from here on.
+func (c *Chain) closeQueue() {
+	c.appendMu.Lock()
+	defer c.appendMu.Unlock()
+	c.closed = true
+	close(c.queue)
 }
 
 func (c *Chain) orderOrFollow(ctx context.Context) error {

@@ -290,6 +290,53 @@ func TestAContractThatDoesNotReturnHaltsTheNodeAndIsNamed(t *testing.T) {
 	}
 }
 
+// Blocks go on coming while a contract hangs, until the queue is full and whoever
+// brings one waits. The halt frees it, and the node ends in order.
+func TestAFullQueueDoesNotOutliveAHalt(t *testing.T) {
+	w := newWorld(t)
+	enough := make(chan struct{})
+	defer close(enough)
+	a := w.start(0, t.TempDir(), func(c *Config) {
+		c.Executor, c.ContractLimit, c.QueueBlocks = stuck{c.Executor, enough}, 500*time.Millisecond, 1
+	})
+	w.commit([]*member{a}, w.register(1).Encode())
+	deliver := func(n uint64) error {
+		_, err := a.Deliver(w.sign(proposal(a, [][]byte{w.register(n).Encode()}, uint64(w.ms.Load())+n, nil)))
+		return err
+	}
+	var err error
+	for n := uint64(2); err == nil && n < 9; n++ { // the fourth finds no room
+		err = deliver(n)
+	}
+	var h *Hangs
+	if !errors.As(err, &h) || h.Height != 2 {
+		t.Errorf("a block that finds no room ends with %v", err)
+	}
+	select {
+	case err := <-a.ended:
+		if !errors.As(err, &h) {
+			t.Errorf("Run ended with %v", err)
+		}
+		a.ended <- nil
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node does not end")
+	}
+	if err := deliver(10); !errors.As(err, &h) {
+		t.Errorf("a halted chain takes a block: %v", err)
+	}
+}
+
+// An engine that could not be stopped in time appends nothing to a chain that ended.
+func TestAnEndedChainTakesNoBlock(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(0, t.TempDir())
+	d := w.sign(proposal(a, [][]byte{w.register(1).Encode()}, uint64(w.ms.Load()), nil))
+	a.stop()
+	if _, err := a.Deliver(d); !errors.Is(err, ErrStopped) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 func TestForkAtAStoredHeightIsFatal(t *testing.T) {
 	w := newWorld(t)
 	a := w.start(0, t.TempDir())

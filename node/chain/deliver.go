@@ -87,6 +87,9 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	if err := c.failed(); err != nil {
 		return nil, err
 	}
+	if c.closed {
+		return nil, ErrStopped
+	}
 	defer func() {
 		if err != nil {
 			c.fail(err)
@@ -117,6 +120,8 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	select {
 	case c.queue <- p: // full: the executor is 64 blocks behind, and ordering waits for it
 	case <-c.done:
+	case <-c.hung: // whoever waits here keeps the node from ending
+		return nil, c.failed()
 	}
 	return m, nil
 }
