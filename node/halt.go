@@ -69,10 +69,16 @@ func parseHalt(b []byte) (*halt, error) {
 // runChain runs the chain. A halt is noted the moment it happens, before anything
 // else of the node is stopped: clients and operators read of it meanwhile.
 func (n *Node) runChain(ctx context.Context) error {
-	err := n.chain.Run(ctx)
-	if h := haltOf(n.chain.Failure()); h != nil {
-		n.noteHalt(*h)
-	}
+	noted := make(chan struct{})
+	go func() {
+		defer close(noted)
+		<-n.chain.Ended()
+		if h := haltOf(n.chain.Failure()); h != nil {
+			n.noteHalt(*h)
+		}
+	}()
+	err := n.chain.Run(ctx) // which may wait for its engine to stop
+	<-noted
 	return err
 }
 

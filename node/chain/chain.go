@@ -193,9 +193,8 @@ type Chain struct {
 	checked  *parsed       // last proposal checked or assembled; owned by the engine's calls
 	queue    chan *parsed  // appended blocks on their way to the executor
 	closed   bool          // queue is; guarded by appendMu
-	done     chan struct{} // closed when execution has ended
-	hung     chan struct{} // closed when a contract does not return
-	hangOnce sync.Once
+	done     chan struct{} // closed when execution has ended, or hangs for good
+	doneOnce sync.Once
 	failure  chan error // first fatal error, capacity 1
 	mutedBy  atomic.Pointer[error]
 	unsealed atomic.Uint64 // newest executed height whose root matters
@@ -225,7 +224,6 @@ func New(cfg Config) (*Chain, error) {
 		waiters:  newWaiters(),
 		queue:    make(chan *parsed, cfg.QueueBlocks),
 		done:     make(chan struct{}),
-		hung:     make(chan struct{}),
 		sealWake: make(chan struct{}, 1),
 		failure:  make(chan error, 1),
 		refused:  make(map[ledger.Address]bool),
@@ -266,11 +264,7 @@ func (c *Chain) Run(ctx context.Context) error {
 	go c.executeLoop()
 	err := c.orderOrFollow(ctx)
 	c.closeQueue()
-	select {
-	case <-c.done:
-	case <-c.hung:
-		return c.failed()
-	}
+	<-c.done
 	if ferr := c.failed(); ferr != nil {
 		return ferr
 	}

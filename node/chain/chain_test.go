@@ -304,11 +304,28 @@ func TestAFullQueueDoesNotOutliveAHalt(t *testing.T) {
 		_, err := a.Deliver(w.sign(proposal(a, [][]byte{w.register(n).Encode()}, uint64(w.ms.Load())+n, nil)))
 		return err
 	}
+	waits := make(chan error, 2)
+	go func() { waits <- a.WaitExecuted(context.Background(), 3) }()
+	watch := a.Watch(1)
+	defer watch.Stop()
+	tx := w.register(2)
+	watch.Add(0, tx.ID(), tx.Payload.ValidUntil)
+	go func() { _, err := watch.Next(context.Background()); waits <- err }()
 	var err error
 	for n := uint64(2); err == nil && n < 9; n++ { // the fourth finds no room
 		err = deliver(n)
 	}
 	var h *Hangs
+	for range 2 { // a client that waits would keep the API from stopping
+		select {
+		case err := <-waits:
+			if !errors.Is(err, ErrStopped) {
+				t.Errorf("who waits for the block is told %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("who waits for the block waits on")
+		}
+	}
 	if !errors.As(err, &h) || h.Height != 2 {
 		t.Errorf("a block that finds no room ends with %v", err)
 	}

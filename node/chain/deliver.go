@@ -119,8 +119,7 @@ func (c *Chain) append(p *parsed, cert *ledger.Certificate) (m *consensus.Member
 	c.shares.ordered(h.Time, p.units())
 	select {
 	case c.queue <- p: // full: the executor is 64 blocks behind, and ordering waits for it
-	case <-c.done:
-	case <-c.hung: // whoever waits here keeps the node from ending
+	case <-c.done: // whoever waited on here would keep the node from ending
 		return nil, c.failed()
 	}
 	return m, nil

@@ -45,7 +45,7 @@ func (c *Chain) replay(ctx context.Context) error {
 // executeLoop owns the executor. It ends when the queue is closed or execution
 // has failed.
 func (c *Chain) executeLoop() {
-	defer close(c.done)
+	defer c.endExecution()
 	flush := time.NewTimer(time.Hour)
 	defer flush.Stop()
 	for {
@@ -128,6 +128,10 @@ func (c *Chain) differs(h *ledger.Header, err error) error {
 	return &Differs{Height: h.Height, Own: own, err: err}
 }
 
+// Ended returns a channel that is closed when nothing more is executed: Failure says
+// why. Run has not returned before.
+func (c *Chain) Ended() <-chan struct{} { return c.done }
+
 // Failure returns why the chain stopped, nil while it has not failed.
 func (c *Chain) Failure() error { return c.failed() }
 
@@ -155,8 +159,11 @@ func (c *Chain) hang(h ledger.Height) {
 	err := &Hangs{Height: h, Limit: c.cfg.ContractLimit, Call: c.cfg.Executor.Running(), Key: c.cfg.Executor.Touched()}
 	c.log.Error("execution hangs: the node halts", "height", h, "error", err)
 	c.fail(err)
-	c.hangOnce.Do(func() { close(c.hung) })
+	c.endExecution()
 }
+
+// endExecution frees whoever waits for blocks to be executed: none will be.
+func (c *Chain) endExecution() { c.doneOnce.Do(func() { close(c.done) }) }
 
 // Hangs is the error of Run when a contract does not return.
 type Hangs struct {

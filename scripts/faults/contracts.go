@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/assent-network/assent/node/doctor"
@@ -38,6 +39,7 @@ func halts(ctx context.Context, p *play) error {
 	select {
 	case <-x.Ended():
 	case <-time.After(settleLimit):
+		_ = x.Signal(syscall.SIGQUIT) // what keeps it is then in its log
 		return fmt.Errorf("%s did not halt: %s", x.Name, x.LastLine())
 	case <-ctx.Done():
 		return ctx.Err()

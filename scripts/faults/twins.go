@@ -29,10 +29,13 @@ var twins = []scenario{
 // twoProcesses: the operator has copied a home, which the guide forbids. The twin
 // was away for a while, as a copy is.
 func twoProcesses(ctx context.Context, p *play) error {
-	x, err := p.follower(ctx)
+	// Not the bank: parts and permits that reach a copy of its home are lost with it.
+	lead, err := p.leader(ctx)
 	if err != nil {
 		return err
 	}
+	some := p.others(lead, p.net.First(bank))
+	x := some[p.rng.IntN(len(some))]
 	p.spare(x)
 	p.liar = x // to the others two processes on one key are one liar
 	p.kill(x)
