@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,8 +36,10 @@ const (
 
 // liveSummary ends the stream: without it the stream was cut.
 type liveSummary struct {
-	NodeID string `json:"nodeId"`
-	Height uint64 `json:"height"`
+	NodeID   string `json:"nodeId"`
+	Height   uint64 `json:"height"`
+	Snapshot uint64 `json:"snapshot,omitempty"` // height of the state that is beside the blocks; 0: none
+	From     uint64 `json:"from,omitempty"`     // with a snapshot: first height from which all blocks are whole
 }
 
 // BackupConfig says what to back up, and where to.
@@ -56,16 +59,20 @@ const SealSuffix = ".list.json"
 
 // BackupReport says what was written.
 type BackupReport struct {
-	File    string   `json:"file"`
-	List    string   `json:"list"`
-	Bytes   int64    `json:"bytes"`
-	SHA256  string   `json:"sha256"`
-	ChainID string   `json:"chainId"`
-	Height  uint64   `json:"height"`
-	Blocks  bool     `json:"blocks"`
-	Online  bool     `json:"online"` // the node was running
-	Opened  bool     `json:"opened"` // it was decrypted again and its content checked, not its hashes alone
-	LeftOut []string `json:"leftOut"`
+	File    string `json:"file"`
+	List    string `json:"list"`
+	Bytes   int64  `json:"bytes"`
+	SHA256  string `json:"sha256"`
+	ChainID string `json:"chainId"`
+	Height  uint64 `json:"height"`
+	Blocks  bool   `json:"blocks"`
+	Online  bool   `json:"online"` // the node was running
+	Opened  bool   `json:"opened"` // it was decrypted again and its content checked, not its hashes alone
+	// Of a node that has pruned: the height of the snapshot in the backup, and the first
+	// height from which on all blocks are in it; 0: all blocks are, and no snapshot.
+	Snapshot uint64   `json:"snapshot,omitempty"`
+	From     uint64   `json:"from,omitempty"`
+	LeftOut  []string `json:"leftOut"`
 }
 
 // leftOut is what is never in a backup, for people.
@@ -100,7 +107,7 @@ func Backup(ctx context.Context, c BackupConfig) (r *BackupReport, err error) {
 		}
 	}()
 	defer func() { err = errors.Join(err, ignoreClosed(f.Close())) }()
-	seal, online, err := writeBackup(ctx, &c, f)
+	seal, live, online, err := writeBackup(ctx, &c, f)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +127,15 @@ func Backup(ctx context.Context, c BackupConfig) (r *BackupReport, err error) {
 	if err := errors.Join(f.Close(), os.Rename(part, c.Out), durable.SyncDir(filepath.Dir(c.Out))); err != nil {
 		return nil, err
 	}
+	out := slices.Clone(leftOut)
+	if live.From > 1 {
+		out[1] = fmt.Sprintf("the state after block %d: it is executed again from the blocks above", live.Snapshot)
+		out = append(out, fmt.Sprintf("blocks 1 to %d, which are pruned here: their headers and certificates are in it, and those that changed the configuration", live.From-1))
+	}
 	return &BackupReport{
 		File: c.Out, List: c.Out + SealSuffix, Bytes: seal.Bytes, SHA256: seal.SHA256, ChainID: seal.About.ChainID, Height: seal.Height,
-		Blocks: !c.NoBlocks, Online: online, Opened: len(c.With) > 0, LeftOut: leftOut,
+		Blocks: !c.NoBlocks, Online: online, Opened: len(c.With) > 0,
+		Snapshot: live.Snapshot, From: live.From, LeftOut: out,
 	}, nil
 }
 
@@ -133,38 +146,38 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-func writeBackup(ctx context.Context, c *BackupConfig, to io.Writer) (*backup.Seal, bool, error) {
+func writeBackup(ctx context.Context, c *BackupConfig, to io.Writer) (*backup.Seal, *liveSummary, bool, error) {
 	genesis, err := config.ReadGenesis(c.Config.Genesis)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	files, voteKeys, nodeID, err := smallFiles(c)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	w, err := backup.NewWriter(to, c.To, backup.About{
 		ChainID: genesis.Hash().Hex(), Network: genesis.Network, Member: c.Config.Identity.Member, NodeID: nodeID, Kind: c.Config.Identity.Node,
 		Software: c.Software, Made: time.Now().UTC().Format(time.RFC3339), VoteKeys: voteKeys, Blocks: !c.NoBlocks,
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	for _, f := range files {
 		if err := w.AddBytes(f.name, f.content); err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
 	}
 	live, online, err := openLive(ctx, c, genesis.Hash())
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	defer live.Close()
-	height, err := addLive(w, live, c.Progress)
+	end, err := addLive(w, live, c.Progress)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	seal, err := w.Close(height)
-	return seal, online, err
+	seal, err := w.Close(end.Height)
+	return seal, end, online, err
 }
 
 type smallFile struct {
@@ -285,22 +298,22 @@ func (s stream) Close() error {
 }
 
 // addLive copies the stream of openLive into the archive.
-func addLive(w *backup.Writer, live io.Reader, progress func(VerifyProgress)) (height uint64, err error) {
+func addLive(w *backup.Writer, live io.Reader, progress func(VerifyProgress)) (*liveSummary, error) {
 	in, done := tar.NewReader(live), uint64(0)
 	for {
 		h, err := in.Next()
 		if err != nil {
-			return 0, fmt.Errorf("the node's data ended early: %w: see the node's log", unexpectedEOF(err))
+			return nil, fmt.Errorf("the node's data ended early: %w: see the node's log", unexpectedEOF(err))
 		}
 		if h.Name == liveEnd {
 			var end liveSummary
 			if err := json.NewDecoder(io.LimitReader(in, 1<<16)).Decode(&end); err != nil {
-				return 0, fmt.Errorf("the node's data ended early: %w", err)
+				return nil, fmt.Errorf("the node's data ended early: %w", err)
 			}
-			return end.Height, nil
+			return &end, nil
 		}
 		if err := w.Add(h.Name, h.Size, in); err != nil {
-			return 0, err
+			return nil, err
 		}
 		done += uint64(h.Size)
 		progress(VerifyProgress{"write", done, 0})
@@ -340,6 +353,12 @@ func (n *Node) serveBackup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.control.backup.Unlock()
+	for !n.pruner.running.TryLock() { // the blocks below must not go while they are copied
+		if !sleep(r.Context(), 100*time.Millisecond) {
+			return
+		}
+	}
+	defer n.pruner.running.Unlock()
 	began := time.Now()
 	n.log.Info("a backup is being made")
 	w.Header().Set("Content-Type", "application/x-tar")
@@ -358,13 +377,17 @@ func writeLive(ctx context.Context, w io.Writer, dataDir string, private *outbox
 	if err := writePrivate(ctx, out, dataDir, private); err != nil {
 		return err
 	}
-	tip := blocks.Tip().Height
+	end := liveSummary{NodeID: nodeID}
+	var err error
 	if withBlocks {
-		if err := writeBlocks(ctx, out, blocks, tip); err != nil {
-			return err
-		}
+		err = writeLedger(ctx, out, dataDir, blocks, &end)
+	} else {
+		end.Height = uint64(blocks.Tip().Height)
 	}
-	b, err := json.Marshal(liveSummary{nodeID, uint64(tip)})
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(end)
 	if err != nil {
 		return err
 	}
@@ -413,30 +436,4 @@ func removeCopies(dataDir string) error {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return err
-}
-
-func writeBlocks(ctx context.Context, out *tar.Writer, blocks *store.Store, tip ledger.Height) error {
-	if base := blocks.Base(); base > 1 {
-		return fmt.Errorf("blocks below %d are pruned here: make the backup with --no-blocks; a node that is restored from it begins with a snapshot of the others", base)
-	}
-	var chunk []byte
-	first := ledger.Height(0)
-	for h := first; h <= tip; h++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		block, cert, err := blocks.Encoded(h)
-		if err != nil {
-			return err
-		}
-		chunk = backup.AppendBlock(chunk, block, cert)
-		if len(chunk) < backup.ChunkBytes && h < tip {
-			continue
-		}
-		if err := writeEntry(out, backup.BlocksName(uint64(first)), chunk); err != nil {
-			return err
-		}
-		chunk, first = chunk[:0], h+1
-	}
-	return nil
 }

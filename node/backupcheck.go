@@ -14,6 +14,7 @@ import (
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
+	"github.com/assent-network/assent/node/state"
 )
 
 // BackupContent says what is in a backup.
@@ -21,6 +22,10 @@ type BackupContent struct {
 	About  backup.About  `json:"about"`
 	Height ledger.Height `json:"height"` // of the newest block in it
 	Keys   int           `json:"keys"`
+	// Of a node that has pruned: the height of the snapshot in it, and that from which on
+	// all blocks are in it; 0: there is none, and all blocks are.
+	Snapshot ledger.Height `json:"snapshot,omitempty"`
+	From     ledger.Height `json:"from,omitempty"`
 }
 
 // CheckBackup checks the file of a backup: with identities it opens it and checks
@@ -63,7 +68,15 @@ type blockWalk struct {
 	parent *ledger.Header
 	config *ledger.Config
 	add    func(*ledger.Block, *ledger.Certificate) error // nil: nobody wants them
+
+	// Headers of blocks that are left out. The last waits for the one above it: where
+	// that is under the same config, the block brought none.
+	bare    []*ledger.CertifiedHeader
+	addBare func([]*ledger.CertifiedHeader) error
 }
+
+// bareAtOnce is how many headers are handed on together.
+const bareAtOnce = 1024
 
 func newBlockWalk(genesis *ledger.Config, add func(*ledger.Block, *ledger.Certificate) error) *blockWalk {
 	return &blockWalk{config: genesis, parent: &ledger.Genesis(genesis).Header, add: add}
@@ -71,14 +84,18 @@ func newBlockWalk(genesis *ledger.Config, add func(*ledger.Block, *ledger.Certif
 
 // entry takes an entry of blocks of a backup.
 func (w *blockWalk) entry(ctx context.Context, r io.Reader, name string) error {
-	if want := backup.BlocksName(uint64(w.next)); name != want {
+	want, take := backup.BlocksName(uint64(w.next)), w.block
+	if backup.IsHeaders(name) {
+		want, take = backup.HeadersName(uint64(w.next)), w.header
+	}
+	if name != want {
 		return fmt.Errorf("%s follows where %s should: %w", name, want, backup.ErrDamaged)
 	}
 	return backup.ReadBlocks(r, func(block, cert []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.block(block, cert); err != nil {
+		if err := take(block, cert); err != nil {
 			return fmt.Errorf("block %d of the backup: %w", w.next, err)
 		}
 		w.next++
@@ -111,6 +128,9 @@ func (w *blockWalk) block(block, cert []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := w.handBare(0); err != nil {
+		return err
+	}
 	if w.add != nil {
 		if err := w.add(b, c); err != nil {
 			return err
@@ -120,8 +140,53 @@ func (w *blockWalk) block(block, cert []byte) error {
 	return nil
 }
 
+// header takes the header of a block that is left out.
+func (w *blockWalk) header(header, cert []byte) error {
+	h, err := ledger.DecodeHeader(header)
+	if err != nil {
+		return err
+	}
+	c, err := ledger.DecodeCertificate(cert)
+	if err != nil {
+		return err
+	}
+	if err := h.Follows(w.parent, w.config); err != nil {
+		return err
+	}
+	if err := w.config.VerifyCertificate(h, c); err != nil {
+		return err
+	}
+	w.bare, w.parent = append(w.bare, &ledger.CertifiedHeader{Header: *h, Certificate: *c}), h
+	if len(w.bare) > bareAtOnce {
+		return w.handBare(1)
+	}
+	return nil
+}
+
+// handBare hands on the headers but the last ones.
+func (w *blockWalk) handBare(keep int) error {
+	n := len(w.bare) - keep
+	if n <= 0 {
+		return nil
+	}
+	if err := w.addBare(w.bare[:n]); err != nil {
+		return err
+	}
+	w.bare = append([]*ledger.CertifiedHeader(nil), w.bare[n:]...)
+	return nil
+}
+
+// ended reports a backup that ends with a block that is left out.
+func (w *blockWalk) ended() error {
+	if len(w.bare) > 0 {
+		return fmt.Errorf("block %d, its newest, has a header alone: %w", w.next-1, backup.ErrDamaged)
+	}
+	return nil
+}
+
 // checkArchive opens a backup and checks all of it. For as long as that takes a copy
-// of its database stands in dir, readable by its owner alone.
+// of its database stands in dir, readable by its owner alone, and of a node that has
+// pruned one of its blocks and of its snapshot.
 func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir string, progress func(VerifyProgress)) (out *BackupContent, err error) {
 	r, err := backup.NewReader(from, with)
 	if err != nil {
@@ -133,7 +198,13 @@ func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	out = &BackupContent{About: r.About()}
-	var walk *blockWalk
+	var ours *backedLedger
+	defer func() {
+		if ours != nil && ours.store != nil {
+			err = errors.Join(err, ours.store.Close())
+		}
+		err = errors.Join(err, ours.Close())
+	}()
 	for done := uint64(0); ; {
 		name, size, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -142,7 +213,7 @@ func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir 
 		switch {
 		case err != nil:
 		case name == backup.GenesisName:
-			walk, err = genesisWalk(r, out.About.ChainID)
+			ours, err = genesisWalk(r, out.About.ChainID, dir)
 		case name == backup.PrivateName:
 			path := filepath.Join(dir, privateFile)
 			if err = copyTo(path, r); err == nil {
@@ -150,8 +221,13 @@ func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir 
 			}
 		case backup.IsKey(name):
 			out.Keys++
-		case backup.IsBlocks(name) && walk != nil:
-			err = walk.entry(ctx, r, name)
+		case ours != nil:
+			if name == backup.ManifestName {
+				err = ours.keep(filepath.Join(dir, blocksDir))
+			}
+			if err == nil {
+				_, err = ours.entry(ctx, r, name)
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -159,16 +235,20 @@ func checkArchive(ctx context.Context, from io.Reader, with []age.Identity, dir 
 		done += uint64(size)
 		progress(VerifyProgress{"open and check", done, 0})
 	}
-	if walk == nil {
+	if ours == nil {
 		return nil, fmt.Errorf("it holds no genesis file: %w", backup.ErrDamaged)
 	}
-	if walk.next > 0 {
-		out.Height = walk.next - 1
+	if err := ours.finish(ctx, state.Config{}, progress); err != nil {
+		return nil, err
 	}
+	if ours.next > 0 {
+		out.Height = ours.next - 1
+	}
+	out.Snapshot, out.From = ours.snapshot()
 	return out, nil
 }
 
-func genesisWalk(r io.Reader, chainID string) (*blockWalk, error) {
+func genesisWalk(r io.Reader, chainID, dir string) (*backedLedger, error) {
 	b, err := io.ReadAll(io.LimitReader(r, backup.MaxSmall))
 	if err != nil {
 		return nil, err
@@ -180,5 +260,5 @@ func genesisWalk(r io.Reader, chainID string) (*blockWalk, error) {
 	if genesis.Hash().Hex() != chainID {
 		return nil, fmt.Errorf("its genesis file is of network %s, not %s: %w", genesis.Hash(), chainID, backup.ErrDamaged)
 	}
-	return newBlockWalk(genesis, nil), nil
+	return &backedLedger{blockWalk: newBlockWalk(genesis, nil), dir: dir}, nil
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query"
+	"github.com/assent-network/assent/node/snapshot"
 	"github.com/assent-network/assent/node/state"
-	"github.com/assent-network/assent/node/store"
 )
 
 // RestoreConfig says what to restore, and where to.
@@ -46,6 +46,10 @@ type Restored struct {
 	Made    string        `json:"made"`
 	Height  ledger.Height `json:"height"`
 	Keys    int           `json:"keys"`
+	// Of a node that had pruned: the height of the state with which it begins, and that
+	// from which on it has all blocks.
+	Snapshot ledger.Height `json:"snapshot,omitempty"`
+	From     ledger.Height `json:"from,omitempty"`
 	// VoteKey is the address of a validator's new vote key, with which it votes when
 	// the members have admitted it.
 	VoteKey    string `json:"voteKey,omitempty"`
@@ -93,12 +97,11 @@ func Restore(ctx context.Context, c RestoreConfig) (r *Restored, err error) {
 
 // restoring is a restore under way.
 type restoring struct {
-	c     *RestoreConfig
-	home  string
-	out   Restored
-	about backup.About
-	walk  *blockWalk
-	store *store.Store
+	c             *RestoreConfig
+	home          string
+	out           Restored
+	about         backup.About
+	*backedLedger // nil until the genesis file is read
 }
 
 func (x *restoring) path(elem ...string) string {
@@ -120,8 +123,8 @@ func (x *restoring) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		if x.store != nil {
-			err = errors.Join(err, x.store.Close())
+		if x.backedLedger != nil {
+			err = errors.Join(err, x.store.Close(), x.backedLedger.Close(), os.RemoveAll(x.dir))
 		}
 	}()
 	done := uint64(0)
@@ -139,22 +142,23 @@ func (x *restoring) run(ctx context.Context) (err error) {
 		done += uint64(size)
 		x.c.Progress(VerifyProgress{"restore", done, 0})
 	}
-	if x.store == nil {
-		return errors.New("the backup holds no genesis file: use another one")
+	if x.backedLedger == nil {
+		return errNoGenesisFile
 	}
-	return x.finish(ctx)
+	return x.complete(ctx)
 }
 
 // entry puts one entry where it belongs.
 func (x *restoring) entry(ctx context.Context, r io.Reader, name string) error {
-	switch {
-	case backup.IsBlocks(name):
-		if x.store == nil {
-			return errors.New("the backup holds no genesis file: use another one")
-		}
-		return x.walk.entry(ctx, r, name)
-	case name == backup.PrivateName:
+	if name == backup.PrivateName {
 		return copyTo(x.path("data", privateFile), r)
+	}
+	if x.backedLedger != nil {
+		if taken, err := x.backedLedger.entry(ctx, r, name); taken || err != nil {
+			return err
+		}
+	} else if backup.IsBlocks(name) || backup.IsHeaders(name) || name == backup.ManifestName {
+		return errNoGenesisFile
 	}
 	if err := copyTo(x.path(filepath.FromSlash(name)), r); err != nil {
 		return err
@@ -169,11 +173,32 @@ func (x *restoring) entry(ctx context.Context, r io.Reader, name string) error {
 	if genesis.Hash().Hex() != x.about.ChainID {
 		return fmt.Errorf("the backup says chain id %s, its genesis file is of %s: use another backup", x.about.ChainID, genesis.Hash())
 	}
-	if x.store, err = store.Create(x.path("data", blocksDir), genesis); err != nil {
+	l := &backedLedger{blockWalk: newBlockWalk(genesis, nil), dir: x.path("data", "restoring")}
+	if err := l.keep(x.path("data", blocksDir)); err != nil {
 		return err
 	}
-	x.walk = newBlockWalk(genesis, x.store.Append)
+	x.backedLedger = l
 	return nil
+}
+
+var errNoGenesisFile = errors.New("the backup holds no genesis file: use another one")
+
+// state makes the executed state: an empty one or, of a node that had pruned, that of
+// the snapshot, which is kept as the node's own.
+func (x *restoring) state(ctx context.Context, chain ledger.Hash) error {
+	sc := state.Config{Dir: x.path("data", stateDir), ChainID: chain}
+	if err := x.backedLedger.finish(ctx, sc, x.c.Progress); err != nil {
+		return err
+	}
+	if x.m != nil {
+		_, err := snapshot.Open(x.path("data", snapshotsDir)).Adopt(filepath.Join(x.dir, "chunks"))
+		return err
+	}
+	db, err := state.Create(ctx, sc)
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 func copyTo(path string, r io.Reader) (err error) {
@@ -185,8 +210,8 @@ func copyTo(path string, r io.Reader) (err error) {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// finish makes the home a restored node's.
-func (x *restoring) finish(ctx context.Context) error {
+// complete makes the home a restored node's.
+func (x *restoring) complete(ctx context.Context) error {
 	tip := x.store.Tip()
 	x.out = Restored{
 		ChainID: x.about.ChainID, Member: x.about.Member, NodeID: x.about.NodeID, Kind: x.about.Kind, Made: x.about.Made,
@@ -195,13 +220,10 @@ func (x *restoring) finish(ctx context.Context) error {
 	if err := x.database(ctx); err != nil {
 		return err
 	}
-	db, err := state.Create(ctx, state.Config{Dir: x.path("data", stateDir), ChainID: tip.Header.ChainID})
-	if err != nil {
+	if err := x.state(ctx, tip.Header.ChainID); err != nil {
 		return err
 	}
-	if err := db.Close(); err != nil {
-		return err
-	}
+	x.out.Snapshot, x.out.From = x.snapshot()
 	m := &mark{Format: 1, Restored: time.Now().UTC().Format(time.RFC3339), Made: x.about.Made}
 	if err := writeMark(x.path("data"), m); err != nil {
 		return err

@@ -45,7 +45,9 @@ func entries() []struct {
 	}{
 		{ConfigName, []byte("identity: {}\n")}, {GenesisName, []byte("the genesis file")}, {CardName, []byte(`{"member":"bank"}`)},
 		{KeyName("data"), []byte("the data key")}, {KeyName("host"), []byte("the host key")},
-		{PrivateName, bytes.Repeat([]byte("row "), 40_000)}, {BlocksName(0), chunk}, {BlocksName(2), AppendBlock(nil, []byte("two"), []byte("votes"))},
+		{PrivateName, bytes.Repeat([]byte("row "), 40_000)}, {ManifestName, []byte("what state")}, {BlocksName(0), chunk},
+		{HeadersName(2), AppendBlock(nil, []byte("header two"), []byte("votes"))}, {BlocksName(3), AppendBlock(nil, []byte("three"), []byte("votes"))},
+		{ChunkName(0), []byte("rows")}, {ChunkName(1), []byte("receipts")},
 	}
 }
 
@@ -229,6 +231,10 @@ func TestForgedArchivesAreRefused(t *testing.T) {
 		"a list with one entry more":  {func(l []listed) []listed { return append(l, l[0]) }, []string{ConfigName}},
 		"a list with another size":    {func(l []listed) []listed { l[0].Size++; return l }, nil},
 		"blocks before the database":  {nil, []string{BlocksName(0), PrivateName}},
+		"headers of heights before":   {nil, []string{BlocksName(2), HeadersName(1)}},
+		"headers of the same height":  {nil, []string{BlocksName(2), HeadersName(2)}},
+		"a chunk before the blocks":   {nil, []string{ChunkName(0), BlocksName(0)}},
+		"a manifest after the blocks": {nil, []string{BlocksName(0), ManifestName}},
 		"a small file that is large":  {nil, []string{ConfigName + strings.Repeat("x", 3)}},
 		"blocks with a strange name":  {nil, []string{"blocks/1"}},
 		"something under data":        {nil, []string{"data/private.db"}},
@@ -328,4 +334,16 @@ func FuzzSeal(f *testing.F) {
 			t.Fatal("a file of another length passed")
 		}
 	})
+}
+
+// A backup of format 1, which older releases wrote, is read; one of a later format is
+// not.
+func TestFormatsThatAreRead(t *testing.T) {
+	for format, ok := range map[int]bool{0: false, 1: true, Format: true, Format + 1: false} {
+		a := about()
+		a.Format = format
+		if err := a.check(); (err == nil) != ok {
+			t.Errorf("format %d: %v", format, err)
+		}
+	}
 }

@@ -6,7 +6,10 @@
 //	about.json              whose backup it is and of which network, and its format
 //	config.yaml genesis.json node.json keys/NAME.key.json
 //	private.db              a consistent copy of the database
+//	snapshot/manifest       of a node that has pruned blocks: what state it begins with
 //	blocks/NNNNNNNNNNNN     blocks with their certificates from that height on, in order
+//	headers/NNNNNNNNNNNN    between those: headers with certificates, of pruned blocks
+//	snapshot/NNNNNNNNNNNN   the chunks that the manifest names, by number
 //	list.json               name, size and SHA-256 of every entry before it
 //
 // Entries come in that order, each name at most once, and no others. The list of
@@ -27,8 +30,9 @@ import (
 	"strings"
 )
 
-// Format is the version of what this program writes, and the only one it reads.
-const Format = 1
+// Format is the version of what this program writes. It reads format 1 too, in which
+// there is no snapshot and no block is left out.
+const Format = 2
 
 // Names of entries.
 const (
@@ -40,14 +44,20 @@ const (
 	ListName    = "list.json"
 	keysDir     = "keys/"
 	blocksDir   = "blocks/"
+	headersDir  = "headers/"
+	snapshotDir = "snapshot/"
+
+	ManifestName = snapshotDir + "manifest"
 )
 
 // Limits of an archive.
 const (
-	MaxSmall   = 1 << 20   // bytes of an entry that is neither private.db nor blocks
-	maxEntries = 1 << 20   // entries of an archive
-	maxChunk   = 64 << 20  // bytes of an entry of blocks
-	maxList    = 256 << 20 // bytes of list.json
+	MaxSmall   = 1 << 20  // bytes of an entry that is neither private.db nor blocks
+	maxEntries = 1 << 20  // entries of an archive
+	maxChunk   = 64 << 20 // bytes of an entry of blocks or headers, or of a chunk
+	// MaxManifest bounds the manifest of a snapshot, in bytes.
+	MaxManifest = 8 << 20
+	maxList     = 256 << 20 // bytes of list.json
 )
 
 // ErrDamaged: the archive is not what was written. Errors say where.
@@ -59,7 +69,8 @@ func damaged(format string, args ...any) error {
 
 var (
 	keyName   = regexp.MustCompile(`^keys/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.key\.json$`)
-	blockName = regexp.MustCompile(`^blocks/[0-9]{12}$`)
+	blockName = regexp.MustCompile(`^(blocks|headers)/[0-9]{12}$`)
+	chunkName = regexp.MustCompile(`^snapshot/[0-9]{12}$`)
 )
 
 // KeyName returns the entry name of a key file.
@@ -70,6 +81,20 @@ func IsKey(entry string) bool { return strings.HasPrefix(entry, keysDir) }
 
 // BlocksName returns the name of the entry whose first block is at a height.
 func BlocksName(first uint64) string { return fmt.Sprintf("%s%012d", blocksDir, first) }
+
+// HeadersName returns the name of the entry whose first header is of a height.
+func HeadersName(first uint64) string { return fmt.Sprintf("%s%012d", headersDir, first) }
+
+// IsHeaders reports whether an entry holds headers of blocks that are left out.
+func IsHeaders(entry string) bool { return strings.HasPrefix(entry, headersDir) }
+
+// ChunkName returns the name of the entry that holds a chunk of the snapshot.
+func ChunkName(i uint64) string { return fmt.Sprintf("%s%012d", snapshotDir, i) }
+
+// IsChunk reports whether an entry is a chunk of the snapshot.
+func IsChunk(entry string) bool {
+	return entry != ManifestName && strings.HasPrefix(entry, snapshotDir)
+}
 
 // IsBlocks reports whether an entry holds blocks.
 func IsBlocks(entry string) bool { return strings.HasPrefix(entry, blocksDir) }
@@ -89,12 +114,25 @@ func rank(name string) int {
 		return 5
 	case name == PrivateName:
 		return 6
-	case blockName.MatchString(name):
+	case name == ManifestName:
 		return 7
-	case name == ListName:
+	case blockName.MatchString(name):
 		return 8
+	case chunkName.MatchString(name):
+		return 9
+	case name == ListName:
+		return 10
 	}
 	return 0
+}
+
+// place is by what entries of one rank are ordered: those of blocks and headers by
+// height alone.
+func place(name string, rank int) string {
+	if rank == 8 {
+		return name[strings.IndexByte(name, '/'):]
+	}
+	return name
 }
 
 // order refuses an entry that may not stand at its place.
@@ -112,11 +150,13 @@ func (o *order) next(name string, size int64) error {
 	case 6:
 		limit = 1 << 62
 	case 7:
+		limit = MaxManifest
+	case 8, 9:
 		limit = maxChunk
-	case 8:
+	case 10:
 		limit = maxList
 	}
-	if r < o.rank || r == o.rank && name <= o.name {
+	if r < o.rank || r == o.rank && place(name, r) <= place(o.name, r) {
 		return fmt.Errorf("entry %q stands after %q", name, o.name)
 	}
 	if size < 0 || size > limit {
@@ -141,8 +181,8 @@ type About struct {
 }
 
 func (a *About) check() error {
-	if a.Format != Format {
-		return fmt.Errorf("the backup has format %d, this program reads %d: use the release that wrote it", a.Format, Format)
+	if a.Format != Format && a.Format != 1 {
+		return fmt.Errorf("the backup has format %d, this program reads up to %d: use the release that wrote it", a.Format, Format)
 	}
 	if len(a.ChainID) != 66 || a.Member == "" || a.NodeID == "" {
 		return damaged("%s names no node", AboutName)

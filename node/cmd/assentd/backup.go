@@ -56,8 +56,8 @@ func (a *app) backupCommand() *cobra.Command {
 				if r.Opened {
 					how = "it opens, and every block and the database in it are sound"
 				}
-				fmt.Fprintf(w, "Backup %s: %d bytes up to block %d, read back: %s.\nIts hashes are in %s; keep a copy of them elsewhere.\nNot in it: %s.\n",
-					r.File, r.Bytes, r.Height, how, r.List, strings.Join(r.LeftOut, "; "))
+				fmt.Fprintf(w, "Backup %s: %d bytes, %s, read back: %s.\nIts hashes are in %s; keep a copy of them elsewhere.\nNot in it: %s.\n",
+					r.File, r.Bytes, ledgerOf(r.Snapshot, r.From, r.Height, r.Blocks), how, r.List, strings.Join(r.LeftOut, "; "))
 			})
 		},
 	}
@@ -86,7 +86,7 @@ func (a *app) backupCheck() *cobra.Command {
 				return err
 			}
 			return a.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "Sound: node %s of member %s, network %s, made %s, up to block %d.\n", r.About.NodeID, r.About.Member, r.About.Network, r.About.Made, r.Height)
+				fmt.Fprintf(w, "Sound: node %s of member %s, network %s, made %s, %s.\n", r.About.NodeID, r.About.Member, r.About.Network, r.About.Made, ledgerOf(uint64(r.Snapshot), uint64(r.From), uint64(r.Height), r.About.Blocks))
 			})
 		},
 	}
@@ -133,8 +133,22 @@ func (a *app) restoreCommand() *cobra.Command {
 	return c
 }
 
+// ledgerOf says what a backup holds of the ledger.
+func ledgerOf(snapshot, from, height uint64, blocks bool) string {
+	switch {
+	case snapshot > 0:
+		return fmt.Sprintf("snapshot at %d, blocks %d to %d", snapshot, from, height)
+	case !blocks:
+		return fmt.Sprintf("no blocks, made at block %d", height)
+	}
+	return fmt.Sprintf("up to block %d", height)
+}
+
 func sayRestored(w io.Writer, r *node.Restored) {
 	fmt.Fprintf(w, "Node %s of member %s is restored in %s as of block %d (backup of %s); all %d keys open.\n", r.NodeID, r.Member, r.Home, r.Height, r.Made, r.Keys)
+	if r.Snapshot > 0 {
+		fmt.Fprintf(w, "It begins with the state of height %d, and has all blocks from %d on.\n", r.Snapshot, r.From)
+	}
 	fmt.Fprintf(w, "Start it: assentd start --home %s. It follows the network as an observer.\n", r.Home)
 	if r.Kind != "validator" {
 		return
