@@ -29,6 +29,9 @@
 //     and fetches them from one other node on the same cores (catchup.go).
 //   - --totals N measures totals over five banks instead: until they are decided,
 //     added up, and verified (totals.go).
+//   - --snapshot adds at the end: how long a validator takes to write a
+//     snapshot of all that and what that costs the others' requests, and how soon a
+//     new node works that begins with it (snapshot.go).
 //   - signatureUs: what one signature check costs on this machine between the
 //     runs at saturation. On a shared machine it varies by a factor of two and
 //     more; the CPU figures vary with it.
@@ -78,6 +81,8 @@ type report struct {
 
 	SignatureUs  float64 `json:"signatureUs"`  // one signature check on this machine, median over the run: the yardstick of the CPU figures
 	SetupSeconds float64 `json:"setupSeconds"` // creating and authorising the consents
+
+	Snapshot *snapshotReport `json:"snapshot,omitempty"`
 }
 
 // spread is a distribution in milliseconds.
@@ -103,6 +108,7 @@ type options struct {
 	catchUp  int
 	perBlock int
 	totals   int
+	snapshot bool
 }
 
 func main() {
@@ -122,6 +128,7 @@ func main() {
 	flag.IntVar(&o.catchUp, "catch-up", 0, "instead of all this, measure how a node that is so many blocks behind catches up")
 	flag.IntVar(&o.perBlock, "per-block", 30, "transactions of a block that --catch-up makes")
 	flag.IntVar(&o.totals, "totals", 0, "instead of all this, measure so many totals over five banks")
+	flag.BoolVar(&o.snapshot, "snapshot", false, "also measure a snapshot written under load, and a node that begins with it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -201,6 +208,13 @@ func (b *bench) measure(ctx context.Context) error {
 		}
 		b.report.RSSMB += float64(kb) / 1024
 	}
+	if !b.opts.snapshot {
+		return nil
+	}
+	b.progress("snapshot …")
+	if err := b.snapshot(ctx); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
 	return nil
 }
 
@@ -227,6 +241,11 @@ one signature check         %8.1f µs on this machine now
 		r.CommitMs.P50, r.CommitMs.P95, r.CommitMs.P99, r.CommitMs.N,
 		r.OpenedMs.P50, r.OpenedMs.P95, r.OpenedMs.P99, r.OpenedMs.N, r.VerifiedMs.P50, r.VerifiedMs.P95, r.VerifiedMs.P99,
 		r.ReadsPerSec, r.ReadCPUPer1k, r.RSSMB, r.IdleCores, r.SignatureUs)
+	if s := r.Snapshot; s != nil {
+		fmt.Printf(`snapshot of %d receipts     %8.1f s for %.0f MB, %.0f requests/s meanwhile (%.0f before, %.0f after); memory of who wrote it %.0f MB at the peak, %.0f of them for that
+a new node begins with it   %8.1f s, %.0f MB at the peak
+`, s.Receipts, s.WriteSeconds, s.MB, s.DuringTPS, s.BeforeTPS, s.AfterTPS, s.WriterRSSMB, s.WriterGrewMB, s.JoinSeconds, s.JoinRSSMB)
+	}
 }
 
 func distribution(samples []time.Duration) spread {

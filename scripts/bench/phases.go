@@ -124,9 +124,15 @@ type measurement struct {
 	client   time.Duration
 }
 
-// load keeps b.opts.clients requests in flight for d. It goes on where the load before
-// ended: every consent has its turn before one comes again, however short the loads.
+// load keeps b.opts.clients requests in flight for d.
 func (b *bench) load(ctx context.Context, d time.Duration) (measurement, error) {
+	end := time.Now().Add(d)
+	return b.loadWhile(ctx, func() bool { return time.Now().Before(end) })
+}
+
+// loadWhile is load for as long as more says so. It goes on where the load before
+// ended: every consent has its turn before one comes again, however short the loads.
+func (b *bench) loadWhile(ctx context.Context, more func() bool) (measurement, error) {
 	before, err := b.usage()
 	if err != nil {
 		return measurement{}, err
@@ -140,7 +146,7 @@ func (b *bench) load(ctx context.Context, d time.Duration) (measurement, error) 
 	g, gctx := errgroup.WithContext(ctx)
 	for w := range b.opts.clients {
 		g.Go(func() error {
-			for time.Since(began) < d {
+			for more() {
 				err := b.request(gctx, w%len(lenders), int(b.turn.Add(1)))
 				switch {
 				case err == nil:
