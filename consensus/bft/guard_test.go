@@ -52,6 +52,11 @@ func stopAll(t testing.TB, c *consensustest.Cluster) {
 // started makes a cluster that has delivered block 1.
 func started(t testing.TB) *consensustest.Cluster {
 	t.Helper()
+	return startedAs(t, open)
+}
+
+func startedAs(t testing.TB, open func(consensustest.Spec) (consensus.Engine, error)) *consensustest.Cluster {
+	t.Helper()
 	c := consensustest.NewCluster(t, 4, open)
 	c.Start()
 	c.Submit(1, consensustest.Req("first", 50))

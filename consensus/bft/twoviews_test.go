@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	smart "github.com/hyperledger-labs/SmartBFT/pkg/types"
 	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
@@ -119,8 +120,16 @@ func (f *twoFaced) account(prepared bool) *pb.SignedViewData {
 	return signed(2, d)
 }
 
+// unhurried opens an engine that leaves a play its time on a slow machine: no view
+// may end before its part has been played.
+func unhurried(s consensustest.Spec) (consensus.Engine, error) {
+	c := config(s)
+	c.Settings.ComplainTimeout, c.Settings.HeartbeatTimeout, c.Settings.ViewChangeTimeout = 3*time.Second, 3*time.Second, 3*time.Second
+	return Open(c)
+}
+
 func TestALeaderWithTwoNewViewsDecidesOneBlock(t *testing.T) {
-	c := started(t)
+	c := startedAs(t, unhurried)
 	if err := c.Replica(2).Stop(); err != nil {
 		t.Fatal(err)
 	}
