@@ -41,6 +41,7 @@ var notFuzzed = map[string]string{
 	"node/redact.UnmarshalText":     "takes any text: there is nothing to decode",
 	"node/store.loadBase":           "its row is in FuzzRows",
 	"node/store.loadFormat":         "its row is in FuzzRows",
+	"scripts/bench.writeUnderLoad":  "what assentd snapshot write printed just before",
 	"scripts/faults/link.parseAddr": "what the kernel writes in /proc",
 	"scripts/testnet.Load":          "what Create wrote in the same directory",
 	"scripts/testnet.makeNode":      "what assentd init wrote just before",

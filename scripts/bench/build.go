@@ -14,7 +14,8 @@ import (
 )
 
 // build makes the node program as the image's recipe does, with the compiler's
-// profile. That takes minutes when nothing of it is in Go's cache.
+// profile and for the same processors. That takes minutes when nothing of it is in
+// Go's cache.
 func (b *bench) build(ctx context.Context, dir string) (string, error) {
 	profile := b.opts.pgo
 	if profile == "off" {
@@ -34,6 +35,7 @@ func (b *bench) build(ctx context.Context, dir string) (string, error) {
 	b.progress("building assentd with %s, as it is released: minutes for the first time (--pgo off builds without) …", filepath.Base(profile))
 	linked, out := filepath.Join(dir, "linked"), filepath.Join(dir, "assentd")
 	cmd := exec.CommandContext(ctx, "go", "build", "-pgo="+profile, "-o", linked, "github.com/assent-network/assent/node/cmd/assentd")
+	cmd.Env = append(os.Environ(), "GOAMD64=v3")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build assentd with profile %s: %w\n%s", profile, err, text)
 	}
