@@ -298,9 +298,11 @@ func (w *Watch) resolveLocked(s *slot, v *ballot) {
 // compareLocked holds two votes of one validator against each other.
 func (w *Watch) compareLocked(s *slot, a, b *ballot, n *news) {
 	none := ledger.Hash{}
-	if a.target != none && b.target != none {
+	// One signature under two names of what it is for is a contradiction too, though the
+	// signature alone proves none.
+	if a.target != none && b.target != none && a.target != b.target {
 		x, y := s.block(a.target), s.block(b.target)
-		if a.target == b.target || x == nil || y == nil || a.view != b.view {
+		if x == nil || y == nil || a.view != b.view {
 			return
 		}
 		if p, err := prove(w.cfg.ChainID, a.view, x.vote(a), y.vote(b)); err == nil && s.first(a.by, a.view, DoubleVote) {

@@ -153,6 +153,26 @@ func TestVotesForWhatNobodyKnowsAreSeen(t *testing.T) {
 	l.expect(0, 1)
 }
 
+// A leader's votes come after its proposal, so the signature of each is known to be for
+// that block: one that it hands out under two names is seen all the same.
+func TestOneSignatureUnderTwoNamesIsSeen(t *testing.T) {
+	for _, first := range []string{"a", "another name"} {
+		l := listen(t, 4)
+		l.propose(1, 1, 5, "a")
+		header, _ := blockAt(1, 5, "a")
+		sig := voteFor(t, 1, 1, header)
+		second := map[string]string{"a": "another name", "another name": "a"}[first]
+		l.Voted(1, 1, 5, first, sig[:])
+		l.Voted(1, 1, 5, second, sig[:])
+		l.Voted(1, 1, 5, second, sig[:])
+		if l.seen[Sighting{1, TwoVotes, 5, 1}] != 1 {
+			t.Errorf("%s first: seen %v", first, l.seen)
+		}
+		l.decide(1, 5, "a", 1, 2, 3)
+		l.expect(0, 1)
+	}
+}
+
 func TestWhoKeepsTheRulesIsNotNamed(t *testing.T) {
 	for name, say := range map[string]func(l *listener){
 		"another block in a later view": func(l *listener) {
