@@ -425,3 +425,15 @@ func (m Cohorts) Budget(ctx context.Context, product ProductID, year uint64) (*B
 	}
 	return out, nil
 }
+
+// Bounds of a set.
+const (
+	MinCohortBanks = record.MinCohortBanks
+	MaxCohortBanks = record.MaxCohortBanks
+)
+
+// Interval95 is where a figure lies without its noise, in about 95 of 100 answers:
+// Deviation stands beside every figure of CohortStatistics.
+func Interval95(value, deviation float64) (low, high float64) {
+	return cohort.Interval95(value, deviation)
+}

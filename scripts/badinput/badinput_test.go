@@ -27,6 +27,7 @@ func TestBadInput(t *testing.T) {
 		{"requests", testRequests},
 		{"life", testLife},
 		{"totals", testTotals},
+		{"cohorts", testCohorts},
 		{"delivery", testDelivery},
 		{"ports", testPorts},
 		{"membership", testMembership},

@@ -32,6 +32,8 @@
 //   - --snapshot adds at the end: how long a validator takes to write a
 //     snapshot of all that and what that costs the others' requests, and how soon a
 //     new node works that begins with it (snapshot.go).
+//   - --cohorts N measures statistics over 30,000 customers of three banks instead
+//     (cohorts.go).
 //   - signatureUs: what one signature check costs on this machine between the
 //     runs at saturation. On a shared machine it varies by a factor of two and
 //     more; the CPU figures vary with it.
@@ -109,6 +111,7 @@ type options struct {
 	perBlock int
 	totals   int
 	snapshot bool
+	cohorts  int
 }
 
 func main() {
@@ -127,6 +130,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 16, "rounds of a comparison")
 	flag.IntVar(&o.catchUp, "catch-up", 0, "instead of all this, measure how a node that is so many blocks behind catches up")
 	flag.IntVar(&o.perBlock, "per-block", 30, "transactions of a block that --catch-up makes")
+	flag.IntVar(&o.cohorts, "cohorts", 0, "instead of all this, measure so many statistics over 30,000 customers of three banks")
 	flag.IntVar(&o.totals, "totals", 0, "instead of all this, measure so many totals over five banks")
 	flag.BoolVar(&o.snapshot, "snapshot", false, "also measure a snapshot written under load, and a node that begins with it")
 	flag.Parse()
@@ -162,6 +166,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.against != "" {
 		return pair(ctx, dir, o)
+	}
+	if o.cohorts > 0 {
+		return cohorts(ctx, dir, o)
 	}
 	if o.totals > 0 {
 		return totals(ctx, dir, o)

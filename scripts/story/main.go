@@ -2,7 +2,7 @@
 // answer it can verify but data it never sees, the borrower revokes, and the next
 // question is refused; on four validator processes and an observer.
 //
-//	go run ./scripts/story [--scenario verifiable|exposure] [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
+//	go run ./scripts/story [--scenario verifiable|exposure|cohort] [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
 package main
 
 import (
@@ -73,7 +73,7 @@ const sceneVerifiable = "verifiable"
 func main() {
 	flag.CommandLine = flag.NewFlagSet("demo", flag.ExitOnError) // the default one holds flags of libraries
 	var o options
-	flag.StringVar(&o.scene, "scenario", "", "verifiable: a bank that tells two lenders different things; exposure: a total over four banks; default: the whole story of one consent")
+	flag.StringVar(&o.scene, "scenario", "", "verifiable: a bank that tells two lenders different things; exposure: a total over four banks; cohort: statistics over three; default: the whole story of one consent")
 	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
 	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
@@ -86,12 +86,12 @@ func main() {
 		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --scenario NAME, --data FILE, --json, --keep, --postgres URL|auto, --rows N and --seed N are known\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if o.scene != "" && o.scene != sceneVerifiable && o.scene != sceneExposure {
-		fmt.Fprintf(os.Stderr, "demo: unknown scenario %q: there are %s and %s, and the story without --scenario\n", o.scene, sceneVerifiable, sceneExposure)
+	if o.scene != "" && o.scene != sceneVerifiable && o.scene != sceneExposure && o.scene != sceneCohort {
+		fmt.Fprintf(os.Stderr, "demo: unknown scenario %q: there are %s, %s and %s, and the story without --scenario\n", o.scene, sceneVerifiable, sceneExposure, sceneCohort)
 		os.Exit(2)
 	}
-	if o.scene == sceneExposure && o.pg != "" {
-		fmt.Fprintf(os.Stderr, "demo: the scenario %s has no bank on PostgreSQL: leave --postgres out\n", sceneExposure)
+	if (o.scene == sceneExposure || o.scene == sceneCohort) && o.pg != "" {
+		fmt.Fprintf(os.Stderr, "demo: the scenario %s has no bank on PostgreSQL: leave --postgres out\n", o.scene)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -152,6 +152,9 @@ func tell(ctx context.Context, o options) (_ any, err error) {
 	if t.exposed != nil {
 		return t.exposed, nil
 	}
+	if t.surveyed != nil {
+		return t.surveyed, nil
+	}
 	return &t.result, nil
 }
 
@@ -168,6 +171,7 @@ type teller struct {
 
 	verifiable *verifiable // with that scenario
 	exposed    *exposed    // with that scenario
+	surveyed   *surveyed   // with that scenario
 
 	replies recorder // what the nodes' APIs answered
 	cast    cast
@@ -191,6 +195,9 @@ func (t *teller) run(ctx context.Context) error {
 	}
 	if t.opts.scene == sceneExposure {
 		chapters = []func(context.Context) error{t.makeLoanNetwork, t.tellExposure, t.searchFigures}
+	}
+	if t.opts.scene == sceneCohort {
+		chapters = []func(context.Context) error{t.makeStatNetwork, t.tellCohort, t.searchSums}
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {

@@ -68,8 +68,8 @@ const (
 )
 
 // PublishStats puts on the ledger what a bank offers for statistics, and opens its
-// first epoch.
-func (n *Net) PublishStats(ctx context.Context, bank string, opts ...sdk.Option) error {
+// first epoch. budget is what the product has in a year.
+func (n *Net) PublishStats(ctx context.Context, bank string, budget uint64, opts ...sdk.Option) error {
 	officer, err := n.Client(ctx, bank, "officer", opts...)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (n *Net) PublishStats(ctx context.Context, bank string, opts ...sdk.Option)
 	}
 	for _, name := range []string{cohortAge, cohortLimit, cohortLate} {
 		p.Columns = append(p.Columns, sdk.Column{Name: name, Type: record.TypeInt, DataClass: record.C2, Class: record.Class{
-			Kind: record.ClassStatOnly, K: StatsK, EpsilonMicro: StatsBudget,
+			Kind: record.ClassStatOnly, K: StatsK, EpsilonMicro: budget,
 		}})
 	}
 	if _, err := officer.Products().Publish(ctx, p); err != nil {

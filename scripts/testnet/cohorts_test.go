@@ -49,7 +49,7 @@ func TestStatisticsOverProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	for _, bank := range statBanks {
-		if err := net.PublishStats(ctx, bank); err != nil {
+		if err := net.PublishStats(ctx, bank, StatsBudget); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -142,7 +142,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.flags.yes, "yes", "y", false, "do not ask")
 	root.AddCommand(
 		a.networkCmd(), a.memberCmd(), a.productCmd(), a.templateCmd(), a.consentCmd(),
-		a.queryCmd(), a.receiptCmd(), a.proofCmd(), a.eventsCmd(), a.walletCmd(), a.exposureCmd(), a.doctorCmd(),
+		a.queryCmd(), a.receiptCmd(), a.proofCmd(), a.eventsCmd(), a.walletCmd(), a.exposureCmd(), a.cohortCmd(), a.doctorCmd(),
 	)
 	return root
 }

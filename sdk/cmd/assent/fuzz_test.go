@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/node/query/exposure"
+	"github.com/assent-network/assent/sdk"
 )
 
 // FuzzProfile reads profiles, which people write and copy: an error, or settings
@@ -38,12 +39,16 @@ func FuzzTicket(f *testing.F) {
 	f.Add([]byte(`{"transaction":"wA==","answerKey":"AA=="}`))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"query":{"Items":[{},{},{}]},"transaction":"wA==","answerKey":"AA=="}`))
+	f.Add([]byte(`{"query":{"templates":["a","b","c"]},"transaction":"wA==","answerKey":"AA=="}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if ticket, err := parseTicket(b); err == nil {
 			_, _ = ticket.RequestID() // must not panic
 		}
 		if ticket, err := parseTotalTicket(b); err == nil && len(ticket.Query.Items) < exposure.MinBanks {
 			t.Fatalf("a set of %d", len(ticket.Query.Items))
+		}
+		if ticket, err := parseCohortTicket(b); err == nil && len(ticket.Query.Templates) < sdk.MinCohortBanks {
+			t.Fatalf("a set of %d", len(ticket.Query.Templates))
 		}
 	})
 }
