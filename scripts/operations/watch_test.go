@@ -61,7 +61,7 @@ func testHealth(t *testing.T, w *world) {
 		}
 		status, body := get(t, x, "/readyz")
 		var ready gateway.Readiness
-		if err := json.Unmarshal([]byte(body), &ready); err != nil || status != http.StatusOK || !ready.Ready || vitalChecks(ready) != 8 {
+		if err := json.Unmarshal([]byte(body), &ready); err != nil || status != http.StatusOK || !ready.Ready || vitalChecks(ready) != 9 {
 			t.Errorf("%s: %d %s %v", x.Name, status, body, err)
 		}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+x.API+"/openapi.yaml", nil)

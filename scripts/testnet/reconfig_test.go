@@ -185,9 +185,13 @@ func removedAndCut(t *testing.T, n *Net, gone, other *Node) {
 		}
 		return nil
 	})
-	if got := readiness(t, gone); !strings.Contains(got, "was removed from the network") {
-		t.Errorf("%s says %q of its readiness", gone.Name, got)
-	}
+	// What /readyz says may be as old as the last look.
+	eventually(t, 60*time.Second, func() error {
+		if got := readiness(t, gone); !strings.Contains(got, "was removed from the network") {
+			return fmt.Errorf("%s says %q of its readiness", gone.Name, got)
+		}
+		return nil
+	})
 	if got := readiness(t, other); got != "" {
 		t.Errorf("%s is not ready: %s", other.Name, got)
 	}
