@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/api"
 )
 
@@ -23,15 +22,11 @@ func (m Queries) PrepareBatch(questions []QueryRequest) ([]*Ticket, error) {
 	if len(questions) == 0 || len(questions) > MaxBatch {
 		return nil, &ConfigError{What: fmt.Sprintf("batch of %d questions", len(questions)), Remedy: fmt.Sprintf("Ask 1 to %d at once.", MaxBatch)}
 	}
-	key, err := answer.GenerateKey()
+	public, private, err := newAnswerKey()
 	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
+		return nil, err
 	}
-	private, err := key.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
-	}
-	spec := &record.BatchSpec{AnswerKey: key.PublicKey().Bytes(), DeadlineMs: questions[0].Deadline.Milliseconds()}
+	spec := &record.BatchSpec{AnswerKey: public, DeadlineMs: questions[0].Deadline.Milliseconds()}
 	for i, q := range questions {
 		if q.Deadline != questions[0].Deadline {
 			return nil, &ConfigError{What: fmt.Sprintf("batch: question %d has a deadline of its own", i), Remedy: "Give all questions of a batch the same deadline."}
@@ -44,11 +39,8 @@ func (m Queries) PrepareBatch(questions []QueryRequest) ([]*Ticket, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.c.NewTransaction(record.ContractAccess, "RequestBatch", body)
+	tx, err := m.c.signed(record.ContractAccess, "RequestBatch", body)
 	if err != nil {
-		return nil, err
-	}
-	if tx, err = tx.Sign(m.c.set.signer); err != nil {
 		return nil, err
 	}
 	tickets := make([]*Ticket, len(questions))
@@ -169,7 +161,11 @@ func (m Queries) answers(ctx context.Context, begin time.Time, tickets []*Ticket
 	if len(permitted) == 0 {
 		return
 	}
-	whole := m.newWhole(ctx, tickets, permitted)
+	ids := make([]RequestID, len(permitted))
+	for i, r := range permitted {
+		ids[i] = r.Result.Decision.RequestID
+	}
+	whole := m.newWhole(ctx, tickets[0], ids)
 	wg.Go(func() { whole.watch(ctx) })
 	todo, done := make(chan *BatchResult), make(chan *BatchResult)
 	wg.Go(func() {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
-	"github.com/assent-network/assent/node/api"
 	"github.com/assent-network/assent/node/query/cohort"
 )
 
@@ -158,16 +157,12 @@ func (m Cohorts) Run(ctx context.Context, t *CohortTicket) (*CohortResult, error
 // Prepare looks up the templates and the banks' data keys, makes a fresh answer key and
 // signs the request. Nothing is asked yet.
 func (m Cohorts) Prepare(ctx context.Context, q CohortRequest) (*CohortTicket, error) {
-	key, err := answer.GenerateKey()
+	public, private, err := newAnswerKey()
 	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
-	}
-	private, err := key.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
+		return nil, err
 	}
 	spec := &record.CohortSpec{
-		AnswerKey: key.PublicKey().Bytes(), DeadlineMs: q.Deadline.Milliseconds(), Params: record.MakeParamValues(q.Params), Purpose: q.Purpose,
+		AnswerKey: public, DeadlineMs: q.Deadline.Milliseconds(), Params: record.MakeParamValues(q.Params), Purpose: q.Purpose,
 	}
 	for _, id := range q.Templates {
 		template, err := m.c.Templates().Get(ctx, id)
@@ -185,11 +180,8 @@ func (m Cohorts) Prepare(ctx context.Context, q CohortRequest) (*CohortTicket, e
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.c.NewTransaction(record.ContractAccess, "RequestCohort", body)
+	tx, err := m.c.signed(record.ContractAccess, "RequestCohort", body)
 	if err != nil {
-		return nil, err
-	}
-	if tx, err = tx.Sign(m.c.set.signer); err != nil {
 		return nil, err
 	}
 	return &CohortTicket{Query: q, Transaction: tx.Bytes(), AnswerKey: private}, nil
@@ -219,12 +211,7 @@ func (m Cohorts) Request(ctx context.Context, t *CohortTicket) (*CohortDecision,
 		d.Deadline = time.UnixMilli(c.Deadline).UTC()
 		return d, nil
 	}
-	for i := range c.Seats {
-		if code := c.Seats[i].Code; d.Code == record.CodePermit || d.Code == record.CodeSetIncomplete {
-			d.Code = code
-		}
-	}
-	d.Remedy = api.Lookup(api.FromLedger(string(d.Code))).Remedy
+	d.Code, d.Remedy = denial(m.seats(c))
 	return d, nil
 }
 
@@ -249,32 +236,7 @@ func askedCohort(t *CohortTicket, c *record.Cohort, id Hash) error {
 
 // Collect waits for what every bank sends, at most until the deadline.
 func (m Cohorts) Collect(ctx context.Context, t *CohortTicket, d *CohortDecision) ([]SeatShare, error) {
-	type reply struct {
-		seat   int
-		answer *Answer
-		err    error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	seats := d.Record.Seats
-	replies := make(chan reply, len(seats))
-	for i := range seats {
-		go func() {
-			a, err := m.c.Exposures().collect(ctx, t.seat(i), &ExposureDecision{Deadline: d.Deadline}, seats[i].RequestID)
-			replies <- reply{i, a, err}
-		}()
-	}
-	out := make([]SeatShare, len(seats))
-	var failed error
-	for range seats { // every goroutine is heard
-		r := <-replies
-		out[r.seat] = SeatShare{Bank: seats[r.seat].Bank, Answer: r.answer}
-		if r.err != nil && failed == nil {
-			failed = r.err
-			cancel()
-		}
-	}
-	return out, failed
+	return m.c.Queries().collectSet(ctx, t.seat, m.seats(&d.Record), d.Deadline)
 }
 
 // Combine checks every bank's shares and adds them up. The error is a *NoStatistics if

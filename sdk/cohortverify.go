@@ -1,13 +1,7 @@
 package sdk
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
@@ -23,97 +17,27 @@ func (m Cohorts) Verify(ctx context.Context, t *CohortTicket, d *CohortDecision,
 	return m.verify(p, d, shares)
 }
 
-// provingCohort collects, in the background, what a set is held against.
-type provingCohort struct {
-	stop     context.CancelFunc // ends it; wait returns soon after
-	group    *errgroup.Group
-	verified VerifiedCohort
+func (m Cohorts) prove(ctx context.Context, t *CohortTicket, d *CohortDecision) *provingSet[Cohort, *Cohort] {
+	return proveSet(ctx, m.c.Queries(), d.ID, record.CohortKey(d.ID), t.seat(0), m.seats(&d.Record), func(c *Cohort) error { return askedCohort(t, c, d.ID) })
 }
 
-func (m Cohorts) prove(ctx context.Context, t *CohortTicket, d *CohortDecision) *provingCohort {
-	ctx, cancel := context.WithCancel(ctx)
-	g, ctx := errgroup.WithContext(ctx)
-	p := &provingCohort{group: g, verified: VerifiedCohort{Receipts: make([]AccessReceipt, len(d.Record.Seats))}}
-	p.stop = func() { cancel(); _ = g.Wait() } // its error is the cancellation, or was returned by verify
-	permitted := make([]*BatchResult, len(d.Record.Seats))
-	for i := range d.Record.Seats {
-		permitted[i] = &BatchResult{Item: i, Result: &QueryResult{Decision: Decision{RequestID: d.Record.Seats[i].RequestID}}}
+func (m Cohorts) verify(p *provingSet[Cohort, *Cohort], d *CohortDecision, shares []SeatShare) (*VerifiedCohort, error) {
+	if err := p.hold(&d.Record, m.seats, shares); err != nil {
+		return nil, err
 	}
-	whole := m.c.Queries().newWhole(ctx, []*Ticket{t.seat(0)}, permitted)
-	g.Go(func() error { whole.watch(ctx); return nil })
-	g.Go(func() (err error) {
-		key := record.CohortKey(d.ID)
-		if p.verified.Proof, err = m.c.Proofs().Receipt(ctx, d.ID, key); err != nil {
-			return err
-		}
-		c, err := record.Load[record.Cohort](p.verified.Proof.Records[key])
-		if err == nil {
-			err = askedCohort(t, c, d.ID)
-		}
-		if err != nil {
-			return &Untrusted{Node: "the node", What: "the set " + d.ID.Hex(), Cause: err}
-		}
-		p.verified.Record = *c
-		return nil
-	})
-	for i := range d.Record.Seats {
-		id := d.Record.Seats[i].RequestID
-		g.Go(func() (err error) {
-			if tx, ok := whole.receipt(ctx, id); ok {
-				_, err = m.c.Queries().receiptIn(ctx, tx, id, &p.verified.Receipts[i])
-				return err
-			}
-			_, err = m.c.Queries().proveReceipt(ctx, "", id, t.Height, &p.verified.Receipts[i])
-			return err
-		})
-	}
-	return p
+	return &VerifiedCohort{Record: p.record, Receipts: p.receipts, Proof: p.proof}, nil
 }
 
-// verify waits for the proofs, at most as long as for a transaction, and holds the set
-// and what the banks sent against them.
-func (m Cohorts) verify(p *provingCohort, d *CohortDecision, shares []SeatShare) (*VerifiedCohort, error) {
-	late := time.AfterFunc(m.c.set.timeouts.Commit, p.stop)
-	err := p.group.Wait()
-	var lie *Untrusted
-	if fired := !late.Stop(); fired && err != nil && !errors.As(err, &lie) {
-		e := notSent("prove receipts of "+d.ID.Hex(), "NOT_COMMITTED", "a bank has recorded no receipt yet", "Verify again later with the same ticket.")
-		e.retryable = true
-		return nil, e
+// seats are the banks of a set, and what their answers are held against. No consent is
+// behind them.
+func (m Cohorts) seats(c *Cohort) []setSeat {
+	out := make([]setSeat, len(c.Seats))
+	for i := range c.Seats {
+		s := &c.Seats[i]
+		out[i] = setSeat{s.Bank, s.Code, answer.Expect{
+			ChainID: m.c.chainID, RequestID: s.RequestID, TemplateID: s.TemplateID, CodeHash: s.CodeHash, Epoch: s.Epoch,
+			Outputs: []string{answer.ShareValue},
+		}}
 	}
-	if err != nil {
-		return nil, err
-	}
-	v := &p.verified
-	shown, err := record.Encode(&d.Record)
-	if err != nil {
-		return nil, err
-	}
-	certified, err := record.Encode(&v.Record)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(shown, certified) {
-		return nil, &Untrusted{Node: "the node", What: "the set " + d.ID.Hex(), Cause: errors.New("the ledger certifies another one")}
-	}
-	if len(shares) != len(v.Record.Seats) {
-		return nil, &ConfigError{What: fmt.Sprintf("verify: %d shares for %d banks", len(shares), len(v.Record.Seats)), Remedy: "Give what Collect returned."}
-	}
-	for i := range shares {
-		seat, r := &v.Record.Seats[i], &v.Receipts[i]
-		err := errors.New("no share came")
-		switch {
-		case r.RequestID != seat.RequestID:
-			err = errors.New("the receipt is of another request")
-		case shares[i].share() != nil:
-			err = answer.Verify(*shares[i].Answer.opened, answer.Expect{
-				ChainID: m.c.chainID, RequestID: seat.RequestID, TemplateID: seat.TemplateID, CodeHash: seat.CodeHash, Epoch: seat.Epoch,
-				Outputs: []string{answer.ShareValue},
-			}, *r)
-		}
-		if err != nil {
-			return nil, &Untrusted{Node: string(shares[i].Bank), What: "the share of " + string(shares[i].Bank), Cause: err}
-		}
-	}
-	return v, nil
+	return out
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
-	"github.com/assent-network/assent/node/api"
 	"github.com/assent-network/assent/node/query/exposure"
 )
 
@@ -86,20 +85,6 @@ type ExposureDecision struct {
 	Deadline  time.Time
 	Height    uint64
 	BlockTime time.Time
-}
-
-// SeatShare is what came from one bank of a set.
-type SeatShare struct {
-	Bank   OrgID
-	Answer *Answer // nil: nothing came in time
-}
-
-// share is what the answer carries; nil if none.
-func (s *SeatShare) share() []byte {
-	if s.Answer == nil || s.Answer.opened == nil || s.Answer.Outcome != record.Answered {
-		return nil
-	}
-	return s.Answer.opened.Proof
 }
 
 // Fault is what one bank of a set did wrong; NoTotal lists them.
@@ -186,15 +171,11 @@ func (m Exposures) Run(ctx context.Context, t *ExposureTicket) (*ExposureResult,
 
 // Prepare makes a fresh answer key and signs the request. Nothing is sent.
 func (m Exposures) Prepare(q ExposureRequest) (*ExposureTicket, error) {
-	key, err := answer.GenerateKey()
+	public, private, err := newAnswerKey()
 	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
+		return nil, err
 	}
-	private, err := key.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
-	}
-	spec := &record.ExposureSpec{AnswerKey: key.PublicKey().Bytes(), DeadlineMs: q.Deadline.Milliseconds(), Purpose: q.Purpose}
+	spec := &record.ExposureSpec{AnswerKey: public, DeadlineMs: q.Deadline.Milliseconds(), Purpose: q.Purpose}
 	for _, it := range q.Items {
 		spec.Items = append(spec.Items, record.ExposureItem{ConsentID: it.Consent, TemplateID: it.Template})
 	}
@@ -203,11 +184,8 @@ func (m Exposures) Prepare(q ExposureRequest) (*ExposureTicket, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.c.NewTransaction(record.ContractAccess, "RequestExposure", body)
+	tx, err := m.c.signed(record.ContractAccess, "RequestExposure", body)
 	if err != nil {
-		return nil, err
-	}
-	if tx, err = tx.Sign(m.c.set.signer); err != nil {
 		return nil, err
 	}
 	return &ExposureTicket{Query: q, Transaction: tx.Bytes(), AnswerKey: private}, nil
@@ -237,12 +215,7 @@ func (m Exposures) Request(ctx context.Context, t *ExposureTicket) (*ExposureDec
 		d.Deadline = time.UnixMilli(e.Deadline).UTC()
 		return d, nil
 	}
-	for i := range e.Seats {
-		if code := e.Seats[i].Code; d.Code == record.CodePermit || d.Code == record.CodeSetIncomplete {
-			d.Code = code
-		}
-	}
-	d.Remedy = api.Lookup(api.FromLedger(string(d.Code))).Remedy
+	d.Code, d.Remedy = denial(m.seats(e))
 	return d, nil
 }
 
@@ -267,49 +240,7 @@ func asked(t *ExposureTicket, e *record.Exposure, id Hash) error {
 // Collect waits for the share of every bank, at most until the deadline. A bank of
 // which none came has an Answer that says why, or none: Total names it.
 func (m Exposures) Collect(ctx context.Context, t *ExposureTicket, d *ExposureDecision) ([]SeatShare, error) {
-	type reply struct {
-		seat   int
-		answer *Answer
-		err    error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	seats := d.Record.Seats
-	replies := make(chan reply, len(seats))
-	for i := range seats {
-		go func() {
-			a, err := m.collect(ctx, t.seat(i), d, seats[i].RequestID)
-			replies <- reply{i, a, err}
-		}()
-	}
-	out := make([]SeatShare, len(seats))
-	var failed error
-	for range seats { // every goroutine is heard
-		r := <-replies
-		out[r.seat] = SeatShare{Bank: seats[r.seat].Bank, Answer: r.answer}
-		if r.err != nil && failed == nil {
-			failed = r.err
-			cancel()
-		}
-	}
-	return out, failed
-}
-
-// collect returns one seat's answer, nil if none came in time or none that opens.
-func (m Exposures) collect(ctx context.Context, t *Ticket, d *ExposureDecision, id RequestID) (*Answer, error) {
-	delivery, err := m.c.Queries().Await(ctx, t, &Decision{RequestID: id, Deadline: d.Deadline})
-	switch {
-	case CodeOf(err) == "ANSWER_PENDING" && ctx.Err() == nil:
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	a, err := m.c.Queries().Open(t, delivery)
-	var lie *Untrusted
-	if errors.As(err, &lie) { // it is the bank's fault, and not the end of the others' shares
-		return &Answer{RequestID: id, Outcome: record.Answered}, nil
-	}
-	return a, err
+	return m.c.Queries().collectSet(ctx, t.seat, m.seats(&d.Record), d.Deadline)
 }
 
 func errNoExposureKey() error {

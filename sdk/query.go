@@ -143,29 +143,35 @@ func (c *Client) Query(ctx context.Context, q QueryRequest) (*QueryResult, error
 	return r, steps.finish(ctx, begin, t, r, nil)
 }
 
+// newAnswerKey makes the key pair of one request: answers are sealed to public, 32
+// bytes, and private opens them.
+func newAnswerKey() (public, private []byte, err error) {
+	key, err := answer.GenerateKey()
+	if err == nil {
+		private, err = key.Bytes()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an answer key: %w", err)
+	}
+	return key.PublicKey().Bytes(), private, nil
+}
+
 // Prepare makes a fresh answer key and signs the request. Nothing is sent.
 func (m Queries) Prepare(q QueryRequest) (*Ticket, error) {
-	key, err := answer.GenerateKey()
+	public, private, err := newAnswerKey()
 	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
-	}
-	private, err := key.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("make an answer key: %w", err)
+		return nil, err
 	}
 	spec := &record.RequestSpec{
-		AnswerKey: key.PublicKey().Bytes(), ConsentID: q.Consent, DeadlineMs: q.Deadline.Milliseconds(),
+		AnswerKey: public, ConsentID: q.Consent, DeadlineMs: q.Deadline.Milliseconds(),
 		Params: record.MakeParamValues(q.Params), Purpose: q.Purpose, TemplateID: q.Template,
 	}
 	body, err := encodeChecked("access request", spec)
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.c.NewTransaction(record.ContractAccess, "Request", body)
+	tx, err := m.c.signed(record.ContractAccess, "Request", body)
 	if err != nil {
-		return nil, err
-	}
-	if tx, err = tx.Sign(m.c.set.signer); err != nil {
 		return nil, err
 	}
 	return &Ticket{Query: q, Transaction: tx.Bytes(), AnswerKey: private, made: tx}, nil

@@ -141,14 +141,20 @@ type Outcome struct {
 
 // Invoke builds, signs and submits a transaction and waits for its outcome.
 func (c *Client) Invoke(ctx context.Context, contract, function string, args ...string) (*Outcome, error) {
+	t, err := c.signed(contract, function, args...)
+	if err != nil {
+		return nil, err
+	}
+	return c.Submit(ctx, t)
+}
+
+// signed is a new transaction with this client's signature.
+func (c *Client) signed(contract, function string, args ...string) (*Transaction, error) {
 	t, err := c.NewTransaction(contract, function, args...)
 	if err != nil {
 		return nil, err
 	}
-	if t, err = t.Sign(c.set.signer); err != nil {
-		return nil, err
-	}
-	return c.Submit(ctx, t)
+	return t.Sign(c.set.signer)
 }
 
 // Submit hands a signed transaction to the network and waits until it is in a

@@ -22,17 +22,18 @@ type whole struct {
 	stopped chan struct{}           // closed when no more will be found
 }
 
-// newWhole is for a batch whose answers come until ctx ends.
-func (m Queries) newWhole(ctx context.Context, tickets []*Ticket, permitted []*BatchResult) *whole {
+// newWhole is for the permitted questions of a batch, of which t is any ticket, and
+// whose answers come until ctx ends.
+func (m Queries) newWhole(ctx context.Context, t *Ticket, permitted []RequestID) *whole {
 	w := &whole{
-		m: m, from: Checkpoint{Height: tickets[0].Height}, found: make(map[RequestID]chan Hash, len(permitted)), stopped: make(chan struct{}),
+		m: m, from: Checkpoint{Height: t.Height}, found: make(map[RequestID]chan Hash, len(permitted)), stopped: make(chan struct{}),
 		filter: EventFilter{Contracts: []string{record.ContractAccess}, Names: []string{"receipt"}, Party: m.c.set.org},
 	}
-	for _, r := range permitted {
-		w.found[r.Result.Decision.RequestID] = make(chan Hash, 1)
+	for _, id := range permitted {
+		w.found[id] = make(chan Hash, 1)
 	}
 	w.proof = sync.OnceValues(func() (*ProvenReceipt, error) {
-		tx, err := tickets[0].transaction()
+		tx, err := t.transaction()
 		if err != nil {
 			return nil, err
 		}
