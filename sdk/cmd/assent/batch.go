@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -38,7 +35,7 @@ func (a *app) queryBatchCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tickets, file, err := a.takeBatch(client.Queries(), args, deadline, ticket)
+			tickets, file, err := takeTicket(a, &batchKept, ticket, func() ([]*sdk.Ticket, error) { return a.prepareBatch(client.Queries(), args, deadline, ticket) })
 			if err != nil {
 				return err
 			}
@@ -82,64 +79,39 @@ func parseBatchTickets(b []byte) ([]*sdk.Ticket, error) {
 	return tickets, nil
 }
 
-// takeBatch reads the tickets in file, or makes them from the questions and keeps
-// them there before anything is asked.
-func (a *app) takeBatch(steps sdk.Queries, args []string, deadline time.Duration, file string) ([]*sdk.Ticket, string, error) {
-	if file != "" {
-		b, err := readFile(file, maxBatchTickets)
-		if err == nil {
-			tickets, err := parseBatchTickets(b)
-			if err != nil {
-				return nil, "", usageError{fmt.Errorf("%s is damaged or holds no batch: take another --ticket for a new one", file)}
-			}
-			return tickets, file, nil
+var batchKept = ticketKind[[]*sdk.Ticket]{
+	name: "batch-", most: maxBatchTickets, parse: parseBatchTickets,
+	store: func(tickets []*sdk.Ticket) ([]byte, error) {
+		kept := batchTickets{Kind: kindBatch, Transaction: tickets[0].Transaction, AnswerKey: tickets[0].AnswerKey}
+		for _, t := range tickets {
+			kept.Queries = append(kept.Queries, t.Query)
 		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, "", usageError{err}
-		}
-	}
+		return json.Marshal(kept)
+	},
+	id: func(tickets []*sdk.Ticket) (string, error) {
+		id, err := tickets[0].RequestID()
+		return string(id), err
+	},
+}
+
+// prepareBatch makes the tickets of the questions in the file that the command line
+// names.
+func (a *app) prepareBatch(steps sdk.Queries, args []string, deadline time.Duration, file string) ([]*sdk.Ticket, error) {
 	if len(args) == 0 {
-		return nil, "", usageError{fmt.Errorf("%s: no batch is under way there: give a FILE with questions", file)}
+		return nil, usageError{fmt.Errorf("%s: no batch is under way there: give a FILE with questions", file)}
 	}
 	b, err := a.input(args[0], maxQuestions)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	questions, err := readQuestions(b)
 	if err != nil {
-		return nil, "", usageError{fmt.Errorf("%s: %w", args[0], err)}
+		return nil, usageError{fmt.Errorf("%s: %w", args[0], err)}
 	}
 	for i := range questions {
 		questions[i].Deadline = deadline
 	}
-	tickets, err := steps.PrepareBatch(questions)
-	if err != nil {
-		return nil, "", err
-	}
-	if file == "" {
-		if file, err = a.batchPath(tickets[0]); err != nil {
-			return nil, "", err
-		}
-	}
-	kept, err := json.Marshal(batchTickets{kindBatch, tickets[0].Transaction, tickets[0].AnswerKey, questions})
-	if err != nil {
-		return nil, "", err
-	}
-	return tickets, file, durable.WriteFile(file, kept)
-}
-
-// batchPath is where a batch is kept that was given no file.
-func (a *app) batchPath(t *sdk.Ticket) (string, error) {
-	id, err := t.RequestID()
-	if err != nil {
-		return "", err
-	}
-	dir, err := a.configDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "tickets")
-	return filepath.Join(dir, "batch-"+string(id)+".json"), os.MkdirAll(dir, 0o700)
+	return steps.PrepareBatch(questions)
 }
 
 // itemView is what became of one question, as --json prints it.
@@ -153,11 +125,8 @@ type itemView struct {
 // batch asks, prints what becomes of each question as it is known, and counts.
 func (a *app) batch(ctx context.Context, steps sdk.Queries, tickets []*sdk.Ticket, file string, keep bool) error {
 	a.kept, a.goOn = file, "assent query batch --ticket "+file
-	if a.flags.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.flags.timeout)
-		defer cancel()
-	}
+	ctx, cancel := a.within(ctx)
+	defer cancel()
 	fmt.Fprintf(a.err, "%d questions; kept in %s until all are done\n", len(tickets), file)
 	var done, denied int
 	var failed error
@@ -194,11 +163,7 @@ func (a *app) batch(ctx context.Context, steps sdk.Queries, tickets []*sdk.Ticke
 	if failed != nil {
 		return failed
 	}
-	a.kept = ""
-	if keep {
-		return nil
-	}
-	return os.Remove(file)
+	return a.dropTicket(file, keep)
 }
 
 // showItem prints one line at once: a batch is long, and may not come to its end.

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/assent-network/assent/node/api"
-	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/query/cohort"
 	"github.com/assent-network/assent/sdk"
 )
@@ -63,27 +60,20 @@ func (a *app) askCohort(ctx context.Context, f *askingCohort, args []string) err
 	if err != nil {
 		return err
 	}
-	t, file, err := a.takeCohort(ctx, client, f, args)
+	t, file, err := takeTicket(a, &cohortTickets, f.ticket, func() (*sdk.CohortTicket, error) { return prepareCohort(ctx, client, f, args) })
 	if err != nil {
 		return err
 	}
 	a.kept, a.goOn = file, "assent cohort ask --ticket "+file
-	wait := ctx
-	if a.flags.timeout > 0 {
-		var cancel context.CancelFunc
-		wait, cancel = context.WithTimeout(ctx, a.flags.timeout)
-		defer cancel()
-	}
+	wait, cancel := a.within(ctx)
+	defer cancel()
 	r, err := client.Cohorts().Run(wait, t)
 	var none *sdk.NoStatistics
 	if err != nil && !errors.As(err, &none) {
 		return err
 	}
-	a.kept = ""
-	if !f.keep {
-		if err := os.Remove(file); err != nil {
-			return err
-		}
+	if err := a.dropTicket(file, f.keep); err != nil {
+		return err
 	}
 	if none != nil {
 		return a.showNoStatistics(none)
@@ -91,7 +81,12 @@ func (a *app) askCohort(ctx context.Context, f *askingCohort, args []string) err
 	return a.showCohort(r)
 }
 
-// parseCohortTicket reads the ticket of a request for statistics as takeCohort keeps it.
+var cohortTickets = ticketKind[*sdk.CohortTicket]{
+	name: "cohort-", most: 64 << 10, parse: parseCohortTicket, store: jsonOf[*sdk.CohortTicket],
+	id: func(t *sdk.CohortTicket) (string, error) { return idOf(t.Transaction) },
+}
+
+// parseCohortTicket reads the ticket of a request for statistics as it is kept.
 func parseCohortTicket(b []byte) (*sdk.CohortTicket, error) {
 	t := new(sdk.CohortTicket)
 	if err := json.Unmarshal(b, t); err != nil {
@@ -106,57 +101,17 @@ func parseCohortTicket(b []byte) (*sdk.CohortTicket, error) {
 	return t, nil
 }
 
-// takeCohort reads the ticket in the file, or makes one and keeps it there before
-// anything is asked: asking twice would debit twice.
-func (a *app) takeCohort(ctx context.Context, client *sdk.Client, f *askingCohort, args []string) (*sdk.CohortTicket, string, error) {
-	if f.ticket != "" {
-		b, err := readFile(f.ticket, maxTotalTicket)
-		if err == nil {
-			t, err := parseCohortTicket(b)
-			if err != nil {
-				return nil, "", usageError{fmt.Errorf("ticket %s is damaged or of something else: take another --ticket for a new request", f.ticket)}
-			}
-			return t, f.ticket, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, "", usageError{err}
-		}
-	}
+// prepareCohort makes the ticket of the statistics that the command line names. It is
+// kept before anything is asked: asking twice would debit twice.
+func prepareCohort(ctx context.Context, client *sdk.Client, f *askingCohort, args []string) (*sdk.CohortTicket, error) {
 	if len(args) == 0 {
-		return nil, "", usageError{fmt.Errorf("%s: no request is under way there: name the templates", f.ticket)}
+		return nil, usageError{fmt.Errorf("%s: no request is under way there: name the templates", f.ticket)}
 	}
 	q := sdk.CohortRequest{Params: f.params, Purpose: sdk.Purpose(f.purpose), Deadline: f.deadline}
 	for _, arg := range args {
 		q.Templates = append(q.Templates, sdk.TemplateID(arg))
 	}
-	t, err := client.Cohorts().Prepare(ctx, q)
-	if err != nil {
-		return nil, "", err
-	}
-	file := f.ticket
-	if file == "" {
-		if file, err = a.cohortTicketFile(t); err != nil {
-			return nil, "", err
-		}
-	}
-	b, err := json.Marshal(t)
-	if err != nil {
-		return nil, "", err
-	}
-	return t, file, durable.WriteFile(file, b)
-}
-
-func (a *app) cohortTicketFile(t *sdk.CohortTicket) (string, error) {
-	tx, err := sdk.ParseTransaction(t.Transaction)
-	if err != nil {
-		return "", err
-	}
-	dir, err := a.configDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "tickets")
-	return filepath.Join(dir, "cohort-"+tx.ID().Hex()+".json"), os.MkdirAll(dir, 0o700)
+	return client.Cohorts().Prepare(ctx, q)
 }
 
 // cohortSeatView is one bank of a set as --json prints it.

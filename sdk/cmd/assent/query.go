@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -79,7 +75,7 @@ func (a *app) queryCmd() *cobra.Command {
 // over a crash.
 func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest, file string, keep bool) error {
 	steps := client.Queries()
-	t, file, err := a.takeTicket(steps, q, file)
+	t, file, err := takeTicket(a, &queryTickets, file, func() (*sdk.Ticket, error) { return steps.Prepare(q) })
 	if err != nil {
 		return err
 	}
@@ -89,11 +85,8 @@ func (a *app) query(ctx context.Context, client *sdk.Client, q sdk.QueryRequest,
 	if err != nil {
 		return err
 	}
-	a.kept = ""
-	if !keep {
-		if err := os.Remove(file); err != nil {
-			return err
-		}
+	if err := a.dropTicket(file, keep); err != nil {
+		return err
 	}
 	return a.showResult(r, a.learnt(ctx, client, r.Verified, valueOf(r)))
 }
@@ -134,65 +127,25 @@ func (a *app) steps(ctx context.Context, steps sdk.Queries, t *sdk.Ticket) (*sdk
 
 // await waits until the answer's deadline, or shorter with --timeout.
 func (a *app) await(ctx context.Context, steps sdk.Queries, t *sdk.Ticket, d *sdk.Decision) (*sdk.Delivery, error) {
-	if a.flags.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.flags.timeout)
-		defer cancel()
-	}
+	ctx, cancel := a.within(ctx)
+	defer cancel()
 	return steps.Await(ctx, t, d)
 }
 
 const maxTicket = 512 << 10
 
-// parseTicket reads the ticket of a query as takeTicket keeps it.
+var queryTickets = ticketKind[*sdk.Ticket]{
+	most: maxTicket, parse: parseTicket, store: jsonOf[*sdk.Ticket],
+	id: func(t *sdk.Ticket) (string, error) { id, err := t.RequestID(); return string(id), err },
+}
+
+// parseTicket reads the ticket of a query as it is kept.
 func parseTicket(b []byte) (*sdk.Ticket, error) {
 	t := new(sdk.Ticket)
 	if err := json.Unmarshal(b, t); err != nil {
 		return nil, err
 	}
 	return t, nil
-}
-
-// takeTicket reads the ticket in file, or makes one and keeps it there before
-// anything is asked. With no file given it is named after the request.
-func (a *app) takeTicket(steps sdk.Queries, q sdk.QueryRequest, file string) (*sdk.Ticket, string, error) {
-	if file != "" {
-		b, err := readFile(file, maxTicket)
-		if err == nil {
-			t, err := parseTicket(b)
-			if err != nil {
-				return nil, "", usageError{fmt.Errorf("ticket %s is damaged", file)}
-			}
-			return t, file, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, "", usageError{err}
-		}
-	}
-	t, err := steps.Prepare(q)
-	if err != nil {
-		return nil, "", err
-	}
-	if file == "" {
-		id, err := t.RequestID()
-		if err != nil {
-			return nil, "", err
-		}
-		dir, err := a.configDir()
-		if err != nil {
-			return nil, "", err
-		}
-		dir = filepath.Join(dir, "tickets")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, "", err
-		}
-		file = filepath.Join(dir, string(id)+".json")
-	}
-	b, err := json.Marshal(t)
-	if err != nil {
-		return nil, "", err
-	}
-	return t, file, durable.WriteFile(file, b)
 }
 
 // resultView is a query's result as --json prints it.

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assent-network/assent/node/api"
-	"github.com/assent-network/assent/node/durable"
 	"github.com/assent-network/assent/node/query/exposure"
 	"github.com/assent-network/assent/sdk"
 )
@@ -80,27 +79,20 @@ func (a *app) askTotal(ctx context.Context, f *asking, args []string) error {
 	if err != nil {
 		return err
 	}
-	t, file, err := a.takeTotal(ctx, client, f, args)
+	t, file, err := takeTicket(a, &totalTickets, f.ticket, func() (*sdk.ExposureTicket, error) { return prepareTotal(ctx, client, f, args) })
 	if err != nil {
 		return err
 	}
 	a.kept, a.goOn = file, "assent exposure ask --keys "+f.keys+" --ticket "+file
-	wait := ctx
-	if a.flags.timeout > 0 {
-		var cancel context.CancelFunc
-		wait, cancel = context.WithTimeout(ctx, a.flags.timeout)
-		defer cancel()
-	}
+	wait, cancel := a.within(ctx)
+	defer cancel()
 	r, err := client.Exposures().Run(wait, t)
 	var none *sdk.NoTotal
 	if err != nil && !errors.As(err, &none) {
 		return err
 	}
-	a.kept = ""
-	if !f.keep {
-		if err := os.Remove(file); err != nil {
-			return err
-		}
+	if err := a.dropTicket(file, f.keep); err != nil {
+		return err
 	}
 	if none != nil {
 		return a.showNoTotal(none)
@@ -108,9 +100,12 @@ func (a *app) askTotal(ctx context.Context, f *asking, args []string) error {
 	return a.showTotal(r)
 }
 
-const maxTotalTicket = 64 << 10
+var totalTickets = ticketKind[*sdk.ExposureTicket]{
+	name: "total-", most: 64 << 10, parse: parseTotalTicket, store: jsonOf[*sdk.ExposureTicket],
+	id: func(t *sdk.ExposureTicket) (string, error) { return idOf(t.Transaction) },
+}
 
-// parseTotalTicket reads the ticket of a request for a total as takeTotal keeps it.
+// parseTotalTicket reads the ticket of a request for a total as it is kept.
 func parseTotalTicket(b []byte) (*sdk.ExposureTicket, error) {
 	t := new(sdk.ExposureTicket)
 	if err := json.Unmarshal(b, t); err != nil {
@@ -125,61 +120,20 @@ func parseTotalTicket(b []byte) (*sdk.ExposureTicket, error) {
 	return t, nil
 }
 
-// takeTotal reads the ticket in the file, or makes one and keeps it there before
-// anything is asked.
-func (a *app) takeTotal(ctx context.Context, client *sdk.Client, f *asking, args []string) (*sdk.ExposureTicket, string, error) {
-	if f.ticket != "" {
-		b, err := readFile(f.ticket, maxTotalTicket)
-		if err == nil {
-			t, err := parseTotalTicket(b)
-			if err != nil {
-				return nil, "", usageError{fmt.Errorf("ticket %s is damaged or of something else: take another --ticket for a new request", f.ticket)}
-			}
-			return t, f.ticket, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, "", usageError{err}
-		}
-	}
+// prepareTotal makes the ticket of a set that the command line names.
+func prepareTotal(ctx context.Context, client *sdk.Client, f *asking, args []string) (*sdk.ExposureTicket, error) {
 	if len(args) == 0 {
-		return nil, "", usageError{fmt.Errorf("%s: no request is under way there: name the consents", f.ticket)}
+		return nil, usageError{fmt.Errorf("%s: no request is under way there: name the consents", f.ticket)}
 	}
 	q := sdk.ExposureRequest{Purpose: sdk.Purpose(f.purpose), Deadline: f.deadline}
 	for _, arg := range args {
 		it, err := itemOf(ctx, client, arg)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		q.Items = append(q.Items, it)
 	}
-	t, err := client.Exposures().Prepare(q)
-	if err != nil {
-		return nil, "", err
-	}
-	file := f.ticket
-	if file == "" {
-		if file, err = a.totalTicketFile(t); err != nil {
-			return nil, "", err
-		}
-	}
-	b, err := json.Marshal(t)
-	if err != nil {
-		return nil, "", err
-	}
-	return t, file, durable.WriteFile(file, b)
-}
-
-func (a *app) totalTicketFile(t *sdk.ExposureTicket) (string, error) {
-	tx, err := sdk.ParseTransaction(t.Transaction)
-	if err != nil {
-		return "", err
-	}
-	dir, err := a.configDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "tickets")
-	return filepath.Join(dir, "total-"+tx.ID().Hex()+".json"), os.MkdirAll(dir, 0o700)
+	return client.Exposures().Prepare(q)
 }
 
 // itemOf reads CONSENT or CONSENT=TEMPLATE.
