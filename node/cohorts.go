@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -64,7 +63,7 @@ func joinCount(id record.Hash, share []byte) []byte {
 func splitCount(b []byte) (id record.Hash, share []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(b, []byte(countDomain))
 	if !ok || len(rest) < len(id) {
-		return id, nil, ok && len(rest) >= len(id)
+		return id, nil, false
 	}
 	return record.Hash(rest[:len(id)]), rest[len(id):], true
 }
@@ -110,42 +109,4 @@ func (n *Node) takeCount(ctx context.Context, from string, id record.Hash, share
 		}
 	}
 	return nil
-}
-
-// guardCohort is guard for statistics, which have no consent that could have ended.
-func (n *Node) guardCohort(view *state.View, it outbox.Item) (outbox.Verdict, error) {
-	id := record.RequestID(strings.TrimPrefix(it.ID, answerItem))
-	r, err := loadRecord[record.Request](view, record.RequestKey(id))
-	if err != nil {
-		return outbox.Wait, err
-	}
-	for _, x := range []struct {
-		key       string
-		suspended func([]byte) (bool, error)
-	}{
-		{record.MemberKey(r.Consumer), memberSuspended},
-		{record.MemberKey(r.Provider), memberSuspended},
-		{record.ProductKey(r.ProductID), productSuspended},
-		{record.TemplateKey(r.TemplateID), templateSuspended},
-	} {
-		held, err := n.holds.look(view, x.key, x.suspended)
-		if err != nil {
-			return outbox.Wait, err
-		}
-		if held {
-			n.log.Info("a share of statistics is withheld: an authority has suspended what it rests on", "request", id)
-			return outbox.Withhold, nil
-		}
-	}
-	gone, err := givenUp(view, id)
-	if err != nil {
-		return outbox.Wait, err
-	}
-	if gone {
-		return outbox.Withhold, nil
-	}
-	if !it.Deadline.IsZero() && n.latest(view) >= it.Deadline.UnixMilli() {
-		return outbox.Wait, nil // as in guard
-	}
-	return outbox.Send, nil
 }

@@ -28,28 +28,10 @@ func (n *Node) guard(ctx context.Context, it outbox.Item) (outbox.Verdict, error
 		return outbox.Wait, err
 	}
 	view := n.state.View()
-	if it.ConsentID == "" {
-		return n.guardCohort(view, it)
-	}
-	c, err := loadRecord[record.Consent](view, record.ConsentKey(record.ConsentID(it.ConsentID)))
-	if err != nil {
-		return outbox.Wait, err
-	}
 	now := n.latest(view)
-	if status := c.EffectiveStatus(now); status != record.Authorised {
-		if status != c.Status {
-			n.duties.ranOut(c.ConsentID)
-		}
-		return outbox.Withhold, nil
-	}
 	request := record.RequestID(strings.TrimPrefix(it.ID, answerItem))
-	held, err := n.held(view, c, request)
-	if err != nil {
-		return outbox.Wait, err
-	}
-	if held {
-		n.log.Info("an answer is withheld: an authority has suspended what it rests on", "request", request, "consent", c.ConsentID)
-		return outbox.Withhold, nil
+	if verdict, err := n.stands(view, it, request, now); err != nil || verdict != outbox.Send {
+		return verdict, err
 	}
 	gone, err := givenUp(view, request)
 	if err != nil {
@@ -84,23 +66,43 @@ func givenUp(view *state.View, id record.RequestID) (bool, error) {
 	return r.Outcome == record.Overdue || r.Outcome == record.Withheld, nil
 }
 
-// held reports whether an authority has suspended the lender, the provider, the
-// product or the template that an answer rests on.
-func (n *Node) held(view *state.View, c *record.Consent, request record.RequestID) (bool, error) {
-	for _, x := range []struct {
-		key       string
-		suspended func([]byte) (bool, error)
-	}{
-		{record.MemberKey(c.Consumer()), memberSuspended},
-		{record.MemberKey(c.Provider()), memberSuspended},
-		{record.ProductKey(c.ProductID), productSuspended},
-	} {
-		if held, err := n.holds.look(view, x.key, x.suspended); err != nil || held {
-			return held, err
+// stands is the part of guard's verdict that what an answer rests on gives: its
+// consent, unless it is of statistics, which have none that could end, and whoever and
+// whatever an authority may have suspended.
+func (n *Node) stands(view *state.View, it outbox.Item, id record.RequestID, now record.Millis) (outbox.Verdict, error) {
+	held := n.requestHeld
+	if it.ConsentID != "" {
+		c, err := loadRecord[record.Consent](view, record.ConsentKey(record.ConsentID(it.ConsentID)))
+		if err != nil {
+			return outbox.Wait, err
 		}
+		if status := c.EffectiveStatus(now); status != record.Authorised {
+			if status != c.Status {
+				n.duties.ranOut(c.ConsentID)
+			}
+			return outbox.Withhold, nil
+		}
+		held = func(view *state.View, id record.RequestID) (bool, error) { return n.consentHeld(view, c, id) }
 	}
-	for _, id := range c.TemplateIDs {
-		held, err := n.holds.look(view, record.TemplateKey(id), templateSuspended)
+	is, err := held(view, id)
+	if err != nil {
+		return outbox.Wait, err
+	}
+	if is {
+		n.log.Info("an answer is withheld: an authority has suspended what it rests on", "request", id, "consent", it.ConsentID)
+		return outbox.Withhold, nil
+	}
+	return outbox.Send, nil
+}
+
+// consentHeld reports whether an authority has suspended the lender, the provider, the
+// product or the template that the answer to a request rests on.
+func (n *Node) consentHeld(view *state.View, c *record.Consent, id record.RequestID) (bool, error) {
+	if held, err := n.productHeld(view, c.Consumer(), c.Provider(), c.ProductID); err != nil || held {
+		return held, err
+	}
+	for _, t := range c.TemplateIDs {
+		held, err := n.holds.look(view, record.TemplateKey(t), templateSuspended)
 		if err != nil {
 			return false, err
 		}
@@ -108,15 +110,39 @@ func (n *Node) held(view *state.View, c *record.Consent, request record.RequestI
 			continue
 		}
 		// Only now does it matter which of the consent's templates was asked.
-		r, err := loadRecord[record.Request](view, record.RequestKey(request))
+		r, err := loadRecord[record.Request](view, record.RequestKey(id))
 		if err != nil {
 			return false, err
 		}
-		if r.TemplateID == id {
+		if r.TemplateID == t {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// requestHeld is consentHeld for a request that rests on no consent.
+func (n *Node) requestHeld(view *state.View, id record.RequestID) (bool, error) {
+	r, err := loadRecord[record.Request](view, record.RequestKey(id))
+	if err != nil {
+		return false, err
+	}
+	if held, err := n.productHeld(view, r.Consumer, r.Provider, r.ProductID); err != nil || held {
+		return held, err
+	}
+	return n.holds.look(view, record.TemplateKey(r.TemplateID), templateSuspended)
+}
+
+// productHeld reports whether an authority has suspended one of two members, or the
+// product that the one asks and the other has.
+func (n *Node) productHeld(view *state.View, consumer, provider record.OrgID, product record.ProductID) (bool, error) {
+	if held, err := n.holds.look(view, record.MemberKey(consumer), memberSuspended); err != nil || held {
+		return held, err
+	}
+	if held, err := n.holds.look(view, record.MemberKey(provider), memberSuspended); err != nil || held {
+		return held, err
+	}
+	return n.holds.look(view, record.ProductKey(product), productSuspended)
 }
 
 func memberSuspended(b []byte) (bool, error) {

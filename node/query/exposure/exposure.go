@@ -157,6 +157,15 @@ func (s *Session) Digest() Hash {
 	return sha256.Sum256(join(domainSession, parts...))
 }
 
+// Keys are the banks' public data keys, in the order of the seats.
+func (s *Session) Keys() [][]byte {
+	keys := make([][]byte, len(s.Seats))
+	for i := range s.Seats {
+		keys[i] = s.Seats[i].Key
+	}
+	return keys
+}
+
 // Seat finds a bank's place.
 func (s *Session) Seat(bank record.OrgID) (int, bool) {
 	return slices.BinarySearchFunc(s.Seats, bank, func(seat Seat, b record.OrgID) int {

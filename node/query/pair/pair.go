@@ -11,6 +11,7 @@ package pair
 import (
 	"crypto/ecdh"
 	"crypto/hkdf"
+	"crypto/hpke"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -47,6 +48,27 @@ func New(own, peer []byte) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: the other bank's data key is of small order", ErrKey)
 	}
 	return Secret{[32]byte(z)}, nil
+}
+
+// Among is a bank's secrets with those at the other seats of a session, whose public
+// data keys are given in the order of the seats; the place of its own is left empty.
+// Errors: ErrKey.
+func Among(own hpke.PrivateKey, seat int, keys [][]byte) ([]Secret, error) {
+	private, err := own.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("%w: the own data key has no bytes", ErrKey)
+	}
+	defer clear(private)
+	out := make([]Secret, len(keys))
+	for i, key := range keys {
+		if i == seat {
+			continue
+		}
+		if out[i], err = New(private, key); err != nil {
+			return nil, fmt.Errorf("seat %d: %w", i, err)
+		}
+	}
+	return out, nil
 }
 
 // Shared is the secret whose X25519 output is known: one of the two has opened it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/hkdf"
+	"crypto/hpke"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -105,5 +106,30 @@ func TestSecretsDoNotPrintThemselves(t *testing.T) {
 		if text != "[pair secret]" {
 			t.Errorf("printed: %s", text)
 		}
+	}
+}
+
+func TestAmongLeavesTheOwnSeatEmpty(t *testing.T) {
+	private, own := key(t, 1)
+	b, pubB := key(t, 2)
+	_, pubC := key(t, 3)
+	key, err := hpke.DHKEM(ecdh.X25519()).NewPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Among(key, 1, [][]byte{pubB, own, pubC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := New(b, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3 || got[0] != theirs || got[1] != (Secret{}) || got[2] == (Secret{}) || got[2] == got[0] {
+		t.Error("want the secret with each other bank at its seat, and none at the own one")
+	}
+	_, err = Among(key, 1, [][]byte{pubB, own, make([]byte, 32)})
+	if !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "seat 2") {
+		t.Errorf("a key of small order at seat 2: %v", err)
 	}
 }

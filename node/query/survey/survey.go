@@ -262,7 +262,7 @@ func (b *Book) make(ctx context.Context, p *query.Permit, s *cohort.Session, sea
 	if !ok {
 		return nil, fmt.Errorf("data key %s of the request is not here: restore it", s.Seats[seat].KeyID)
 	}
-	secrets, err := pairs(s, seat, key)
+	secrets, err := pair.Among(key, seat, s.Keys())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNever, err)
 	}
@@ -280,23 +280,4 @@ func (b *Book) make(ctx context.Context, p *query.Permit, s *cohort.Session, sea
 		return nil, fmt.Errorf("%w: %w", errNever, err)
 	}
 	return &shares{count.Bytes(), figures.Bytes()}, nil
-}
-
-// pairs derives what the bank shares with each other one of the set.
-func pairs(s *cohort.Session, seat int, own hpke.PrivateKey) ([]pair.Secret, error) {
-	private, err := own.Bytes()
-	if err != nil {
-		return nil, errors.New("the data key has no bytes")
-	}
-	defer clear(private)
-	out := make([]pair.Secret, len(s.Seats))
-	for i := range s.Seats {
-		if i == seat {
-			continue
-		}
-		if out[i], err = pair.New(private, s.Seats[i].Key); err != nil {
-			return nil, fmt.Errorf("key of %s: %w", s.Seats[i].Bank, err)
-		}
-	}
-	return out, nil
 }

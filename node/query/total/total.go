@@ -248,7 +248,7 @@ func (b *Book) Share(ctx context.Context, p *query.Permit) (*query.Share, error)
 	if !ok {
 		return nil, fmt.Errorf("data key %s of the pledge is not here: restore it", seat.KeyID)
 	}
-	secrets, err := pairs(s, place, own)
+	secrets, err := pair.Among(own, place, s.Keys())
 	if err != nil {
 		log.Warn("total: nothing is masked with a key of the set; refusing", "err", err)
 		return nil, nil
@@ -259,25 +259,6 @@ func (b *Book) Share(ctx context.Context, p *query.Permit) (*query.Share, error)
 		return nil, nil
 	}
 	return &query.Share{Bytes: share.Bytes(), Tell: func(tx *sql.Tx) (bool, error) { return b.tell(tx, k.subject, p.Exposure) }}, nil
-}
-
-// pairs derives what the bank shares with each other one of the set.
-func pairs(s *exposure.Session, place int, own hpke.PrivateKey) ([]pair.Secret, error) {
-	private, err := own.Bytes()
-	if err != nil {
-		return nil, errors.New("the data key has no bytes")
-	}
-	defer clear(private)
-	out := make([]pair.Secret, len(s.Seats))
-	for i := range s.Seats {
-		if i == place {
-			continue
-		}
-		if out[i], err = pair.New(private, s.Seats[i].Key); err != nil {
-			return nil, fmt.Errorf("key of %s: %w", s.Seats[i].Bank, err)
-		}
-	}
-	return out, nil
 }
 
 // toldFor is how long a set counts in which a figure was told.
