@@ -14,9 +14,12 @@ import (
 )
 
 // build makes the node program as the image's recipe does, with the compiler's
-// profile and for the same processors. That takes minutes when nothing of it is in
-// Go's cache.
+// profile and for the same processors, unless it is given one. That takes minutes when
+// nothing of it is in Go's cache.
 func (b *bench) build(ctx context.Context, dir string) (string, error) {
+	if b.opts.program != "" {
+		return b.opts.program, nil
+	}
 	profile := b.opts.pgo
 	if profile == "off" {
 		return testnet.Build(ctx, dir)

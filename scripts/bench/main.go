@@ -288,12 +288,9 @@ func open(ctx context.Context, dir string, o options) (*bench, error) {
 	b := &bench{opts: o, began: time.Now()}
 	b.report.Cores = runtime.NumCPU()
 	b.report.Consents = o.consents
-	program := o.program
-	if program == "" {
-		var err error
-		if program, err = b.build(ctx, dir); err != nil {
-			return nil, err
-		}
+	program, err := b.build(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {

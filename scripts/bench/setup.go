@@ -12,10 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/ledger"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
 )
@@ -71,16 +69,7 @@ func makeVault(ctx context.Context, path string) (config.Vault, error) {
 	for i := range customers {
 		fmt.Fprintf(&csv, "%s,%d,%d\n", customer(i), i%4, 1000*i)
 	}
-	m, err := node.VaultMapping(v)
-	if err != nil {
-		return v, err
-	}
-	cfg := sqlvault.ImportConfig{Path: path, Table: v.Table, Key: v.Key, KeyHeader: v.Key}
-	for _, c := range m.Columns {
-		cfg.Columns = append(cfg.Columns, sqlvault.ImportColumn{Name: c.Name, Type: c.Type})
-	}
-	_, err = sqlvault.Import(ctx, cfg, strings.NewReader(csv.String()))
-	return v, err
+	return v, testnet.LoadVault(ctx, v, strings.NewReader(csv.String()))
 }
 
 // dial connects the lenders and publishes both banks' product.

@@ -17,9 +17,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/scripts/faults/link"
 	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
@@ -155,20 +153,12 @@ func (w *world) manifest(ctx context.Context) (testnet.Manifest, error) {
 }
 
 func (w *world) fillVault(ctx context.Context, v config.Vault) error {
-	mapping, err := node.VaultMapping(v)
-	if err != nil {
-		return err
-	}
 	var csv strings.Builder
 	csv.WriteString("id,late\n")
 	for i := range customers {
 		fmt.Fprintf(&csv, "%s,%d\n", identity(i), i%3)
 	}
-	_, err = sqlvault.Import(ctx, sqlvault.ImportConfig{
-		Path: v.Source, Table: v.Table, Key: v.Key, KeyHeader: v.Key,
-		Columns: []sqlvault.ImportColumn{{Name: "late", Type: mapping.Columns[0].Type}},
-	}, strings.NewReader(csv.String()))
-	return err
+	return testnet.LoadVault(ctx, v, strings.NewReader(csv.String()))
 }
 
 // found starts the network for the first time and puts on the ledger what every

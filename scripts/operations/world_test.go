@@ -13,11 +13,9 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/api/token"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/ledger"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
 )
@@ -120,18 +118,11 @@ func (w *world) makeVault(t *testing.T) {
 		Product: string(product), Connector: "sqlite", Source: filepath.Join(w.dir, "vault.db"), Table: "customers", Key: "id",
 		Timeout: 2 * time.Second, Columns: []config.Column{{Name: "late", Type: "int"}},
 	}
-	mapping, err := node.VaultMapping(w.vault)
-	if err != nil {
-		t.Fatal(err)
-	}
 	csv := "id,late\n"
 	for i, p := range people {
 		csv += fmt.Sprintf("%s,%d\n", p.identity, 2*i)
 	}
-	if _, err := sqlvault.Import(t.Context(), sqlvault.ImportConfig{
-		Path: w.vault.Source, Table: w.vault.Table, Key: w.vault.Key, KeyHeader: w.vault.Key,
-		Columns: []sqlvault.ImportColumn{{Name: "late", Type: mapping.Columns[0].Type}},
-	}, strings.NewReader(csv)); err != nil {
+	if err := testnet.LoadVault(t.Context(), w.vault, strings.NewReader(csv)); err != nil {
 		t.Fatal(err)
 	}
 }

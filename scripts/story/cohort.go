@@ -129,7 +129,7 @@ func (t *teller) makeStatNetwork(ctx context.Context) (err error) {
 				v.truth[b].ages[min(max(age/10-2, 0), 4)]++
 			}
 		}
-		if err := testnet.LoadStats(ctx, vault, strings.NewReader(csv.String())); err != nil {
+		if err := testnet.LoadVault(ctx, vault, strings.NewReader(csv.String())); err != nil {
 			return fmt.Errorf("load customers of %s: %w", bank, err)
 		}
 		v.Banks = append(v.Banks, bank)

@@ -3,14 +3,11 @@ package testnet
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -37,21 +34,7 @@ func StatsVault(bank, path string) config.Vault {
 	return v
 }
 
-// LoadStats fills a vault from a CSV of id, age, credit_limit and months_late, header first.
-func LoadStats(ctx context.Context, v config.Vault, csv io.Reader) error {
-	mapping, err := node.VaultMapping(v)
-	if err != nil {
-		return err
-	}
-	c := sqlvault.ImportConfig{Path: v.Source, Table: v.Table, Key: v.Key, KeyHeader: v.Key}
-	for i, col := range v.Columns {
-		c.Columns = append(c.Columns, sqlvault.ImportColumn{Name: col.Name, Type: mapping.Columns[i].Type})
-	}
-	_, err = sqlvault.Import(ctx, c, csv)
-	return err
-}
-
-// StatsRow writes one line of such a CSV.
+// StatsRow writes one line of a CSV for such a vault.
 func StatsRow(b *strings.Builder, id string, age, limit, late int) {
 	fmt.Fprintf(b, "%s,%d,%d,%d\n", id, age, limit, late)
 }

@@ -40,7 +40,7 @@ func TestStatisticsOverProcesses(t *testing.T) {
 			}
 			StatsRow(&csv, fmt.Sprintf("9%02d%07d", b, i), 25+10*(i%3), 100_000, late)
 		}
-		if err := LoadStats(t.Context(), v, strings.NewReader(csv.String())); err != nil {
+		if err := LoadVault(t.Context(), v, strings.NewReader(csv.String())); err != nil {
 			t.Fatal(err)
 		}
 		m.Members = append(m.Members, ManifestMember{ID: bank, Name: bank, Roles: []string{"DATA_PROVIDER"}, Vaults: []config.Vault{v}, Validators: 1})

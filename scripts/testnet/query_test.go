@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -42,20 +40,12 @@ func withVault(t *testing.T) Manifest {
 		Product: string(product), Connector: "sqlite", Source: filepath.Join(t.TempDir(), "vault.db"), Table: "customers", Key: "id",
 		Timeout: 2 * time.Second, Columns: []config.Column{{Name: "late", Type: "int"}},
 	}
-	mapping, err := node.VaultMapping(v)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var csv strings.Builder
 	csv.WriteString("id,late\n")
 	for i := range customers {
 		fmt.Fprintf(&csv, "%s,%d\n", identity(i), map[string]int{"LATE": 2, "ON_TIME": 0}[truth(i)])
 	}
-	_, err = sqlvault.Import(t.Context(), sqlvault.ImportConfig{
-		Path: v.Source, Table: v.Table, Key: v.Key, KeyHeader: v.Key,
-		Columns: []sqlvault.ImportColumn{{Name: "late", Type: mapping.Columns[0].Type}},
-	}, strings.NewReader(csv.String()))
-	if err != nil {
+	if err := LoadVault(t.Context(), v, strings.NewReader(csv.String())); err != nil {
 		t.Fatal(err)
 	}
 	m := DefaultManifest()

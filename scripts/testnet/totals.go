@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node"
 	"github.com/assent-network/assent/node/config"
 	"github.com/assent-network/assent/node/query/exposure"
-	"github.com/assent-network/assent/node/vault/sqlvault"
 	"github.com/assent-network/assent/sdk"
 	"github.com/assent-network/assent/sdk/wallet"
 )
@@ -45,20 +43,12 @@ func LoansVault(bank, path string) config.Vault {
 
 // LoadLoans fills a vault with what each customer owes.
 func LoadLoans(ctx context.Context, v config.Vault, owed map[string]int64) error {
-	mapping, err := node.VaultMapping(v)
-	if err != nil {
-		return err
-	}
 	var csv strings.Builder
 	fmt.Fprintf(&csv, "id,%s\n", loanColumn)
 	for id, amount := range owed {
 		fmt.Fprintf(&csv, "%s,%d\n", id, amount)
 	}
-	_, err = sqlvault.Import(ctx, sqlvault.ImportConfig{
-		Path: v.Source, Table: v.Table, Key: v.Key, KeyHeader: v.Key,
-		Columns: []sqlvault.ImportColumn{{Name: loanColumn, Type: mapping.Columns[0].Type}},
-	}, strings.NewReader(csv.String()))
-	return err
+	return LoadVault(ctx, v, strings.NewReader(csv.String()))
 }
 
 func loansNotice(bank string) sdk.NoticeSpec {
