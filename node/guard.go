@@ -89,7 +89,7 @@ func (n *Node) stands(view *state.View, it outbox.Item, id record.RequestID, now
 		return outbox.Wait, err
 	}
 	if is {
-		n.log.Info("an answer is withheld: an authority has suspended what it rests on", "request", id, "consent", it.ConsentID)
+		n.log.Info("an answer is withheld: an authority has suspended what it rests on", "request", id, "consent", record.ConsentID(it.ConsentID))
 		return outbox.Withhold, nil
 	}
 	return outbox.Send, nil
