@@ -84,17 +84,6 @@ type cohortTruth struct {
 	ages          [5]int
 }
 
-// figure is a number of a customer's row.
-func (c *customer) figure(column string) int {
-	for i, name := range figureColumns {
-		if name == column {
-			n, _ := strconv.Atoi(c.figures[i]) // a number when it was read
-			return n
-		}
-	}
-	return 0
-}
-
 // makeStatNetwork founds three banks and a lender, and loads a third of the customers
 // into each bank's vault.
 func (t *teller) makeStatNetwork(ctx context.Context) (err error) {

@@ -2,7 +2,7 @@
 // answer it can verify but data it never sees, the borrower revokes, and the next
 // question is refused; on four validator processes and an observer.
 //
-//	go run ./scripts/story [--scenario verifiable|exposure|cohort] [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
+//	go run ./scripts/story [--scenario verifiable|exposure|cohort|lift] [--data FILE.csv] [--json] [--keep] [--postgres URL|auto]
 package main
 
 import (
@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -65,6 +67,30 @@ type options struct {
 	rows    int
 	seed    uint64
 	program string
+	picture string
+
+	base       string // the story's directory is made in it
+	applicants int    // of lift
+}
+
+// check says what is wrong with the options, and fills in what was left out.
+func (o *options) check() error {
+	scenes := []string{sceneVerifiable, sceneExposure, sceneCohort, sceneLift}
+	switch {
+	case o.scene != "" && !slices.Contains(scenes, o.scene):
+		return fmt.Errorf("unknown scenario %q: there are %s, and the story without --scenario", o.scene, strings.Join(scenes, ", "))
+	case (o.scene == sceneExposure || o.scene == sceneCohort) && o.pg != "":
+		return fmt.Errorf("the scenario %s has no bank on PostgreSQL: leave --postgres out", o.scene)
+	case o.picture != "" && o.scene != sceneLift:
+		return fmt.Errorf("only the scenario %s draws a picture: leave --picture out", sceneLift)
+	}
+	if o.rows == 0 {
+		o.rows = 3000
+		if o.scene == sceneLift {
+			o.rows = 3 * liftApplicants
+		}
+	}
+	return nil
 }
 
 // sceneVerifiable is the scenario of anchored answers.
@@ -72,26 +98,23 @@ const sceneVerifiable = "verifiable"
 
 func main() {
 	flag.CommandLine = flag.NewFlagSet("demo", flag.ExitOnError) // the default one holds flags of libraries
-	var o options
-	flag.StringVar(&o.scene, "scenario", "", "verifiable: a bank that tells two lenders different things; exposure: a total over four banks; cohort: statistics over three; default: the whole story of one consent")
+	o := options{base: ".assent", applicants: liftApplicants}
+	flag.StringVar(&o.scene, "scenario", "", "verifiable: a bank that tells two lenders different things; exposure: a total over four banks; cohort: statistics over three; lift: what one answer is worth to a scorecard; default: the whole story of one consent")
 	flag.StringVar(&o.data, "data", "", "CSV file with the columns of UCI_Credit_Card.csv; default: a generated sample")
 	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.BoolVar(&o.keep, "keep", false, "leave the network running and print its addresses")
-	flag.IntVar(&o.rows, "rows", 3000, "customers in the generated sample")
+	flag.IntVar(&o.rows, "rows", 0, "customers in the generated sample; default: 3000, and 7500 for lift")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of everything invented")
+	flag.StringVar(&o.picture, "picture", "", "SVG file that lift writes; default: .assent/lift.svg")
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --scenario NAME, --data FILE, --json, --keep, --postgres URL|auto, --rows N and --seed N are known\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "demo: unknown argument %q: only --scenario NAME, --data FILE, --json, --keep, --postgres URL|auto, --rows N, --seed N and --picture FILE are known\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if o.scene != "" && o.scene != sceneVerifiable && o.scene != sceneExposure && o.scene != sceneCohort {
-		fmt.Fprintf(os.Stderr, "demo: unknown scenario %q: there are %s, %s and %s, and the story without --scenario\n", o.scene, sceneVerifiable, sceneExposure, sceneCohort)
-		os.Exit(2)
-	}
-	if (o.scene == sceneExposure || o.scene == sceneCohort) && o.pg != "" {
-		fmt.Fprintf(os.Stderr, "demo: the scenario %s has no bank on PostgreSQL: leave --postgres out\n", o.scene)
+	if err := o.check(); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -112,7 +135,7 @@ func main() {
 
 // tell runs the whole story in a directory of its own.
 func tell(ctx context.Context, o options) (_ any, err error) {
-	base, err := filepath.Abs(".assent")
+	base, err := filepath.Abs(o.base)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +178,9 @@ func tell(ctx context.Context, o options) (_ any, err error) {
 	if t.surveyed != nil {
 		return t.surveyed, nil
 	}
+	if t.lifted != nil {
+		return t.lifted, nil
+	}
 	return &t.result, nil
 }
 
@@ -172,6 +198,7 @@ type teller struct {
 	verifiable *verifiable // with that scenario
 	exposed    *exposed    // with that scenario
 	surveyed   *surveyed   // with that scenario
+	lifted     *lifted     // with that scenario
 
 	replies recorder // what the nodes' APIs answered
 	cast    cast
@@ -198,6 +225,9 @@ func (t *teller) run(ctx context.Context) error {
 	}
 	if t.opts.scene == sceneCohort {
 		chapters = []func(context.Context) error{t.makeStatNetwork, t.tellCohort, t.searchSums}
+	}
+	if t.opts.scene == sceneLift {
+		chapters = []func(context.Context) error{t.openPostgres, t.makeNetwork, t.loadVaults, t.start, t.publish, t.tellLift, t.searchLift}
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {

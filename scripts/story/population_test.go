@@ -65,3 +65,18 @@ func TestReadPopulationNamesRowAndColumn(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoDefaultedIsReadWhereTheFileSays(t *testing.T) {
+	header := "ID," + strings.Join(figureColumns, ",")
+	row := "1" + strings.Repeat(",5", len(figureColumns))
+	got, err := parsePopulation(strings.NewReader(header+","+labelColumn+"\n"+row+",1\n"+row+",0\n"), "x.csv", 1)
+	if err != nil || len(got) != 2 || !got[0].labelled || !got[0].defaulted || !got[1].labelled || got[1].defaulted {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := parsePopulation(strings.NewReader(header+","+labelColumn+"\n"+row+",maybe\n"), "x.csv", 1); err == nil || !strings.Contains(err.Error(), "row 2 column "+labelColumn) {
+		t.Errorf("a fate that is neither 0 nor 1: %v", err)
+	}
+	if got, err = parsePopulation(strings.NewReader(header+"\n"+row+"\n"), "x.csv", 1); err != nil || got[0].labelled {
+		t.Errorf("a file that does not say: %+v, %v", got, err)
+	}
+}
