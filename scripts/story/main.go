@@ -86,7 +86,10 @@ func (o *options) check() error {
 	}
 	if o.rows == 0 {
 		o.rows = 3000
-		if o.scene == sceneLift {
+		switch o.scene {
+		case sceneCohort:
+			o.rows = 9000 // or the cohort is near k, and a bank's sum too short to be searched for
+		case sceneLift:
 			o.rows = 3 * liftApplicants
 		}
 	}
@@ -104,7 +107,7 @@ func main() {
 	flag.StringVar(&o.pg, "postgres", "", "put the second bank on PostgreSQL: URL of an account that may create schemas and roles, or auto for a private server")
 	flag.BoolVar(&o.json, "json", false, "print exactly one JSON object on standard output")
 	flag.BoolVar(&o.keep, "keep", false, "leave the network running and print its addresses")
-	flag.IntVar(&o.rows, "rows", 0, "customers in the generated sample; default: 3000, and 7500 for lift")
+	flag.IntVar(&o.rows, "rows", 0, "customers in the generated sample; default: 3000, 9000 for cohort, 7500 for lift")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of everything invented")
 	flag.StringVar(&o.picture, "picture", "", "SVG file that lift writes; default: .assent/lift.svg")
 	flag.StringVar(&o.program, "assentd", "", "the node program; default: it is built")

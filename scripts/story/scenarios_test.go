@@ -37,7 +37,10 @@ func TestScenariosOverProcesses(t *testing.T) {
 		t.Run(scene, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
-			o := options{scene: scene, json: true, rows: 3000, seed: 1, program: program, base: t.TempDir(), applicants: 150}
+			o := options{scene: scene, json: true, seed: 1, program: program, base: t.TempDir(), applicants: 150}
+			if scene == sceneLift {
+				o.rows = 1500
+			}
 			if err := o.check(); err != nil {
 				t.Fatal(err)
 			}
