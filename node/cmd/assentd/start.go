@@ -55,9 +55,9 @@ func (a *app) startCommand() *cobra.Command {
 	}
 }
 
-// gcPercent trades CPU for memory, about 2 % for a tenth of the heap: under load a
+// gcPercent trades CPU for memory, about 2 % for every tenth of the heap: under load a
 // node makes much garbage around a small live heap. GOGC overrides it.
-const gcPercent = 45
+const gcPercent = 32
 
 func logger(cfg config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
