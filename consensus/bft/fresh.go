@@ -13,11 +13,16 @@ import (
 // A new leader accepts the view data only of replicas that have its own last
 // decision, or one more. With one replica down the others are just a quorum: if
 // one of them is a decision or two behind, no view change succeeds until it has
-// caught up, and each one that fails costs its time-out. Two things make that
+// caught up, and each one that fails costs its time-out. Three things make that
 // rare. A replica that knows itself behind catches up as soon as the leader falls
 // silent, not only when the view changes (overheard). And when a view change has
 // timed out, for which the library catches up beside it, the next one waits for
 // that (refresh): its view data would be the old one else.
+//
+// A replica whose own time-out has not come catches up when the others take it along
+// to one more view (carried). Time-outs grow with every view that fails, and one that
+// has failed alone for long waits longer than the others: it would be taken along,
+// always too far behind, until theirs have grown as long.
 
 // overheard is what the others say of how far they are.
 type overheard struct {
@@ -83,10 +88,14 @@ func (o *overheard) behind(own uint64, m consensus.Membership, now time.Time, pa
 func (e *Engine) watch(ctx context.Context, in *instance) {
 	tick := time.NewTicker(e.cfg.Settings.Tick)
 	defer tick.Stop()
+	var along carried
 	for {
 		select {
 		case now := <-tick.C:
 			e.catchUpInTime(in, now)
+			if along.further(e.meter.current.Load(), e.meter.begun.Load(), e.counters.catchUps.Load()) {
+				e.catchUpAlong(in)
+			}
 			e.followQuickly(in)
 			e.insist(in, now)
 		case <-ctx.Done():
@@ -105,6 +114,45 @@ func (e *Engine) catchUpInTime(in *instance, now time.Time) {
 	}
 	e.cfg.Logger.Info("the leader is silent and others have decided more: this replica catches up", "height", own, "view", view)
 	in.cons.HandleMessage(uint64(leader), &pb.Message{Content: &pb.Message_HeartBeat{HeartBeat: &pb.HeartBeat{View: view, Seq: own + 3}}})
+}
+
+// carried counts the views that a replica was in without one having begun.
+type carried struct {
+	view, begun uint64 // of the view changer
+	moves       uint64 // to another view since one began
+	catchUps    uint64 // at the last of them
+}
+
+// further reports that the view changer, whose view, number of views begun, and number
+// of catch-ups these are, went on to another view because a change had failed, and that
+// nothing was done meanwhile to be of use in the next.
+func (c *carried) further(view, begun, catchUps uint64) bool {
+	switch {
+	case begun != c.begun || view < c.view:
+		*c = carried{view: view, begun: begun, catchUps: catchUps}
+		return false
+	case view == c.view:
+		return false
+	}
+	idle := catchUps <= c.catchUps
+	c.moves += view - c.view
+	c.view, c.catchUps = view, catchUps
+	if c.moves < 2 || !idle {
+		return false
+	}
+	c.catchUps++ // the one that follows
+	return true
+}
+
+// catchUpAlong tells the library of a view that cannot have begun, as its leader's
+// heartbeat would: it catches up, in a view change too.
+func (e *Engine) catchUpAlong(in *instance) {
+	if e.muted() {
+		return
+	}
+	view := e.meter.view.Load()
+	e.cfg.Logger.Info("the others change the view again: this replica catches up", "height", e.height.Load(), "view", view)
+	in.cons.HandleMessage(uint64(leaderOf(view, e.membership())), &pb.Message{Content: &pb.Message_HeartBeat{HeartBeat: &pb.HeartBeat{View: view + 1}}})
 }
 
 // refresh is a catch-up that the library has asked of itself in a view change.

@@ -10,6 +10,7 @@ import (
 	pb "github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 
 	"github.com/assent-network/assent/consensus"
+	"github.com/assent-network/assent/consensus/consensustest"
 )
 
 func TestAReplicaBehindASilentLeaderCatchesUp(t *testing.T) {
@@ -77,6 +78,70 @@ func TestViewDataWaitForTheCatchUpUnderWay(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
 	r.wait(time.Hour, ended)
+}
+
+func TestWhoIsTakenAlongToViewsCatchesUpForEachFromTheSecondOn(t *testing.T) {
+	var c carried
+	for i, step := range []struct {
+		view, begun, catchUps uint64
+		want                  bool
+	}{
+		{3, 1, 5, false}, // found so
+		{3, 1, 5, false},
+		{4, 1, 5, false}, // an ordinary change of the view
+		{5, 1, 5, true},  // which failed
+		{5, 1, 6, false}, // caught up
+		{6, 1, 6, true},
+		{6, 1, 8, false}, // so, and because of its own time-out
+		{7, 1, 8, false}, // which served this view
+		{8, 1, 8, true},
+		{8, 2, 9, false}, // a view began
+		{9, 2, 9, false},
+		{11, 2, 9, true},
+		{2, 3, 9, false}, // another instance
+		{3, 3, 9, false},
+	} {
+		if got := c.further(step.view, step.begun, step.catchUps); got != step.want {
+			t.Errorf("step %d, %+v: %v", i, step, got)
+		}
+	}
+}
+
+// Replica 4 is two decisions behind when the leader stops, and all three that are left
+// must change the view. Its own time-out is longer than the test is patient, and what
+// failed leaders show comes when it has left their views, which is as if it never came.
+func TestAReplicaThatIsTakenAlongIsNotLeftBehind(t *testing.T) {
+	c := consensustest.NewCluster(t, 4, func(s consensustest.Spec) (consensus.Engine, error) {
+		cfg := config(s)
+		if s.Self == 4 {
+			cfg.Settings.ViewChangeTimeout = time.Hour
+		}
+		return Open(cfg)
+	})
+	c.Start()
+	c.Submit(1, consensustest.Req("first", 50))
+	c.WaitApplied(c.IDs(), "first")
+	c.Isolate(4)
+	for _, id := range []string{"second", "third", "fourth"} {
+		c.Submit(1, consensustest.Req(id, 50))
+		c.WaitApplied([]consensus.ReplicaID{1, 2, 3}, id)
+	}
+	behind := c.Replica(4).App.Height()
+	if err := c.Replica(1).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Replica(4).App.Height(); got != behind || c.Replica(2).App.Height() < behind+2 {
+		t.Fatalf("replica 4 is at height %d, replica 2 at %d: the test shows nothing", got, c.Replica(2).App.Height())
+	}
+	c.Net.Filter(func(m consensustest.Message) []consensustest.Message {
+		if m.To == 4 && decode(t, m).GetNewView() != nil && c.Replica(4).App.Height() == behind {
+			return nil
+		}
+		return []consensustest.Message{m}
+	})
+	c.Rejoin(4)
+	c.Submit(2, consensustest.Req("last", 50))
+	c.WaitApplied([]consensus.ReplicaID{2, 3, 4}, "last")
 }
 
 // The library says some things and calls nothing of ours.
