@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,7 +89,7 @@ func (f *Frozen) Roots() Roots { return f.view.roots }
 // block that wrote it. The bytes are valid until yield returns; its error ends the
 // walk.
 func (f *Frozen) Rows(yield func(key, value []byte) error) error {
-	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixRow}), nil)
+	it := f.view.snap.NewIterator(util.BytesPrefix([]byte{prefixRow}), passing)
 	defer it.Release()
 	above := f.rows
 	for ok := it.Next(); ok || len(above) > 0; {
@@ -168,48 +169,101 @@ type prunedRow struct {
 func (f *Frozen) Receipts(yield func(item []byte) error) error {
 	leaves := newStoredLeaves(f.view.snap)
 	defer leaves.close()
-	var buf bytes.Buffer
+	var item []byte
 	for position := range f.view.roots.ReceiptsSize {
-		var c *carried
+		var row []byte
+		var gone bool
 		var err error
 		if position >= f.view.layer.first {
-			var b []byte
-			if b, err = f.view.outcomeRow(position); err == nil {
-				c, err = carry(position, b)
-			}
+			row, err = f.view.outcomeRow(position)
 		} else {
-			var whole *outcomeRow
-			var gone *prunedRow
-			if _, whole, gone, err = leaves.leaf(); gone != nil {
-				c = gone.carried()
-			} else if err == nil {
-				c = whole.carried()
+			_, row, gone, err = leaves.row()
+		}
+		switch {
+		case err != nil:
+		case gone:
+			var p *prunedRow
+			if p, err = decodePruned(position, row); err == nil {
+				item = encodeRow(p.carried())
 			}
+		default:
+			item, err = appendCarried(item[:0], position, row)
 		}
 		if err != nil {
 			return storageError("read all receipts", err)
 		}
-		buf.Reset()
-		if err := rlp.Encode(&buf, c); err != nil {
-			return fmt.Errorf("carry receipt %d: %w", position, err)
-		}
-		if err := yield(buf.Bytes()); err != nil {
+		if err := yield(item); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func carry(position uint64, b []byte) (*carried, error) {
-	r, err := decodeOutcomeRow(position, b)
-	if err != nil {
-		return nil, err
+// Fields of a stored outcomeRow, by their place.
+const (
+	fieldTime = 3 + iota
+	fieldCode
+	fieldMessage
+	fieldLogs
+	fieldWrites
+	fieldEvents
+	fieldPayload
+	fieldSame
+)
+
+// appendCarried appends what a snapshot carries of an outcome row, as encoding
+// a carried of it would. The bytes of every field are the same in both, so they
+// are copied: taking millions of rows apart and putting them together again would
+// be half of what a snapshot costs the node that serves meanwhile.
+func appendCarried(to []byte, position uint64, row []byte) ([]byte, error) {
+	what := func() string { return fmt.Sprintf("outcome row %d", position) }
+	if len(row) > maxStoredBytes {
+		return nil, corrupt(what(), fmt.Errorf("%d bytes, more than any version wrote", len(row)))
 	}
-	return r.carried(), nil
+	fields, rest, err := rlp.SplitList(row)
+	if err != nil {
+		return nil, corrupt(what(), err)
+	}
+	if len(rest) > 0 {
+		return nil, corrupt(what(), fmt.Errorf("%d bytes follow it", len(rest)))
+	}
+	var starts [fieldSame + 2]int // of the fields, and the end
+	n := 0
+	for at := 0; at < len(fields); n++ {
+		if n > fieldSame {
+			return nil, corrupt(what(), fmt.Errorf("more than %d fields", n))
+		}
+		kind, _, rest, err := rlp.Split(fields[at:])
+		if err != nil {
+			return nil, corrupt(what(), err)
+		}
+		if list := n >= fieldLogs && n <= fieldEvents; (kind == rlp.List) != list {
+			return nil, corrupt(what(), fmt.Errorf("field %d is not of its kind", n))
+		}
+		at = len(fields) - len(rest)
+		starts[n+1] = at
+	}
+	if n < fieldSame { // the last is optional
+		return nil, corrupt(what(), fmt.Errorf("%d fields", n))
+	}
+	place, code, said := fields[:starts[fieldTime]], fields[starts[fieldCode]:starts[fieldMessage]], fields[starts[fieldLogs]:starts[fieldPayload]]
+	to = appendListHead(to, len(place)+len(code)+len(said)+1)
+	to = append(append(append(to, place...), code...), said...)
+	return append(to, emptyString), nil // EventsHash
 }
 
-func (r *outcomeRow) carried() *carried {
-	return &carried{TxID: r.TxID, Height: r.Height, Index: r.Index, Code: r.Code, Logs: r.Logs, Writes: r.Writes, Events: r.Events}
+// emptyString is an RLP string without bytes.
+const emptyString = 0x80
+
+// appendListHead begins an RLP list whose items take so many bytes.
+func appendListHead(to []byte, size int) []byte {
+	if size < 56 {
+		return append(to, 0xc0+byte(size))
+	}
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(size))
+	digits := bytes.TrimLeft(b[:], "\x00")
+	return append(append(to, 0xf7+byte(len(digits))), digits...)
 }
 
 func (r *prunedRow) carried() *carried {
