@@ -175,7 +175,7 @@ func withDir(ctx context.Context, cfg Config, f func(Config, storage.Storage) (*
 func options(cache *blockCache) *opt.Options {
 	return &opt.Options{
 		WriteBuffer:            1 << 20,
-		BlockSize:              16 << 10,
+		BlockSize:              16<<10 - 5, // a block in memory takes twice that and 10 bytes: 32 KiB, not 40 as the next size that Go allocates
 		BlockCacher:            cache,
 		BlockCacheCapacity:     blockCacheLeast,
 		BlockCacheEvictRemoved: true, // blocks of tables that compaction has removed

@@ -12,7 +12,7 @@ import (
 // writeBuffer is the size of goleveldb's table in memory, of which two exist at
 // times. A small one costs nothing here: rows come in key order, so that no
 // table is ever merged with another.
-const writeBuffer = 1 << 20
+const writeBuffer = 512 << 10
 
 func options() *opt.Options {
 	return &opt.Options{

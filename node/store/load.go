@@ -9,8 +9,8 @@ import (
 )
 
 // journalSpan is how many bytes of rows the journals can hold: two tables in
-// memory, each one block over its size, which was twice writeBuffer once.
-const journalSpan = 4*writeBuffer + 12<<20
+// memory, each one block over its size, which was 2 MiB once: four times writeBuffer.
+const journalSpan = 8*writeBuffer + 12<<20
 
 // loadTip finds the highest block and looks for gaps as far down as journals
 // reach: goleveldb skips a damaged journal record, and those after it would

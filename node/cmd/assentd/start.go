@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,9 +31,7 @@ func (a *app) startCommand() *cobra.Command {
 			}
 			log := logger(cfg.Log, a.err)
 			slog.SetDefault(log)
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(gcPercent)
-			}
+			defer tuneCollector()()
 			if cfg.Metrics.Listen == config.Off {
 				runtime.MemProfileRate = 0 // nobody can ask for a heap profile: keep none
 			}
@@ -54,10 +50,6 @@ func (a *app) startCommand() *cobra.Command {
 		},
 	}
 }
-
-// gcPercent trades CPU for memory, about 2 % for every tenth of the heap: under load a
-// node makes much garbage around a small live heap. GOGC overrides it.
-const gcPercent = 32
 
 func logger(cfg config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
