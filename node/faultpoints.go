@@ -136,6 +136,7 @@ func (w faultyWriter) Sync() error {
 //	cached-sig  proposals hold a transaction that everybody has checked, with
 //	            another signature
 //	forge-views silent, and accounts and new views go out that are not true
+//	two-views   a view that it leads is shown to one validator with another account
 //	expiring    transactions about to end go to everybody but the leader
 //	garbage     random bytes go to everybody on every protocol, 200 times a second
 //	wrong-sig   a copy of every request with another signature goes ahead of it
@@ -152,6 +153,7 @@ type faultyHost struct {
 	kind   string
 	faces  *twoFaced
 	forger *forger
+	views  *twoViews
 	expire *expiring
 }
 
@@ -162,6 +164,10 @@ func newFaultyHost(h Host, o Options) *faultyHost {
 		f.faces = &twoFaced{sign: voteSigner(o), other: make(map[uint64]otherBlock)}
 	case "forge-views":
 		f.forger = newForger(o)
+	case "two-views":
+		if forger := newForger(o); forger != nil {
+			f.views = &twoViews{forger: forger}
+		}
 	case "expiring":
 		f.expire = newExpiring(o)
 	}
@@ -201,6 +207,13 @@ func (h *faultyHost) Send(to network.PeerID, c network.Class, msg []byte) error 
 			}
 			return nil
 		}
+		if h.views != nil && fault.Armed() {
+			other, lie := h.views.say(to, msg)
+			if lie {
+				fault.Did()
+			}
+			return h.Host.Send(to, c, other)
+		}
 		if fault.Armed() {
 			if twisted := h.twist(to, msg); !bytes.Equal(twisted, msg) {
 				fault.Did()
@@ -227,6 +240,9 @@ func (h *faultyHost) Handle(c network.Class, handle func(from network.PeerID, ms
 	h.Host.Handle(c, func(from network.PeerID, msg []byte) {
 		if c == network.ClassTx && string(from) == fault.Value("victim") && h.lies("censor") {
 			return
+		}
+		if c == network.ClassConsensus && h.views != nil {
+			h.views.hear(from, msg)
 		}
 		handle(from, msg)
 	})

@@ -27,7 +27,7 @@ func wrongFor(ctx context.Context, p *play) error {
 	if err := p.pause(ctx, p.duration); err != nil {
 		return err
 	}
-	return p.tookEffect(x)
+	return p.within(ctx, settleLimit, "the fault takes effect", func() error { return p.tookEffect(x) })
 }
 
 // stops waits until the node has stopped by itself, as it must, and has said what

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/assent-network/assent/scripts/faults/check"
+	"github.com/assent-network/assent/scripts/faults/link"
 	"github.com/assent-network/assent/scripts/testnet"
 )
 
@@ -22,6 +25,7 @@ var liars = []scenario{
 	{name: "liar-two-faced", about: "the leader proposes one validator another block and votes for both: proven, kept, alarmed", tagged: true, prepare: twoFaced, disturb: lieAndProve},
 	{name: "liar-cached-signature", about: "the leader proposes a transaction that everybody has checked, with another signature", tagged: true, prepare: lying(theLeader, "cached-sig"), disturb: lieAndFall},
 	{name: "liar-forges-views", about: "the leader falls silent and sends accounts and new views that are not true", tagged: true, prepare: lying(theLeader, "forge-views"), disturb: lieAndFall},
+	{name: "liar-two-views", about: "a validator that begins to lead shows one other another new view than the rest", tagged: true, prepare: lying("", "two-views"), disturb: lieAsItBegins},
 	{name: "liar-expires", about: "a validator sends all but the leader transactions about to end: no view change follows", tagged: true, prepare: expiring, disturb: lieInVain, examine: noneNearItsEnd},
 	{name: "liar-garbage", about: "a validator sends random bytes on every protocol, 200 messages a second to each", tagged: true, prepare: lying("", "garbage"), disturb: lie},
 	{name: "liar-wrong-signatures", about: "a validator forwards every request with a wrong signature before the right one", tagged: true, prepare: lying("", "wrong-sig"), disturb: lie},
@@ -124,6 +128,31 @@ func lie(ctx context.Context, p *play) error {
 		return err
 	}
 	return p.tookEffect(x)
+}
+
+// lieAsItBegins: nobody hears the leader, and the one who leads next is the liar. With
+// both of them nothing may be ordered; when the leader is heard again, it must be.
+func lieAsItBegins(ctx context.Context, p *play) error {
+	lead, err := p.leader(ctx)
+	if err != nil {
+		return err
+	}
+	order := slices.SortedFunc(slices.Values(p.net.Nodes), func(a, b *testnet.Node) int { return cmp.Compare(p.number(a), p.number(b)) })
+	p.doomed = order[(slices.Index(order, lead)+1)%len(order)]
+	x, err := p.arm(ctx)
+	if err != nil {
+		return err
+	}
+	p.spare(x, lead)
+	p.from(lead, link.Rule{Stall: true})
+	if err := p.within(ctx, settleLimit, "a new view is told in two ways", func() error { return p.tookEffect(x) }); err != nil {
+		return err
+	}
+	if err := p.pause(ctx, p.duration); err != nil {
+		return err
+	}
+	p.heal()
+	return p.flows(ctx, warm, p.others(x)...)
 }
 
 // lieAndFall: such a liar does not lead for long.
