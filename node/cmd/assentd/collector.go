@@ -14,7 +14,7 @@ import (
 // has room up to a bound, and the bound follows the live heap when that grows.
 const (
 	collectorPercent = 100      // while the bound is far away
-	collectorRoom    = 70 << 20 // all that Go's runtime takes in a node of some 10,000 consents
+	collectorRoom    = 76 << 20 // all that Go's runtime takes in a node of some 10,000 consents
 	collectorOther   = 10 << 20 // of it stacks, the runtime's own and holes
 )
 

@@ -10,9 +10,9 @@ import (
 
 func TestCollectorBound(t *testing.T) {
 	for _, c := range []struct{ live, want int64 }{
-		{0, 70 << 20},
-		{44 << 20, 70 << 20},
-		{48 << 20, 74 << 20},
+		{0, 76 << 20},
+		{48 << 20, 76 << 20},
+		{51 << 20, 78 << 20},
 		{300 << 20, 410 << 20},
 	} {
 		if got := collectorBound(uint64(c.live)); got != c.want {
