@@ -202,14 +202,13 @@ func (s *snapshots) writeLocked(ctx context.Context, blocks *store.Store, db *st
 	return s.dir.Write(ctx, snapshot.WriteConfig{ChainID: blocks.ChainID(), Header: header, Source: f, BytesPerSecond: rate, Progress: progress})
 }
 
-// runSnapshots writes a snapshot whenever so many blocks have come as the
-// configuration says, and prunes behind it.
+// runSnapshots writes a snapshot whenever it is this node's turn, and prunes
+// behind it.
 func (n *Node) runSnapshots(ctx context.Context) error {
 	last := ledger.Height(0)
 	if heights, err := n.snapshots.dir.Heights(); err == nil && len(heights) > 0 {
 		last = heights[0]
 	}
-	every := ledger.Height(n.cfg.Snapshots.Every)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -218,7 +217,7 @@ func (n *Node) runSnapshots(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if every == 0 || n.store.Tip().Header.ExecHeight < last+every {
+		if !n.snapshotTurn().due(last, n.store.Tip().Header.ExecHeight) {
 			continue
 		}
 		m, err := n.writeSnapshot(ctx, nil)

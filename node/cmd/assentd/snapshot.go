@@ -47,7 +47,7 @@ func (a *app) snapshotWriteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "write", Short: "Write a snapshot of the newest certified state, of a running or a stopped node", Args: noArgs,
 		Long: "A running node writes it itself, while it serves, and is asked to on its control socket: run this as its user.\n" +
-			"A running node also writes one by itself every snapshots.every blocks.",
+			"A running node also writes one by itself every snapshots.every blocks, validators in turns.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.config()
 			if err != nil {
