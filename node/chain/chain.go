@@ -195,7 +195,8 @@ type Chain struct {
 	closed   bool          // queue is; guarded by appendMu
 	done     chan struct{} // closed when execution has ended, or hangs for good
 	doneOnce sync.Once
-	failure  chan error // first fatal error, capacity 1
+	failOnce sync.Once
+	failure  chan struct{} // closed after the first fatal error, which mutedBy holds
 	mutedBy  atomic.Pointer[error]
 	unsealed atomic.Uint64 // newest executed height whose root matters
 	sealWake chan struct{} // capacity 1: unsealed has risen
@@ -225,7 +226,7 @@ func New(cfg Config) (*Chain, error) {
 		queue:    make(chan *parsed, cfg.QueueBlocks),
 		done:     make(chan struct{}),
 		sealWake: make(chan struct{}, 1),
-		failure:  make(chan error, 1),
+		failure:  make(chan struct{}),
 		refused:  make(map[ledger.Address]bool),
 	}
 	return c, nil
@@ -294,9 +295,8 @@ func (c *Chain) orderOrFollow(ctx context.Context) error {
 	go func() { // a failed executor ends ordering
 		defer close(watchDone)
 		select {
-		case err := <-c.failure:
-			c.failure <- err // keep it for failed()
-			cancel(err)
+		case <-c.failure:
+			cancel(c.failed())
 		case <-stopWatch:
 		}
 	}()
@@ -314,10 +314,7 @@ func (c *Chain) orderOrFollow(ctx context.Context) error {
 // fail records the first fatal error and mutes the node.
 func (c *Chain) fail(err error) {
 	c.mutedBy.CompareAndSwap(nil, &err)
-	select {
-	case c.failure <- err:
-	default:
-	}
+	c.failOnce.Do(func() { close(c.failure) })
 }
 
 func (c *Chain) failed() error {

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -340,6 +341,28 @@ func TestAFullQueueDoesNotOutliveAHalt(t *testing.T) {
 	}
 	if err := deliver(10); !errors.As(err, &h) {
 		t.Errorf("a halted chain takes a block: %v", err)
+	}
+}
+
+// Errors that come one upon the other, as from the executor and from whoever brings it
+// a block, end a node once, with the first.
+func TestErrorsOneUponTheOtherEndANodeOnce(t *testing.T) {
+	w := newWorld(t)
+	a := w.start(0, t.TempDir())
+	first := errors.New("the first")
+	a.fail(first)
+	for range 1000 {
+		a.fail(errors.New("a later one"))
+		runtime.Gosched() // to whoever is told
+	}
+	select {
+	case err := <-a.ended:
+		if !errors.Is(err, first) {
+			t.Errorf("Run ended with %v", err)
+		}
+		a.ended <- nil
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node does not end")
 	}
 }
 
