@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -165,6 +166,10 @@ func TestVerifyFindsDamageInEveryKindOfFile(t *testing.T) {
 			for range rounds {
 				cfg := k.copied(t)
 				path := biggest(t, cfg.DataDir, file.pattern)
+				whole, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
 				harm.do(t, rng, path)
 				v, err := Verify(t.Context(), cfg, nil)
 				switch {
@@ -173,7 +178,7 @@ func TestVerifyFindsDamageInEveryKindOfFile(t *testing.T) {
 					if !remedied(err.Error()) {
 						t.Errorf("%s, %s: the error says nothing to do: %v", file.pattern, harm.name, err)
 					}
-				case file.sure || v.Blocks != k.whole.Blocks || v.ChainID != k.whole.ChainID:
+				case file.sure && !samePointer(path, whole) || v.Blocks != k.whole.Blocks || v.ChainID != k.whole.ChainID:
 					t.Errorf("%s, %s: %s passed unnoticed: %+v, it was %+v", file.pattern, harm.name, filepath.Base(path), v, k.whole)
 				default:
 					passed++
@@ -181,6 +186,25 @@ func TestVerifyFindsDamageInEveryKindOfFile(t *testing.T) {
 			}
 		}
 		t.Logf("%-18s %d found, %d passed %s", file.pattern, found, passed, file.may)
+	}
+}
+
+// samePointer reports whether a harmed CURRENT still names the same manifest, as the
+// database reads it: a space in the place of the number's first zero is skipped.
+func samePointer(path string, whole []byte) bool {
+	now, err := os.ReadFile(path)
+	return err == nil && filepath.Base(path) == "CURRENT" && bytes.Equal(bytes.Replace(now, []byte("- "), []byte("-0"), 1), whole)
+}
+
+func TestOnlyASpaceForAZeroLeavesAPointerAsItWas(t *testing.T) {
+	path, whole := filepath.Join(t.TempDir(), "CURRENT"), []byte("MANIFEST-000004\n")
+	for text, want := range map[string]bool{"MANIFEST- 00004\n": true, "MANIFEST-0 0004\n": false, "MANIFEST-000005\n": false, "MANIFEST-000004": false, "": false} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := samePointer(path, whole); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
 	}
 }
 
