@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
@@ -12,6 +13,8 @@ type Cohorts interface {
 	// Part says what the member tells the lender of a permitted request, or nil while
 	// that depends on other banks. An error means that it cannot be made now.
 	Part(ctx context.Context, p *Permit) (*Part, error)
+	// Decides is from when on Part waits for other banks no longer: it is called then.
+	Decides(c *record.Cohort) time.Time
 }
 
 // Part is what one bank tells the lender: the value of its answer, "" to refuse, and
@@ -35,9 +38,18 @@ func (a *Answerer) workCohort(ctx context.Context, p *Permit) (result, error) {
 		}
 	}
 	if part == nil {
-		return needsData, nil // Hurry wakes it when another bank's share comes
+		return needsData, nil // Hurry wakes it when another bank's share comes, and Decides
 	}
 	return finished, a.commitPart(ctx, p, part)
+}
+
+// decides is when a request that waits for other banks is looked at in any case, zero
+// where there are none.
+func (a *Answerer) decides(p *Permit) time.Time {
+	if p.Cohort == nil || a.cfg.Cohorts == nil {
+		return time.Time{}
+	}
+	return a.cfg.Cohorts.Decides(p.Cohort)
 }
 
 // commitPart gives a request for statistics its one outcome.

@@ -21,6 +21,7 @@ type waiter struct {
 	consent  record.ConsentID
 	needs    result
 	deadline time.Time
+	decides  time.Time // when to try again at the latest, while it is still to come: Cohorts.Decides
 	next     time.Time // when to try again; the deadline while only the part is missing
 	backoff  time.Duration
 	index    int  // in the heap, -1 while it is being worked on
@@ -100,7 +101,7 @@ func (a *Answerer) suspend(ctx context.Context, p *Permit, needs result) error {
 	if err != nil {
 		return err
 	}
-	w := &waiter{id: p.Request.RequestID, consent: p.Consent.ConsentID, needs: needs, deadline: deadline(p)}
+	w := &waiter{id: p.Request.RequestID, consent: p.Consent.ConsentID, needs: needs, deadline: deadline(p), decides: a.decides(p)}
 	w.next = a.after(w)
 	if needs == needsPart {
 		w.next = a.cfg.Clock() // once more: the part may have arrived since it was looked for
@@ -120,7 +121,11 @@ func (a *Answerer) after(w *waiter) time.Time {
 		return w.deadline // its arrival wakes the request
 	}
 	w.backoff = min(max(2*w.backoff, a.cfg.RetryMin), a.cfg.RetryMax)
-	next := a.cfg.Clock().Add(w.backoff*3/4 + rand.N(w.backoff/2+1))
+	now := a.cfg.Clock()
+	next := now.Add(w.backoff*3/4 + rand.N(w.backoff/2+1))
+	if now.Before(w.decides) && next.After(w.decides) {
+		next = w.decides
+	}
 	if next.After(w.deadline) {
 		return w.deadline
 	}
@@ -274,6 +279,7 @@ func (a *Answerer) retry(ctx context.Context, w *waiter) (result, error) {
 	if err != nil {
 		return 0, err
 	}
+	w.decides = a.decides(p)
 	return a.work(ctx, p)
 }
 

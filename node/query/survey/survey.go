@@ -120,6 +120,9 @@ func roundEnds(c *record.Cohort) time.Time {
 	return time.UnixMilli(c.RequestedAt + (c.Deadline-c.RequestedAt)/2)
 }
 
+// Decides implements query.Cohorts.
+func (b *Book) Decides(c *record.Cohort) time.Time { return roundEnds(c) }
+
 // errNever wraps what no waiting mends: the request is refused.
 var errNever = errors.New("survey: not possible")
 
