@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -247,23 +246,17 @@ func appendCarried(to []byte, position uint64, row []byte) ([]byte, error) {
 		return nil, corrupt(what(), fmt.Errorf("%d fields", n))
 	}
 	place, code, said := fields[:starts[fieldTime]], fields[starts[fieldCode]:starts[fieldMessage]], fields[starts[fieldLogs]:starts[fieldPayload]]
-	to = appendListHead(to, len(place)+len(code)+len(said)+1)
-	to = append(append(append(to, place...), code...), said...)
-	return append(to, emptyString), nil // EventsHash
-}
-
-// emptyString is an RLP string without bytes.
-const emptyString = 0x80
-
-// appendListHead begins an RLP list whose items take so many bytes.
-func appendListHead(to []byte, size int) []byte {
-	if size < 56 {
-		return append(to, 0xc0+byte(size))
+	w := rlp.NewEncoderBuffer(nil)
+	list := w.List()
+	for _, raw := range [][]byte{place, code, said} {
+		if _, err := w.Write(raw); err != nil {
+			return nil, err
+		}
 	}
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(size))
-	digits := bytes.TrimLeft(b[:], "\x00")
-	return append(append(to, 0xf7+byte(len(digits))), digits...)
+	w.WriteBytes(nil) // EventsHash
+	w.ListEnd(list)
+	to = w.AppendToBytes(to)
+	return to, w.Flush() // gives the buffer back
 }
 
 func (r *prunedRow) carried() *carried {
