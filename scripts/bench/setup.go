@@ -8,12 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/config"
-	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
 )
@@ -202,48 +200,9 @@ func (b *bench) makeConsent(ctx context.Context, lend, bank *sdk.Client, t sdk.C
 // makeQueried makes a consent with everything behind it: a wallet bound at the
 // answering bank, a fresh principal key, a sealed part delivered.
 func (b *bench) makeQueried(ctx context.Context, bank *sdk.Client, i int) (sdk.ConsentID, error) {
-	wallet, err := crypto.GenerateKey()
-	if err != nil {
-		return "", err
-	}
-	principal, err := crypto.GenerateKey()
-	if err != nil {
-		return "", err
-	}
-	if err := bank.Bind(ctx, customer(i), crypto.PubkeyToAddress(wallet.PublicKey)); err != nil {
-		return "", err
-	}
-	lend := b.lend[0]
 	t, err := b.draft(ctx, 0, answering)
 	if err != nil {
 		return "", err
 	}
-	t.PrincipalKey = crypto.PubkeyToAddress(principal.PublicKey)
-	digest, err := record.EndorsementOf(t).Digest(lend.ChainID())
-	if err != nil {
-		return "", err
-	}
-	endorsement, err := ledger.NewKeySigner(wallet).Sign(digest)
-	if err != nil {
-		return "", err
-	}
-	p, err := lend.Consents().Prepare(ctx, t, sdk.SealedPart{
-		SubjectID: customer(i), NoticeLanguage: "en",
-		Endorsement: &record.WalletEndorsement{Wallet: crypto.PubkeyToAddress(wallet.PublicKey), Signature: endorsement[:]},
-	})
-	if err != nil {
-		return "", err
-	}
-	if _, err := lend.Consents().Create(ctx, p); err != nil {
-		return "", err
-	}
-	if digest, err = p.Terms.Digest(lend.ChainID()); err != nil {
-		return "", err
-	}
-	yes, err := ledger.NewKeySigner(principal).Sign(digest)
-	if err != nil {
-		return "", err
-	}
-	_, err = lend.Consents().Authorise(ctx, p.Terms.ConsentID, record.Wallet, sdk.Evidence{Signature: yes[:]})
-	return p.Terms.ConsentID, err
+	return t.ConsentID, testnet.Agree(ctx, b.lend[0], bank, customer(i), t)
 }

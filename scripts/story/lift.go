@@ -12,11 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/assent-network/assent/chaincode/record"
-	"github.com/assent-network/assent/node/ledger"
+	"github.com/assent-network/assent/scripts/testnet"
 	"github.com/assent-network/assent/sdk"
 )
 
@@ -155,55 +154,16 @@ func (t *teller) agreeAll(ctx context.Context, lend *sdk.Client) error {
 	return nil
 }
 
-// agreeOne is what a customer's wallet, the bank's counter and the lender do for one
-// consent. Keys in memory stand for wallets, whose files cost a second of scrypt each.
-func (t *teller) agreeOne(ctx context.Context, lend, officer *sdk.Client, c *customer) (id sdk.ConsentID, err error) {
-	wallet, err := crypto.GenerateKey()
-	if err != nil {
-		return "", err
-	}
-	principal, err := crypto.GenerateKey()
-	if err != nil {
-		return "", err
-	}
-	address := crypto.PubkeyToAddress(wallet.PublicKey)
-	if err := officer.Bind(ctx, c.identity, address); err != nil {
-		return "", fmt.Errorf("bind wallet: %w", err)
-	}
+// agreeOne makes the consent of one customer.
+func (t *teller) agreeOne(ctx context.Context, lend, officer *sdk.Client, c *customer) (sdk.ConsentID, error) {
 	terms, err := lend.Consents().Draft(ctx, sdk.ConsentDraft{
 		Provider: sdk.OrgID(banks[bankOfStory]), Product: productID(bankOfStory), Templates: []sdk.TemplateID{templateID(bankOfStory, "worst-status")},
 		Purposes: []sdk.Purpose{record.CreditChecking}, Automated: true, Expires: time.Now().Add(24 * time.Hour), MaxUses: 1, NoticeHash: t.cast.notices[bankOfStory],
 	})
 	if err != nil {
-		return "", fmt.Errorf("draft: %w", err)
+		return "", fmt.Errorf("draft consent: %w", err)
 	}
-	terms.PrincipalKey = crypto.PubkeyToAddress(principal.PublicKey)
-	digest, err := record.EndorsementOf(terms).Digest(lend.ChainID())
-	if err != nil {
-		return "", err
-	}
-	endorsed, err := ledger.NewKeySigner(wallet).Sign(digest)
-	if err != nil {
-		return "", err
-	}
-	p, err := lend.Consents().Prepare(ctx, terms, sdk.SealedPart{
-		SubjectID: c.identity, NoticeLanguage: "en", Endorsement: &record.WalletEndorsement{Wallet: address, Signature: endorsed[:]},
-	})
-	if err != nil {
-		return "", fmt.Errorf("prepare: %w", err)
-	}
-	if _, err := lend.Consents().Create(ctx, p); err != nil {
-		return "", fmt.Errorf("create: %w", err)
-	}
-	if digest, err = p.Terms.Digest(lend.ChainID()); err != nil {
-		return "", err
-	}
-	yes, err := ledger.NewKeySigner(principal).Sign(digest)
-	if err != nil {
-		return "", err
-	}
-	_, err = lend.Consents().Authorise(ctx, p.Terms.ConsentID, record.Wallet, sdk.Evidence{Signature: yes[:]})
-	return p.Terms.ConsentID, err
+	return terms.ConsentID, testnet.Agree(ctx, lend, officer, c.identity, terms)
 }
 
 // askAll asks about every applicant, a batch at a time.
@@ -282,7 +242,7 @@ func historyVariables() []variable {
 func (t *teller) compareCards() error {
 	v := t.lifted
 	own, full := develop(v.past, ownVariables...), develop(v.past, historyVariables()...)
-	bands := []string{"NEVER_LATE", "LATE_1_MONTH", "LATE_2_MONTHS", "LATE_3_MONTHS_OR_MORE", "NO_RECORD"}
+	bands := templatesFor(bankOfStory)[0].Outputs
 	answerOf := make(map[*customer]int, v.Applicants)
 	for i, c := range v.applicants {
 		answerOf[c] = slices.Index(bands, v.answers[i])
