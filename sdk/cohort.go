@@ -110,13 +110,15 @@ type VerifiedCohort struct {
 type CohortResult struct {
 	Decision   CohortDecision
 	Statistics *CohortStatistics // nil after a denial
-	Verified   *VerifiedCohort   // nil after a denial
+	Verified   *VerifiedCohort   // of a denial too, without receipts
 	Timing     QueryTiming
 }
 
 // Cohort asks for statistics, collects the banks' shares, checks and combines them and
 // verifies all of it against votes of a quorum. A denial is a result with
-// Decision.Permit false; a *NoStatistics error says why nothing was released.
+// Decision.Permit false; a *NoStatistics error says why nothing was released. Both are
+// verified too: a node that lies about them would have epsilon debited twice, or a bank
+// accused of what it did not do.
 func (c *Client) Cohort(ctx context.Context, q CohortRequest) (*CohortResult, error) {
 	t, err := c.Cohorts().Prepare(ctx, q)
 	if err != nil {
@@ -135,7 +137,8 @@ func (m Cohorts) Run(ctx context.Context, t *CohortTicket) (*CohortResult, error
 	}
 	r := &CohortResult{Decision: *d, Timing: QueryTiming{Decided: time.Since(begin)}}
 	if !d.Permit {
-		return r, nil
+		r.Verified, err = m.verifyDenial(ctx, d)
+		return r, err
 	}
 	proofs := m.prove(ctx, t, d) // while the shares are on their way
 	defer proofs.stop()
@@ -144,7 +147,7 @@ func (m Cohorts) Run(ctx context.Context, t *CohortTicket) (*CohortResult, error
 		return nil, err
 	}
 	if r.Statistics, err = m.Combine(d, shares); err != nil {
-		return nil, err
+		return nil, m.verifyNone(proofs, d, shares, err)
 	}
 	r.Timing.Opened = time.Since(begin)
 	if r.Verified, err = m.verify(proofs, d, shares); err != nil {
@@ -203,7 +206,7 @@ func (m Cohorts) Request(ctx context.Context, t *CohortTicket) (*CohortDecision,
 		err = askedCohort(t, c, o.TxID)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("access.RequestCohort, transaction %s: the node's payload: %w", o.TxID, err)
+		return nil, &Untrusted{Node: "the node", What: "the decision on the statistics of " + o.TxID.Hex(), Cause: err}
 	}
 	t.Height = o.Height
 	d := &CohortDecision{ID: o.TxID, Permit: c.Decision == record.Permit, Code: record.CodePermit, Record: *c, Height: o.Height, BlockTime: o.BlockTime}
@@ -265,6 +268,9 @@ func (m Cohorts) Combine(d *CohortDecision, shares []SeatShare) (*CohortStatisti
 		case both == nil || answer.ProofHash(both) != x.Answer.opened.Body.ProofHash:
 			counts = append(counts, cohort.Delivery{Bank: x.Bank}) // nothing that the bank stands for
 			figures = append(figures, cohort.Delivery{Bank: x.Bank})
+			if x.Answer.opened == nil {
+				why[x.Bank] = "its answer does not open: the bank's fault, or that of the node which kept it"
+			}
 		case x.Answer.Value == answer.BlamedValue:
 			blamed = true
 			none.Faults = accuse(none.Faults, s, x.Bank, both)
@@ -293,8 +299,8 @@ func (m Cohorts) Combine(d *CohortDecision, shares []SeatShare) (*CohortStatisti
 		return r, err
 	}
 	for _, f := range faults {
-		if f.Kind == cohort.Missing {
-			f.Detail = why[f.Bank]
+		if text, ok := why[f.Bank]; ok || f.Kind == cohort.Missing {
+			f.Detail = text
 		}
 		if !slices.Contains(none.Faults, f) { // both rounds say the same of a missing one
 			none.Faults = append(none.Faults, f)

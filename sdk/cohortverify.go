@@ -2,16 +2,23 @@ package sdk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
+	"github.com/assent-network/assent/node/ledger"
 )
 
 // Verify holds statistics against the ledger with no node trusted: the set is
 // certified, for this very request, with the plan, banks, keys and debits that the
 // shares were checked against; and each bank's certified receipt commits to what it
-// sent. An *Untrusted error says that something is wrong.
+// sent. Of a denial, that the ledger denied for the very reasons shown; it has no
+// shares. An *Untrusted error says that something is wrong.
 func (m Cohorts) Verify(ctx context.Context, t *CohortTicket, d *CohortDecision, shares []SeatShare) (*VerifiedCohort, error) {
+	if !d.Permit {
+		return m.verifyDenial(ctx, d)
+	}
 	p := m.prove(ctx, t, d)
 	defer p.stop()
 	return m.verify(p, d, shares)
@@ -26,6 +33,43 @@ func (m Cohorts) verify(p *provingSet[Cohort, *Cohort], d *CohortDecision, share
 		return nil, err
 	}
 	return &VerifiedCohort{Record: p.record, Receipts: p.receipts, Proof: p.proof}, nil
+}
+
+// verifyDenial holds a denial against the transaction's certified receipt. A denial
+// writes no record: its event is what says why.
+func (m Cohorts) verifyDenial(ctx context.Context, d *CohortDecision) (*VerifiedCohort, error) {
+	p, err := m.c.Proofs().Receipt(ctx, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	said, err := record.Encode(&d.Record)
+	if err != nil {
+		return nil, err
+	}
+	event := ledger.Event{Contract: record.ContractAccess, Name: "cohort", Payload: said}
+	switch {
+	case p.Code != record.OK:
+		err = fmt.Errorf("the ledger certifies that the transaction was refused: %s", p.Code)
+	case p.Proof.Receipt.Events != ledger.HashEvents([]ledger.Event{event}):
+		err = errors.New("the ledger certifies another decision")
+	}
+	if err != nil {
+		return nil, &Untrusted{Node: "the node", What: "the denial of " + d.ID.Hex(), Cause: err}
+	}
+	return &VerifiedCohort{Record: d.Record, Proof: p}, nil
+}
+
+// verifyNone returns why nothing was released if the ledger certifies the set and every
+// word that came, else what is wrong with them.
+func (m Cohorts) verifyNone(p *provingSet[Cohort, *Cohort], d *CohortDecision, shares []SeatShare, why error) error {
+	var none *NoStatistics
+	if !errors.As(why, &none) {
+		return why
+	}
+	if err := p.holdSaid(&d.Record, m.seats, shares); err != nil {
+		return err
+	}
+	return why
 }
 
 // seats are the banks of a set, and what their answers are held against. No consent is

@@ -110,6 +110,7 @@ type provingSet[T any, P interface {
 	record   T
 	proof    *ProvenReceipt // of record
 	receipts []AccessReceipt
+	known    []chan error // by seat, whether its receipt is proven; the last one's: record
 }
 
 // proveSet begins to prove the record under key, which check takes if it is the one
@@ -120,7 +121,10 @@ func proveSet[T any, P interface {
 }](ctx context.Context, m Queries, id Hash, key string, t *Ticket, seats []setSeat, check func(*T) error) *provingSet[T, P] {
 	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
-	p := &provingSet[T, P]{m: m, id: id, group: g, receipts: make([]AccessReceipt, len(seats))}
+	p := &provingSet[T, P]{m: m, id: id, group: g, receipts: make([]AccessReceipt, len(seats)), known: make([]chan error, len(seats)+1)}
+	for i := range p.known {
+		p.known[i] = make(chan error, 1)
+	}
 	p.stop = func() { cancel(); _ = g.Wait() } // its error is the cancellation, or was returned by hold
 	ids := make([]RequestID, len(seats))
 	for i := range seats {
@@ -129,6 +133,7 @@ func proveSet[T any, P interface {
 	whole := m.newWhole(ctx, t, ids)
 	g.Go(func() error { whole.watch(ctx); return nil })
 	g.Go(func() (err error) {
+		defer func() { p.known[len(seats)] <- err }()
 		if p.proof, err = m.c.Proofs().Receipt(ctx, id, key); err != nil {
 			return err
 		}
@@ -144,6 +149,7 @@ func proveSet[T any, P interface {
 	})
 	for i := range seats {
 		g.Go(func() (err error) {
+			defer func() { p.known[i] <- err }()
 			if tx, ok := whole.receipt(ctx, ids[i]); ok {
 				_, err = m.receiptIn(ctx, tx, ids[i], &p.receipts[i])
 				return err
@@ -166,23 +172,13 @@ func (p *provingSet[T, P]) hold(shown *T, seats func(*T) []setSeat, shares []Sea
 	err := p.group.Wait()
 	var lie *Untrusted
 	if fired := !late.Stop(); fired && err != nil && !errors.As(err, &lie) {
-		e := notSent("prove receipts of "+p.id.Hex(), "NOT_COMMITTED", "a bank has recorded no receipt yet", "Verify again later with the same ticket.")
-		e.retryable = true
-		return e
+		return p.notYet()
 	}
 	if err != nil {
 		return err
 	}
-	was, err := record.Encode(P(shown))
-	if err != nil {
+	if err := p.certifies(shown); err != nil {
 		return err
-	}
-	certified, err := record.Encode(P(&p.record))
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(was, certified) {
-		return p.untrusted(errors.New("the ledger certifies another one"))
 	}
 	held := seats(&p.record)
 	if len(shares) != len(held) {
@@ -194,6 +190,82 @@ func (p *provingSet[T, P]) hold(shown *T, seats func(*T) []setSeat, shares []Sea
 		}
 	}
 	return nil
+}
+
+func (p *provingSet[T, P]) notYet() error {
+	e := notSent("prove receipts of "+p.id.Hex(), "NOT_COMMITTED", "a bank has recorded no receipt yet", "Verify again later with the same ticket.")
+	e.retryable = true
+	return e
+}
+
+// certifies reports whether the set that a node showed is the certified one.
+func (p *provingSet[T, P]) certifies(shown *T) error {
+	was, err := record.Encode(P(shown))
+	if err != nil {
+		return err
+	}
+	certified, err := record.Encode(P(&p.record))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(was, certified) {
+		return p.untrusted(errors.New("the ledger certifies another one"))
+	}
+	return nil
+}
+
+// holdSaid holds the set that a node showed, and what of its shares came, against the
+// ledger where they give nothing together: or a node that shows another set, or answers
+// that no bank stands for, would have banks accused of what it did. It waits for the
+// receipts of those banks of which something came, as long as for a transaction.
+func (p *provingSet[T, P]) holdSaid(shown *T, seats func(*T) []setSeat, shares []SeatShare) error {
+	late := time.NewTimer(p.m.c.set.timeouts.Commit)
+	defer late.Stop()
+	waited := []chan error{p.known[len(shares)]}
+	for i := range shares {
+		if shares[i].Answer != nil {
+			waited = append(waited, p.known[i])
+		}
+	}
+	for _, known := range waited {
+		select {
+		case err := <-known:
+			if err != nil {
+				return p.group.Wait() // it may be that of another, which ended this one
+			}
+		case <-late.C:
+			return p.notYet()
+		}
+	}
+	if err := p.certifies(shown); err != nil {
+		return err
+	}
+	for i, seat := range seats(&p.record) {
+		if shares[i].Answer == nil {
+			continue
+		}
+		if err := seat.said(&p.receipts[i], shares[i].Answer); err != nil {
+			return &Untrusted{Node: string(shares[i].Bank), What: "its answer, or the node the answer of " + string(shares[i].Bank), Cause: err}
+		}
+	}
+	return nil
+}
+
+// said compares a bank's certified receipt with what came of it, whatever it says. An
+// answer that does not open is nobody's word.
+func (seat *setSeat) said(r *AccessReceipt, a *Answer) error {
+	if r.RequestID != seat.want.RequestID || r.ConsentID != seat.want.ConsentID {
+		return errors.New("the receipt is of another request")
+	}
+	if a.opened == nil {
+		if a.Outcome != record.Answered && r.Outcome != a.Outcome {
+			return fmt.Errorf("the node spoke of %s, the ledger certifies %s", a.Outcome, r.Outcome)
+		}
+		return nil
+	}
+	want := seat.want
+	want.Outputs = append([]string{answer.TooFewValue, answer.BlamedValue}, want.Outputs...)
+	return answer.Verify(*a.opened, want, *r)
 }
 
 // holds compares a bank's certified receipt with the share that it sent.

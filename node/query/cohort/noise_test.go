@@ -167,3 +167,33 @@ func BenchmarkNoise(b *testing.B) {
 		})
 	}
 }
+
+// Interval95 holds the figure without its noise in about 95 of 100 answers, however
+// many banks add noise, never in fewer; and one of half the width does not.
+func TestInterval95HoldsTheFigure(t *testing.T) {
+	const samples, figure = 8_000, 1000
+	for _, banks := range []int{MinBanks, 5, 12} {
+		w := newWorld(t, banks, Plan{Epsilon: 500_000, K: 20})
+		n, deviation := newNoiser(seeded("interval", banks)), w.session.deviation(0)
+		within, half := 0, 0
+		for range samples {
+			told := float64(figure)
+			for range banks {
+				told += float64(n.share(w.session.Plan.rate(0)))
+			}
+			low, high := Interval95(told, deviation)
+			if low <= figure && figure <= high {
+				within++
+			}
+			if low, high = Interval95(told, deviation/2); low <= figure && figure <= high {
+				half++
+			}
+		}
+		if part := float64(within) / samples; part < 0.945 || part > 0.98 {
+			t.Errorf("%d banks: in %.3f of the answers", banks, part)
+		}
+		if part := float64(half) / samples; part > 0.9 {
+			t.Errorf("%d banks: half of it holds %.3f of the answers", banks, part)
+		}
+	}
+}

@@ -124,13 +124,22 @@ func (n *Network) provide(r *record.Request, height uint64) {
 		RequestID: r.RequestID, Salt: answer.NewSalt(), TemplateID: r.TemplateID,
 	}}
 	bank := record.OrgID(Bank)
-	if seat != nil {
+	switch {
+	case seat != nil:
 		share, err := n.Share(seat, r.BatchID)
 		if err != nil {
 			panic(err)
 		}
 		bank, honest = seat.Bank, WithShare(honest, share)
-	} else {
+	case isStat(r):
+		share, err := n.CohortShare(r.BatchID, r.Provider)
+		if err != nil {
+			panic(err)
+		}
+		if bank, honest.Body.Value = r.Provider, answer.TooFewValue; len(share) > 0 {
+			honest = WithShare(honest, share)
+		}
+	default:
 		honest.Body.Value = t.Outputs[0]
 	}
 	sealed, committed, send := honest, honest, true

@@ -61,6 +61,8 @@ type Network struct {
 	bound    map[string]record.Address // wallets by subject
 	boundTo  map[string]string         // subjects by consent
 	seats    []*LoanSeat               // banks of totals
+	banks    []*StatBank               // banks of statistics
+	told     map[ledger.Hash]*told     // what they made of a set
 	news     chan struct{}             // closed at each block
 }
 

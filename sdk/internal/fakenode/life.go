@@ -65,6 +65,7 @@ func lifeTable() map[string]function {
 
 		"access.RequestBatch":     writes((*call).requestBatch, integration),
 		"access.RequestExposure":  writes((*call).requestExposure, integration),
+		"access.RequestCohort":    writes((*call).requestCohort, integration),
 		"access.DisputeAnswer":    writes((*call).disputeAnswer, officer, integration),
 		"access.JudgeAnswer":      writes((*call).judgeAnswer, officer),
 		"access.GetAnswerDispute": show(func(c *call) string { return record.AnswerDisputeKey(record.RequestID(c.args[0])) }),
