@@ -19,7 +19,31 @@ func (n *Node) openSurvey(ctx context.Context) (*survey.Book, error) {
 	return survey.Open(ctx, survey.Config{
 		Store: n.private, Departures: departures{n.outbox}, Engine: n.engine, ChainID: n.chainID, Member: record.OrgID(n.member),
 		Vault: n.countedVaults, DataKey: n.secrets.data.find, Clock: n.now, Logger: n.log,
+		Finished: func(ctx context.Context, id record.RequestID) (bool, error) {
+			_, _, done, err := n.answerer.Outcome(ctx, id) // opened after the survey, before it is asked
+			return done, err
+		},
 	})
+}
+
+// surveyEvery is how often shares that are over are looked for, a bounded number each
+// time.
+const surveyEvery = 10 * time.Minute
+
+// sweepSurvey forgets shares and counts of requests that are long over.
+func (n *Node) sweepSurvey(ctx context.Context) error {
+	tick := time.NewTicker(surveyEvery)
+	defer tick.Stop()
+	for {
+		if _, err := n.survey.Sweep(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // requestedCohort starts this bank's part of permitted statistics, if it has a seat.

@@ -47,7 +47,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	if n.answerer != nil {
 		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "api" }), part{"pledges", n.runPledger})
-		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "follower" }), part{"answerer", n.answerer.Run})
+		parts = slices.Insert(parts, slices.IndexFunc(parts, func(p part) bool { return p.name == "follower" }), part{"answerer", n.answerer.Run}, part{"statistics sweep", n.sweepSurvey})
 	}
 	return runParts(ctx, parts, func(name string, err error) {
 		n.log.Error("a part of the node failed: the node stops", "part", name, "error", err)

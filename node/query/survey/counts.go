@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/query/cohort"
@@ -29,6 +30,9 @@ func (b *Book) Take(ctx context.Context, c *record.Cohort, from record.OrgID, sh
 		return fmt.Errorf("%w: a share of %d bytes", ErrRefused, len(share))
 	}
 	now := b.cfg.Clock()
+	if now.After(time.UnixMilli(c.Deadline).Add(Keep)) {
+		return fmt.Errorf("%w: the request has been over for %s", ErrRefused, Keep)
+	}
 	late := 0
 	if !now.Before(roundEnds(c)) {
 		late = 1

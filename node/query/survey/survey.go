@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
@@ -59,6 +60,8 @@ type Config struct {
 	Vault func(record.ProductID) (vault.Connector, bool)
 	// DataKey returns the private half of one of the member's data keys.
 	DataKey func(keyID string) (hpke.PrivateKey, bool)
+	// Finished reports whether a request has its one outcome, for good.
+	Finished func(context.Context, record.RequestID) (bool, error)
 
 	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger
@@ -71,14 +74,19 @@ func (c *Config) check() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Store == nil || c.Departures == nil || c.Engine == nil || c.Vault == nil || c.DataKey == nil {
-		return errors.New("survey: Store, Departures, Engine, Vault and DataKey are required")
+	if c.Store == nil || c.Departures == nil || c.Engine == nil || c.Vault == nil || c.DataKey == nil || c.Finished == nil {
+		return errors.New("survey: Store, Departures, Engine, Vault, DataKey and Finished are required")
 	}
 	return nil
 }
 
 // Book holds a bank's shares. Its methods are safe for concurrent use.
-type Book struct{ cfg Config }
+type Book struct {
+	cfg Config
+
+	sweep sync.Mutex  // one pass at a time
+	swept record.Hash // where the last pass ended; zero: at the end
+}
 
 var _ query.Cohorts = (*Book)(nil)
 
@@ -91,6 +99,7 @@ CREATE TABLE IF NOT EXISTS survey_shares ( -- this bank's, as they leave or left
 	figures BLOB NOT NULL,
 	made INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS survey_shares_made ON survey_shares (made);
 CREATE TABLE IF NOT EXISTS survey_counts ( -- the other banks', as they came
 	cohort BLOB NOT NULL,
 	bank TEXT NOT NULL,
@@ -98,7 +107,8 @@ CREATE TABLE IF NOT EXISTS survey_counts ( -- the other banks', as they came
 	late INTEGER NOT NULL,
 	came INTEGER NOT NULL,
 	PRIMARY KEY (cohort, bank, share)
-) STRICT, WITHOUT ROWID`
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS survey_counts_came ON survey_counts (came)`
 
 // Open prepares the tables and starts nothing.
 func Open(ctx context.Context, cfg Config) (*Book, error) {
@@ -201,6 +211,9 @@ func blame(faults []cohort.Fault) (*query.Part, error) {
 // maxBlame bounds what an answer carries of blame.
 const maxBlame = 2048
 
+// errOver: whatever is drawn now would be a second noise over the same figures.
+var errOver = errors.New("the request is over and nothing is made of it any more")
+
 // shares are a bank's two of a request.
 type shares struct{ counted, figures []byte }
 
@@ -210,6 +223,9 @@ func (b *Book) own(ctx context.Context, p *query.Permit, s *cohort.Session, seat
 	id := p.Cohort.CohortID
 	if kept, err := b.find(ctx, id); err != nil || kept != nil {
 		return kept, err
+	}
+	if !b.cfg.Clock().Before(time.UnixMilli(p.Cohort.Deadline)) {
+		return nil, errOver // what was kept of it may be forgotten: see Sweep
 	}
 	made, err := b.make(ctx, p, s, seat)
 	if err != nil {

@@ -39,6 +39,10 @@ type bank struct {
 	scans int
 	sent  []survey.Count
 	dies  error // PutCounts fails with it
+
+	finished map[record.RequestID]bool
+	cut      error // a transaction fails with it before its commit
+	after    error // … after it: the process dies
 }
 
 func (b *bank) Do(_ context.Context, fn func(*sql.Tx) error) error {
@@ -47,10 +51,10 @@ func (b *bank) Do(_ context.Context, fn func(*sql.Tx) error) error {
 		return err
 	}
 	defer tx.Rollback()
-	if err := fn(tx); err != nil {
+	if err := errors.Join(fn(tx), b.cut); err != nil {
 		return err
 	}
-	return tx.Commit()
+	return errors.Join(tx.Commit(), b.after)
 }
 func (b *bank) Prepare(q string) (*sql.Stmt, error)         { return b.db.Prepare(q) }
 func (b *bank) Reader() *sql.DB                             { return b.db }
@@ -88,6 +92,9 @@ func (b *bank) open() {
 		Vault:   func(record.ProductID) (vault.Connector, bool) { return b, true },
 		DataKey: func(string) (hpke.PrivateKey, bool) { return b.key, b.key != nil },
 		Clock:   func() time.Time { return b.now },
+		Finished: func(_ context.Context, id record.RequestID) (bool, error) {
+			return b.finished[id], nil
+		},
 	})
 	must(b.t, err)
 }
