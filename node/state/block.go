@@ -185,8 +185,8 @@ func (b *Block) agedError(key string, time uint64, err error) error {
 
 // Range is View.Range over the state as the transactions applied so far left it.
 func (b *Block) Range(start, end string, limit int) ([]Row, error) {
-	cursors := []cursor{newBlockCursor(b.rows, start, end), newLayerCursor(b.db.layer, b.height, start, end)}
-	rows, err := rangeRows(b.parent, cursors, start, end, limit)
+	cursors := []cursor{newBlockCursor(b.rows, start, end), newLayerCursor(b.db.layer, b.height, start, end, false)}
+	rows, err := rangeRows(b.parent, cursors, start, end, limit, false)
 	if gone := new(Pruned); errors.As(err, &gone) {
 		return nil, b.agedError(gone.Key, gone.Time, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -146,6 +147,14 @@ func (m *model) checkView(v *View, w *twin) {
 	}
 	if diff := cmp.Diff(w.span(start, end, limit), got); diff != "" {
 		t.Fatalf("Range(%q, %q, %d) at %d (-want +got):\n%s", start, end, limit, v.Height(), diff)
+	}
+	if got, err = v.Last(start, end, limit); err != nil {
+		t.Fatal(err)
+	}
+	want := w.span(start, end, 1<<20)
+	slices.Reverse(want)
+	if diff := cmp.Diff(want[:min(limit, len(want))], got, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("Last(%q, %q, %d) at %d (-want +got):\n%s", start, end, limit, v.Height(), diff)
 	}
 	if n := v.Roots().ReceiptsSize; n > 0 {
 		m.checkOutcome(v, w, m.rnd.Uint64N(n))

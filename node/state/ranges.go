@@ -7,8 +7,8 @@ import (
 	"github.com/assent-network/assent/node/ledger"
 )
 
-// cursor walks rows in order of their keys. It stands before the first row
-// until next was called.
+// cursor walks rows in order of their keys, rising or falling. It stands before the
+// first row until next was called.
 type cursor interface {
 	next() bool
 	key() string
@@ -20,24 +20,27 @@ type layerCursor struct {
 	layer  *layer
 	height ledger.Height
 	keys   []string // what is left
-	end    string
+	back   bool     // from the last to the first
 	cur    *version
 	name   string
 }
 
-func newLayerCursor(l *layer, h ledger.Height, start, end string) *layerCursor {
+func newLayerCursor(l *layer, h ledger.Height, start, end string, back bool) *layerCursor {
 	keys := l.keys()
-	return &layerCursor{layer: l, height: h, keys: keys[seek(keys, start):], end: end}
+	if end != "" {
+		keys = keys[:seek(keys, end)]
+	}
+	return &layerCursor{layer: l, height: h, keys: keys[seek(keys, start):], back: back}
 }
 
 func (c *layerCursor) next() bool {
 	for len(c.keys) > 0 {
-		k := c.keys[0]
-		c.keys = c.keys[1:]
-		if c.end != "" && k >= c.end {
-			c.keys = nil
-			return false
+		at, rest := 0, c.keys[1:]
+		if c.back {
+			at, rest = len(c.keys)-1, c.keys[:len(c.keys)-1]
 		}
+		k := c.keys[at]
+		c.keys = rest
 		if v := c.layer.row(k, c.height); v != nil {
 			c.cur, c.name = v, k
 			return true
@@ -49,8 +52,9 @@ func (c *layerCursor) next() bool {
 func (c *layerCursor) key() string         { return c.name }
 func (c *layerCursor) row() ([]byte, bool) { return c.cur.value, c.cur.deleted }
 
-// rangeRows merges cursors, newest first, with the database below v.
-func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, error) {
+// rangeRows merges cursors, newest first, with the database below v. All of them walk
+// the same way.
+func rangeRows(v *View, above []cursor, start, end string, limit int, back bool) ([]Row, error) {
 	if limit <= 0 || end != "" && end <= start {
 		return nil, nil
 	}
@@ -61,7 +65,13 @@ func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, er
 	db := v.snap.NewIterator(slice, nil)
 	defer db.Release()
 	var rows []Row
-	below := &dbCursor{it: db}
+	below := &dbCursor{it: db, step: db.Next}
+	if back {
+		below.step = func() bool {
+			below.step = db.Prev
+			return db.Last()
+		}
+	}
 	live := make([]cursor, 0, len(above)+1)
 	for _, c := range append(above, below) {
 		if c.next() {
@@ -69,9 +79,9 @@ func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, er
 		}
 	}
 	for len(live) > 0 && len(rows) < limit {
-		first := live[0] // the newest of those with the lowest key
+		first := live[0] // the newest of those with the key that comes first
 		for _, c := range live[1:] {
-			if c.key() < first.key() {
+			if c.key() != first.key() && (c.key() < first.key()) != back {
 				first = c
 			}
 		}
@@ -103,11 +113,12 @@ func rangeRows(v *View, above []cursor, start, end string, limit int) ([]Row, er
 // dbCursor walks rows of the database.
 type dbCursor struct {
 	it   iterator.Iterator
+	step func() bool
 	name string
 }
 
 func (c *dbCursor) next() bool {
-	if !c.it.Next() {
+	if !c.step() {
 		return false
 	}
 	c.name = string(c.it.Key()[1:])

@@ -124,7 +124,13 @@ type Row struct {
 // no end. More may follow if it returns limit rows: go on from the last key
 // with "\x00" appended.
 func (v *View) Range(start, end string, limit int) ([]Row, error) {
-	return rangeRows(v, []cursor{newLayerCursor(v.layer, v.height, start, end)}, start, end, limit)
+	return rangeRows(v, []cursor{newLayerCursor(v.layer, v.height, start, end, false)}, start, end, limit, false)
+}
+
+// Last returns the last limit rows of a range, in falling order. More may precede them
+// if it returns limit rows: go on with the last key as the end.
+func (v *View) Last(start, end string, limit int) ([]Row, error) {
+	return rangeRows(v, []cursor{newLayerCursor(v.layer, v.height, start, end, true)}, start, end, limit, true)
 }
 
 // Find returns where transaction id stands and what became of it, or an error
