@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/assent-network/assent/node/console"
 	"github.com/assent-network/assent/node/gateway"
 	"github.com/assent-network/assent/node/ledger"
 )
@@ -48,6 +49,12 @@ func (n *Node) openAPI(ctx context.Context) error {
 	}
 	if n.answerer != nil {
 		cfg.Provider = b
+	}
+	if !n.cfg.API.NoConsole {
+		cfg.ConsolePath = console.Path
+		if cfg.Console, err = n.newConsole(b); err != nil {
+			return err
+		}
 	}
 	if n.gateway, err = gateway.Open(ctx, cfg); err != nil {
 		return err

@@ -45,3 +45,12 @@ require_postgres() {
 has_mariadb() {
   PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mariadbd >/dev/null 2>&1
 }
+
+# The tests of pages need a browser.
+has_chromium() {
+  command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+require_chromium() {
+  has_chromium || apt_install chromium || true
+  has_chromium || { echo "$0: Chromium is missing: install it with 'sudo apt-get install chromium'" >&2; exit 1; }
+}

@@ -59,6 +59,8 @@ type API struct {
 	Listen string   `conf:"listen" doc:"Host and port."`
 	Names  []string `conf:"names" doc:"DNS names and IP addresses in the certificate."`
 	Guests []string `conf:"guests" doc:"Other members whose clients may submit here as this member's may."`
+
+	NoConsole bool `conf:"noConsole" doc:"true: no pages for this member's people are served here."`
 }
 
 // Answering says whether and from where the node answers.

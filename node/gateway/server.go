@@ -47,6 +47,8 @@ type Config struct {
 	Provider     Provider
 	Node         Node
 	Network      Network
+	Console      http.Handler // pages for people; nil: none
+	ConsolePath  string       // below which they are: "/…/"
 
 	Limits  Limits
 	Bind    func(ctx context.Context, addr string) (net.Listener, error) // nil: a TCP socket
@@ -266,6 +268,8 @@ func (s *Server) routes() http.Handler {
 			s.health(w, r)
 		case r.URL.Path == openapi.YAMLPath || r.URL.Path == openapi.JSONPath:
 			s.describe(w, r)
+		case s.cfg.Console != nil && (strings.HasPrefix(r.URL.Path, s.cfg.ConsolePath) || r.URL.Path == "/" || r.URL.Path+"/" == s.cfg.ConsolePath):
+			s.pages(w, r)
 		case served(r.URL.Path) && callable(r) != 0:
 			s.misput(w, r, callable(r))
 		case r.URL.Path == assentv1connect.LedgerServiceEventsProcedure, r.URL.Path == assentv1connect.LedgerServiceSubmitManyProcedure,
@@ -277,6 +281,21 @@ func (s *Server) routes() http.Handler {
 			s.unknown(writer, w, r)
 		}
 	})
+}
+
+// pages hands a browser to the console, at the rate of those who show no token: a
+// session is the console's.
+func (s *Server) pages(w http.ResponseWriter, r *http.Request) {
+	if err := s.strangers.of(network(r.RemoteAddr), s.now()).take(s.now()); err != nil {
+		s.refused.addressRate.Add(1)
+		http.Error(w, "Too many requests came from your network: wait a second, then load the page again.", http.StatusTooManyRequests)
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, s.cfg.ConsolePath) {
+		http.Redirect(w, r, s.cfg.ConsolePath, http.StatusSeeOther)
+		return
+	}
+	s.cfg.Console.ServeHTTP(w, r)
 }
 
 func served(path string) bool {

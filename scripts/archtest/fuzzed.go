@@ -35,6 +35,7 @@ var notFuzzed = map[string]string{
 	"chaincode/call.decode":         "records of the ledger, which record.FuzzDecode reads, all of them",
 	"node.ReadCard":                 "the card in a node's own home; the cards of others are in FuzzGenesisFiles of assentd",
 	"node/cmd/assentd.parseSource":  "keys.ParseSource, which keys.FuzzSource reads",
+	"node/console.parsePages":       "its own templates, embedded",
 	"node/query.retry":              "the row of FuzzStoredPermit",
 	"node/query.waitingUnder":       "the row of FuzzStoredPermit",
 	"node/query.usage":              "a map of numbers, by encoding/json alone",

@@ -186,6 +186,7 @@ func (t *teller) leaveRunning(ctx context.Context) error {
 	for _, x := range t.net.Nodes {
 		t.say("%-26s %s", x.Name, x.Endpoint())
 	}
+	t.say("console  https://%s/console/ in a browser: sign in with a key and its password from above (officer, operator, auditor or admin)", t.net.Nodes[0].API)
 	t.say("configuration of a node: <home>/%s", node.ConfigFile)
 	t.keepPostgres()
 	return nil
