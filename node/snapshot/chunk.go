@@ -59,7 +59,7 @@ func (c *Chunk) unpack(dec *zstd.Decoder, packed, raw []byte) ([]byte, error) {
 	return out, nil
 }
 
-// sink takes the items of a snapshot; *state.Restore is one.
+// sink takes the items of a chunk.
 type sink interface {
 	Row(key, value []byte) error
 	Receipt(item []byte) error

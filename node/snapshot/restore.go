@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/assent-network/assent/node/ledger"
 	"github.com/assent-network/assent/node/state"
+	"github.com/klauspost/compress/zstd"
 )
 
 // RestoreConfig tells what to make of a snapshot.
@@ -72,74 +75,164 @@ func (f *File) Check(ctx context.Context) error {
 	return nil
 }
 
-// loaded is a chunk that was read, checked and decompressed.
-type loaded struct {
-	index int
-	raw   []byte
-	err   error
+// batch is a chunk that was read, checked, decompressed and examined.
+type batch struct {
+	rows     []*state.ExaminedRow
+	receipts []*state.ExaminedReceipt
+	raw      []byte // the rows' keys and values are of it
+	err      error
 }
 
-// feed hands every item of f to r. Chunks are read and decompressed ahead, three
-// at most.
-func (f *File) feed(ctx context.Context, r sink, progress func(Progress)) error {
+// feed hands every item of f to r, in order. Chunks are read and examined ahead by as
+// many goroutines as there are processors, and so many chunks more are in memory.
+func (f *File) feed(ctx context.Context, r *state.Restore, progress func(Progress)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	ahead, free := make(chan loaded, 2), make(chan []byte, 4)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer close(ahead)
-		f.load(ctx, ahead, free)
-	}()
-	defer func() { cancel(); <-ended }()
-	chunks := f.Manifest.Chunks
-	for l := range ahead {
-		if l.err != nil {
-			return l.err
+	workers := min(runtime.GOMAXPROCS(0), 4)
+	jobs := make(chan job)
+	inOrder := make(chan chan *batch, workers) // of the jobs, in order: this bounds how far ahead they are
+	free := make(chan *batch, 2*workers)
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() { f.examine(r.Examiner(), jobs) })
+	}
+	running.Go(func() {
+		defer close(inOrder)
+		defer close(jobs)
+		position := uint64(0)
+		for i := range f.Manifest.Chunks {
+			j := job{index: i, position: position, done: make(chan *batch, 1)}
+			if f.Manifest.Chunks[i].Kind == kindReceipts {
+				position += f.Manifest.Chunks[i].Items
+			}
+			select {
+			case j.batch = <-free:
+			default:
+				j.batch = new(batch)
+			}
+			select {
+			case inOrder <- j.done:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case jobs <- j:
+			case <-ctx.Done():
+				return
+			}
 		}
-		if err := chunks[l.index].deliver(l.raw, r); err != nil {
-			return fmt.Errorf("chunk %d of %d: %w", l.index, len(chunks), err)
+	})
+	defer func() { cancel(); running.Wait() }()
+	chunks := f.Manifest.Chunks
+	for i := range chunks {
+		b, err := next(ctx, inOrder)
+		if err != nil {
+			return err
+		}
+		if b.err != nil {
+			return b.err
+		}
+		if err := b.give(r); err != nil {
+			return fmt.Errorf("chunk %d of %d: %w", i, len(chunks), err)
 		}
 		select {
-		case free <- l.raw:
+		case free <- b:
 		default:
 		}
 		stage := "rows"
-		if chunks[l.index].Kind == kindReceipts {
+		if chunks[i].Kind == kindReceipts {
 			stage = "receipts"
 		}
-		progress(Progress{stage, uint64(l.index) + 1, uint64(len(chunks))})
+		progress(Progress{stage, uint64(i) + 1, uint64(len(chunks))})
 	}
 	return ctx.Err()
 }
 
-func (f *File) load(ctx context.Context, out chan<- loaded, free <-chan []byte) {
-	dec, err := newDecoder()
-	if err != nil {
-		out <- loaded{err: err}
-		return
-	}
-	defer dec.Close()
-	for i := range f.Manifest.Chunks {
-		c := &f.Manifest.Chunks[i]
-		l := loaded{index: i}
-		select {
-		case l.raw = <-free:
-		default:
+// next waits for the next chunk's batch.
+func next(ctx context.Context, inOrder <-chan chan *batch) (*batch, error) {
+	select {
+	case done, ok := <-inOrder:
+		if !ok {
+			return nil, ctx.Err()
 		}
-		packed, err := f.Read(uint64(i), 0, c.Size)
-		if err == nil {
-			if l.raw, err = c.unpack(dec, packed, l.raw); err != nil {
-				err = fmt.Errorf("%w: chunk %d of %d %w", ErrBad, i, len(f.Manifest.Chunks), err)
-			}
-		}
-		l.err = err
 		select {
-		case out <- l:
+		case b := <-done:
+			return b, nil
 		case <-ctx.Done():
-			return
 		}
-		if err != nil {
-			return
+	case <-ctx.Done():
+	}
+	return nil, ctx.Err()
+}
+
+// give takes a batch's items one after the other.
+func (b *batch) give(r *state.Restore) error {
+	for _, x := range b.rows {
+		if err := r.TakeRow(x); err != nil {
+			return err
 		}
 	}
+	for _, x := range b.receipts {
+		if err := r.TakeReceipt(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// job is a chunk to make a batch of.
+type job struct {
+	index    int
+	position uint64 // in the log, of its first receipt
+	batch    *batch // to be filled
+	done     chan *batch
+}
+
+// examine fills the batches of jobs until there are no more.
+func (f *File) examine(with *state.Examiner, jobs <-chan job) {
+	dec, err := newDecoder()
+	if err == nil {
+		defer dec.Close()
+	}
+	for j := range jobs {
+		if j.batch.err = err; err == nil {
+			j.batch.err = f.fill(with, dec, &j)
+		}
+		j.done <- j.batch
+	}
+}
+
+func (f *File) fill(with *state.Examiner, dec *zstd.Decoder, j *job) error {
+	b, c := j.batch, &f.Manifest.Chunks[j.index]
+	b.rows, b.receipts = b.rows[:0], b.receipts[:0]
+	packed, err := f.Read(uint64(j.index), 0, c.Size)
+	if err != nil {
+		return err
+	}
+	if b.raw, err = c.unpack(dec, packed, b.raw); err != nil {
+		return fmt.Errorf("%w: chunk %d of %d %w", ErrBad, j.index, len(f.Manifest.Chunks), err)
+	}
+	if err := c.deliver(b.raw, &filler{b, with, j.position}); err != nil {
+		return fmt.Errorf("chunk %d of %d: %w", j.index, len(f.Manifest.Chunks), err)
+	}
+	return nil
+}
+
+// filler is the sink that examines.
+type filler struct {
+	batch    *batch
+	with     *state.Examiner
+	position uint64
+}
+
+func (f *filler) Row(key, value []byte) error {
+	x, err := f.with.Row(key, value)
+	f.batch.rows = append(f.batch.rows, x)
+	return err
+}
+
+func (f *filler) Receipt(item []byte) error {
+	x, err := f.with.Receipt(f.position, item)
+	f.batch.receipts = append(f.batch.receipts, x)
+	f.position++
+	return err
 }

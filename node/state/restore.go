@@ -2,12 +2,10 @@ package state
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 
-	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 
@@ -27,6 +25,7 @@ type Target struct {
 	// executing those blocks compares them.
 	Earlier []Certified
 	// TimeOf returns the time of a block at or below Height.
+	// It is called concurrently.
 	TimeOf func(ledger.Height) (uint64, error)
 }
 
@@ -70,7 +69,7 @@ type Restore struct {
 	position uint64
 	pruned   pruneRow
 	at       ledger.Height // of the last receipt
-	atTime   uint64
+	own      *Examiner     // of Row and Receipt
 }
 
 // NewRestore begins a state in cfg.Dir, which must be empty or missing, and keeps
@@ -115,6 +114,7 @@ func NewRestore(cfg Config, scratch string, target Target) (_ *Restore, err erro
 // made.
 func NewCheck(scratch string, target Target) (_ *Restore, err error) {
 	r := &Restore{scratch: scratch, target: target, log: &receiptLog{tree: ledger.NewLog(), done: map[tileID][]byte{}}}
+	r.own = r.Examiner()
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("check state: %w", err), r.Close())
@@ -158,217 +158,75 @@ func (r *Restore) Close() error {
 
 // Row takes the next record, index row or log row that stands alone.
 func (r *Restore) Row(key, value []byte) error {
-	name := string(key)
-	if r.position > 0 {
-		return forged("row %.80q comes after receipts", name)
+	x, err := r.own.Row(key, value)
+	if err != nil {
+		return err
 	}
-	if _, _, err := ledger.SplitKey(name); err != nil {
-		return forged("%w", err)
-	}
-	if r.lastRow != nil && bytes.Compare(r.lastRow, key) >= 0 {
-		return forged("row %.80q does not come after %.80q", name, r.lastRow)
-	}
-	if len(value) == 0 {
-		return forged("row %.80q is empty", name)
-	}
-	r.lastRow = append(r.lastRow[:0], key...)
-	switch ledger.KeepingOf(name) {
-	case ledger.KeepRecord:
-		at, h := ledger.TrieKey(name), ledger.Sum(value)
-		if err := r.leaves.add(at[:], h[:]); err != nil {
-			return err
-		}
-	case ledger.KeepLog:
-		if len(value) <= timeBytes {
-			return forged("log row %.80q has %d bytes, its time and a value are needed", name, len(value))
-		}
-		at, h := ledger.Sum(key), r.datedHash(binary.BigEndian.Uint64(value), ledger.Sum(value[timeBytes:]))
-		if err := r.present.add(at[:], h[:]); err != nil {
-			return err
-		}
-		value = append([]byte{tagAlone}, value...)
-	default:
-		at, h := ledger.Sum(key), ledger.Sum(value)
-		if err := r.present.add(at[:], h[:]); err != nil {
-			return err
-		}
-	}
-	return r.out.put(keyRow(name), value)
+	return r.TakeRow(x)
 }
 
-// datedHash commits to a log row's time and value; a check knows no times.
-func (r *Restore) datedHash(time uint64, value ledger.Hash) ledger.Hash {
-	if r.ldb == nil {
-		return value
+// TakeRow takes the next row, examined.
+func (r *Restore) TakeRow(x *ExaminedRow) error {
+	if r.position > 0 {
+		return forged("row %.80q comes after receipts", x.key)
 	}
-	return ledger.Sum(binary.BigEndian.AppendUint64(value[:], time))
+	if r.lastRow != nil && bytes.Compare(r.lastRow, x.key) >= 0 {
+		return forged("row %.80q does not come after %.80q", x.key, r.lastRow)
+	}
+	r.lastRow = append(r.lastRow[:0], x.key...)
+	to := r.present
+	if x.leaf {
+		to = r.leaves
+	}
+	if err := to.add(x.at[:], x.hash[:]); err != nil {
+		return err
+	}
+	return r.out.put(keyRow(string(x.key)), x.value)
 }
 
 // Receipt takes the next receipt of the log, as Frozen.Receipts yields it.
 func (r *Restore) Receipt(item []byte) error {
-	if r.position >= r.target.Roots.ReceiptsSize {
-		return forged("more than the %d receipts that the header names", r.target.Roots.ReceiptsSize)
-	}
-	if len(item) > maxStoredBytes {
-		return forged("receipt %d has %d bytes", r.position, len(item))
-	}
-	c := new(carried)
-	if err := rlp.DecodeBytes(item, c); err != nil {
-		return forged("receipt %d: %w", r.position, err)
-	}
-	if c.Height < r.at || c.Height > r.target.Height {
-		return forged("receipt %d is of height %d, after %d", r.position, c.Height, r.at)
-	}
-	if c.Height != r.at || r.position == 0 {
-		if err := r.timeOf(c.Height); err != nil {
-			return err
-		}
-		r.at = c.Height
-	}
-	o, key, row, err := r.unpack(c)
+	x, err := r.own.Receipt(r.position, item)
 	if err != nil {
 		return err
 	}
-	leaf := o.receipt.Encode()
-	if err := r.log.append(ledger.LogHasher{}.HashLeaf(leaf)); err != nil {
+	return r.TakeReceipt(x)
+}
+
+// TakeReceipt takes the next receipt, examined.
+func (r *Restore) TakeReceipt(x *ExaminedReceipt) error {
+	if x.position != r.position {
+		return forged("receipt %d comes where %d is due", x.position, r.position)
+	}
+	if x.ref.height < r.at {
+		return forged("receipt %d is of height %d, after %d", r.position, x.ref.height, r.at)
+	}
+	r.at = x.ref.height
+	if err := r.log.append(x.leaf); err != nil {
 		return corrupt("receipt log", err)
 	}
 	if err := r.keepTiles(); err != nil {
 		return err
 	}
-	if err := r.out.put(key, row); err != nil {
+	if err := r.out.put(x.key, x.row); err != nil {
 		return err
 	}
-	if err := r.index(c, o.writes); err != nil {
+	if err := r.txs.add(x.id[:], x.ref.encode()); err != nil {
 		return err
 	}
-	r.position++
-	return nil
-}
-
-// timeOf looks up the time of a receipt's block; a check needs none.
-func (r *Restore) timeOf(h ledger.Height) (err error) {
-	if r.ldb == nil {
-		return nil
-	}
-	if r.atTime, err = r.target.TimeOf(h); err != nil {
-		return fmt.Errorf("time of block %d: %w", h, err)
-	}
-	return nil
-}
-
-// unpacked is what a carried receipt commits to.
-type unpacked struct {
-	receipt ledger.Receipt
-	writes  []ledger.WriteHash
-}
-
-// unpack computes the leaf of a receipt, and the row to keep of it.
-func (r *Restore) unpack(c *carried) (*unpacked, []byte, []byte, error) {
-	u := &unpacked{receipt: ledger.Receipt{TxID: c.TxID, Height: c.Height, Index: c.Index, Code: c.Code}}
-	if len(c.EventsHash) > 0 {
-		if len(c.EventsHash) != 32 || len(c.Logs) > 0 || len(c.Events) > 0 {
-			return nil, nil, nil, forged("receipt %d is neither whole nor pruned", r.position)
-		}
-		p := &prunedRow{TxID: c.TxID, Height: c.Height, Index: c.Index, Time: r.atTime, Code: c.Code, Events: ledger.Hash(c.EventsHash), Writes: c.Writes}
-		if err := r.checkPruned(p); err != nil {
-			return nil, nil, nil, err
-		}
-		u.writes, u.receipt = p.writes(), p.receipt()
-		return u, keyPruned(r.position), encodeRow(p), nil
-	}
-	row := &outcomeRow{
-		TxID: c.TxID, Height: c.Height, Index: c.Index, Time: r.atTime, Code: c.Code,
-		Logs: c.Logs, Writes: c.Writes, Events: c.Events,
-	}
-	if c.Code == codeOK {
-		row.Same = unknownPayload
-	}
-	o, err := row.outcome(r.position)
-	if err != nil {
-		return nil, nil, nil, forged("receipt %d lacks what it refers to", r.position)
-	}
-	if err := r.checkForm(c); err != nil {
-		return nil, nil, nil, err
-	}
-	u.writes, u.receipt = o.Writes, o.Receipt()
-	return u, keyOutcome(r.position), encodeRow(row), nil
-}
-
-// checkPruned reports a pruned receipt that every node keeps whole: a state
-// without it would stop at the first transaction that reads what it wrote.
-func (r *Restore) checkPruned(p *prunedRow) error {
-	for _, w := range p.Writes {
-		if ledger.KeepingOf(w.Key) == ledger.KeepLog && !ledger.Ages(w.Key) {
-			return forged("receipt %d is pruned although it wrote %.80q, which every node keeps", r.position, w.Key)
-		}
-	}
-	t := &r.target
-	if r.ldb != nil && (t.RecordAge == 0 || t.Time < t.RecordAge || p.Time >= t.Time-t.RecordAge) {
-		return forged("receipt %d of time %d is pruned although every node keeps it at time %d", r.position, p.Time, t.Time)
-	}
-	r.pruned = pruneRow{Swept: r.position + 1, Height: p.Height + 1, Time: p.Time, Compacted: r.position + 1}
-	return nil
-}
-
-// checkForm reports a receipt that keeps its log rows in another form than
-// execution would.
-func (r *Restore) checkForm(c *carried) error {
-	logs, hashes := 0, 0
-	for _, w := range c.Writes {
-		if ledger.KeepingOf(w.Key) == ledger.KeepLog {
-			logs++
-			if len(w.Hash) > 0 {
-				hashes++
-			}
-		}
-	}
-	switch alone := logs > maxSharedLogs; {
-	case alone && (hashes != logs || len(c.Logs) > 0), !alone && (hashes > 0 || len(c.Logs) != logs):
-		return forged("receipt %d carries %d values and %d hashes for %d log rows", r.position, len(c.Logs), hashes, logs)
-	}
-	for _, v := range c.Logs {
-		if len(v) == 0 {
-			return forged("receipt %d carries an empty log row", r.position)
-		}
-	}
-	return nil
-}
-
-// codeOK is the code of a transaction that was not refused.
-const codeOK = "OK"
-
-// index notes what follows from a receipt for other rows.
-func (r *Restore) index(c *carried, writes []ledger.WriteHash) error {
-	ref := txRef{c.Height, c.Index, r.position, r.atTime}
-	if err := r.txs.add(c.TxID[:], ref.encode()); err != nil {
-		return err
-	}
-	pruned, alone, logs := len(c.EventsHash) > 0, len(c.Logs) == 0, uint32(0)
-	for _, w := range writes {
-		if len(w.Value) != 0 && len(w.Value) != 32 {
-			return forged("receipt %d writes a value whose hash has %d bytes", r.position, len(w.Value))
-		}
-		keeping := ledger.KeepingOf(w.Key)
-		if keeping == ledger.KeepRecord {
-			continue // the trie tells
-		}
-		if keeping == ledger.KeepLog && (pruned || !alone) {
-			if err := r.logRows.add(keyRow(w.Key), logRef{position: r.position, ordinal: logs}.row(nil)); err != nil {
-				return err
-			}
-			logs++
-			continue
-		}
-		var h ledger.Hash
-		copy(h[:], w.Value)
-		if keeping == ledger.KeepLog {
-			h = r.datedHash(r.atTime, h)
-		}
-		at := ledger.Sum([]byte(w.Key))
-		if err := r.written.add(at[:], h[:]); err != nil {
+	for i := range x.logs {
+		if err := r.logRows.add(x.logs[i].key, x.logs[i].value); err != nil {
 			return err
 		}
 	}
+	for i := range x.written {
+		if err := r.written.add(x.written[i].at[:], x.written[i].hash[:]); err != nil {
+			return err
+		}
+	}
+	if x.pruned != nil {
+		r.pruned = *x.pruned
+	}
+	r.position++
 	return nil
 }
