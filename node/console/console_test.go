@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -284,7 +285,7 @@ func (w *world) signedIn() *http.Client {
 	return b
 }
 
-var allPages = []string{"", "blocks", "blocks/1", "consents", "requests", "products", "health"}
+var allPages = []string{"", "blocks", "blocks/1", "consents", "requests", "products", "proposals", "members/authority", "health"}
 
 func TestNothingIsShownWithoutASession(t *testing.T) {
 	w := newWorld(t)
@@ -472,6 +473,30 @@ func TestPagesTrustNoOtherSite(t *testing.T) {
 	}
 }
 
+func TestACellIsNoFormula(t *testing.T) {
+	for in, want := range map[string]string{"=1+1": "'=1+1", "@x": "'@x", "-2": "'-2", "+2": "'+2", "\t=1": "'\t=1", "bank-a": "bank-a", "": ""} {
+		if got := cell(in); got != want {
+			t.Errorf("%q becomes %q", in, got)
+		}
+	}
+}
+
+// What waits for an approval is shown with what to do.
+func TestProposalsSayWhatToDo(t *testing.T) {
+	w := newWorld(t)
+	hash := record.Hash{7}
+	w.put(record.ProposalKey(hash), &record.Proposal{
+		Approvals: []record.Approval{{OrgID: "bank-b", Signature: make(record.Blob, 65)}}, ConfigHash: hash, ConfigSeq: 1, Needed: 3, Proposer: "bank-b", Status: record.ProposalOpen, Summary: []string{"adds validator 5 of bank-c"},
+	})
+	w.set(func() { w.rows[record.ProposalIndex(1, hash)] = []byte("{}") })
+	_, body := w.get(w.signedIn(), Path+"proposals")
+	for _, want := range []string{"adds validator 5 of bank-c", "1 of 3", "assent member preflight " + hash.Hex(), "OPEN"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q in\n%s", want, body)
+		}
+	}
+}
+
 // What others put on the ledger is text on a page, and nothing else.
 func TestRecordsAreShownAsText(t *testing.T) {
 	w := newWorld(t)
@@ -531,6 +556,25 @@ func TestAListIsShownNewestFirstAPageAtATime(t *testing.T) {
 	for i, id := range seen {
 		if want := string(record.NewConsentID([16]byte{byte(n - 1 - i)})); id != want {
 			t.Fatalf("number %d is %s, want %s", i, id, want)
+		}
+	}
+	// Days are whole days, and an export holds what its list holds.
+	first, second := time.UnixMilli(1_799_000_000_000).UTC().Format(dayForm), time.UnixMilli(1_799_000_000_000).UTC().AddDate(0, 0, 1).Format(dayForm)
+	for asked, want := range map[string]int{
+		"": n, "?from=" + first: n, "?from=" + first + "&to=" + first: n, "?from=" + second: 0, "?to=2020-01-01": 0, "?status=" + string(record.Statuses()[0]): n / 2,
+	} {
+		r, body := w.get(b, Path+"consents.csv"+asked)
+		lines, err := csv.NewReader(strings.NewReader(body)).ReadAll()
+		if err != nil || len(lines) != want+1 || !strings.HasPrefix(r.Header.Get("Content-Disposition"), "attachment") {
+			t.Errorf("%q exports %d lines, want %d: %v %v", asked, len(lines)-1, want, err, r.Header)
+		}
+		if want == n && lines[1][0] != seen[0] {
+			t.Errorf("%q begins with %s", asked, lines[1][0])
+		}
+	}
+	for _, bad := range []string{"?from=yesterday", "?from=2026-02-02&to=2026-02-01", "?party=nobody", "?status=Nonsense"} {
+		if r, _ := w.get(b, Path+"consents.csv"+bad); r.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d", bad, r.StatusCode)
 		}
 	}
 	if r, _ := w.get(b, Path+"consents?before=nonsense"); r.StatusCode != http.StatusBadRequest {

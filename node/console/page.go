@@ -157,11 +157,11 @@ func short(h any) string {
 // badge is the colour of a word of the ledger: good, bad, or neither.
 func badge(word any) string {
 	switch fmt.Sprint(word) {
-	case "Authorised", "PERMIT", "ANSWERED", "OK":
+	case "Authorised", "PERMIT", "ANSWERED", "OK", "APPLIED":
 		return "good"
 	case "Revoked", "Rejected", "DENY", "REFUSED", "OVERDUE":
 		return "bad"
-	case "AwaitingAuthorisation", "Expired", "WITHHELD", "PENDING":
+	case "OPEN", "AwaitingAuthorisation", "Expired", "WITHHELD", "PENDING":
 		return "warn"
 	}
 	return "plain"

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -75,9 +77,9 @@ func (c *Console) recordNamed(ctx context.Context, id string) (page string, ok b
 }
 
 // newest returns the ids that several indexes list, newest first, after the one that
-// a page ended with. Index keys are prefix, time, "/" and id, so where a page ends
-// is one place in all of them.
-func newest(l Ledger, prefixes []string, before string, limit int) (ids []string, next string, err error) {
+// a page ended with and not older than since. Index keys are prefix, time, "/" and id,
+// so where a page ends is one place in all of them.
+func newest(l Ledger, prefixes []string, before, since string, limit int) (ids []string, next string, err error) {
 	var places []string // time/id
 	for _, p := range prefixes {
 		to := ""
@@ -89,7 +91,9 @@ func newest(l Ledger, prefixes []string, before string, limit int) (ids []string
 			return nil, "", err
 		}
 		for _, row := range rows {
-			places = append(places, strings.TrimPrefix(row.Key, p))
+			if place := strings.TrimPrefix(row.Key, p); place >= since {
+				places = append(places, place)
+			}
 		}
 	}
 	slices.SortFunc(places, func(a, b string) int { return cmp.Compare(b, a) })
@@ -122,20 +126,45 @@ func (c *Console) parties() []string {
 
 // listing is what the pages of lists have in common.
 type listing struct {
-	Party   string
-	Parties []string
-	Before  string
-	Next    string
+	Party    string
+	Parties  []string
+	From, To string // days, UTC, both included; "": open
+	Before   string // where the page before ended
+	Next     string // where this one ends; "": it is the last
+	Query    template.URL
+
+	first, since string // places: of the newest to be shown, and below the oldest
 }
+
+// dayForm is how browsers send a day.
+const dayForm = "2006-01-02"
 
 // listed reads what a list is asked for.
 func (c *Console) listed(w http.ResponseWriter, r *http.Request) (*listing, bool) {
 	q := r.URL.Query()
-	l := &listing{Party: cmp.Or(q.Get("party"), c.cfg.Member), Parties: c.parties(), Before: q.Get("before")}
-	if !checkPlace(l.Before) || !slices.Contains(l.Parties, l.Party) {
+	l := &listing{Party: cmp.Or(q.Get("party"), c.cfg.Member), Parties: c.parties(), From: q.Get("from"), To: q.Get("to"), Before: q.Get("before")}
+	from, ferr := time.Parse(dayForm, cmp.Or(l.From, "1970-01-01"))
+	to, terr := time.Parse(dayForm, cmp.Or(l.To, "2200-01-01"))
+	switch {
+	case !checkPlace(l.Before) || !slices.Contains(l.Parties, l.Party):
 		c.problem(w, r, http.StatusBadRequest, "The list cannot be shown from there", "Begin with its first page.")
 		return nil, false
+	case ferr != nil || terr != nil || to.Before(from) || from.Year() < 1970:
+		c.problem(w, r, http.StatusBadRequest, "These are no two days, one after the other", "Write days as 2026-11-24; leave a field empty for no limit.")
+		return nil, false
 	}
+	l.since = record.TimeSegment(from.UnixMilli())
+	l.first = l.Before
+	if l.first == "" && l.To != "" {
+		l.first = record.TimeSegment(to.AddDate(0, 0, 1).UnixMilli())
+	}
+	keep := url.Values{"party": {l.Party}}
+	for name, v := range map[string]string{"from": l.From, "to": l.To, "status": q.Get("status")} {
+		if v != "" {
+			keep.Set(name, v)
+		}
+	}
+	l.Query = template.URL(keep.Encode())
 	return l, true
 }
 
@@ -160,19 +189,12 @@ func (c *Console) consents(w http.ResponseWriter, r *http.Request, v *visitor) {
 		return
 	}
 	status := record.Status(r.URL.Query().Get("status"))
-	of := record.Statuses()
-	if status != "" {
-		if !slices.Contains(of, status) {
-			c.problem(w, r, http.StatusBadRequest, "There is no such status", "Choose one of the list.")
-			return
-		}
-		of = []record.Status{status}
+	prefixes := consentsOf(l.Party, status)
+	if prefixes == nil {
+		c.problem(w, r, http.StatusBadRequest, "There is no such status", "Choose one of the list.")
+		return
 	}
-	var prefixes []string
-	for _, s := range of {
-		prefixes = append(prefixes, record.ConsentIndexPrefix(record.OrgID(l.Party), s))
-	}
-	ids, next, err := newest(c.cfg.Ledger, prefixes, l.Before, rowsShown)
+	ids, next, err := newest(c.cfg.Ledger, prefixes, l.first, l.since, rowsShown)
 	if err != nil {
 		c.failed(w, r, err)
 		return
@@ -193,6 +215,17 @@ func (c *Console) consents(w http.ResponseWriter, r *http.Request, v *visitor) {
 		Statuses []record.Status
 		Consents []consentLine
 	}{l, status, record.Statuses(), lines})
+}
+
+// consentsOf are the indexes of a party's consents with a status, "": any; nil if
+// there is no such status.
+func consentsOf(party string, status record.Status) (prefixes []string) {
+	for _, s := range record.Statuses() {
+		if status == "" || s == status {
+			prefixes = append(prefixes, record.ConsentIndexPrefix(record.OrgID(party), s))
+		}
+	}
+	return prefixes
 }
 
 func (c *Console) consent(w http.ResponseWriter, r *http.Request, v *visitor) {
@@ -278,7 +311,7 @@ func (c *Console) requests(w http.ResponseWriter, r *http.Request, v *visitor) {
 	if !ok {
 		return
 	}
-	ids, next, err := newest(c.cfg.Ledger, []string{record.RequestPartyPrefix(record.OrgID(l.Party))}, l.Before, rowsShown)
+	ids, next, err := newest(c.cfg.Ledger, []string{record.RequestPartyPrefix(record.OrgID(l.Party))}, l.first, l.since, rowsShown)
 	if err != nil {
 		c.failed(w, r, err)
 		return

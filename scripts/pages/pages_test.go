@@ -82,6 +82,7 @@ func testEveryPage(t *testing.T, n *testnet.Net) {
 	pages := map[string]string{
 		"network": "/console/", "blocks": "/console/blocks", "block": block, "transaction": transaction, "consents": "/console/consents", "consent": consent,
 		"requests": "/console/requests", "request": request, "products": "/console/products", "product": product, "health": "/console/health",
+		"proposals": "/console/proposals", "member": "/console/members/" + bank,
 		"problem": "/console/nowhere",
 	}
 	for _, s := range []struct {
