@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/assent-network/assent/chaincode/record"
+	"github.com/assent-network/assent/node/fault"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/query/survey"
 	"github.com/assent-network/assent/node/state"
@@ -71,6 +72,7 @@ func (n *Node) requestedCohort(ctx context.Context, o *state.Outcome, payload []
 			return fmt.Errorf("seat %d of cohort %s: %w", i, c.CohortID, err)
 		}
 		p.Anchor, p.Cohort = nil, c
+		fault.Point("before-shares")
 		return n.permits.start(ctx, p)
 	}
 	return nil
@@ -105,11 +107,16 @@ func countItems(counts []survey.Count) []outbox.Item {
 
 // PutCounts implements survey.Departures.
 func (d departures) PutCounts(tx *sql.Tx, counts []survey.Count) error {
-	return d.box.Put(tx, countItems(counts)...)
+	err := d.box.Put(tx, countItems(counts)...)
+	fault.Point("inside-shares")
+	return err
 }
 
 // CountsCommitted implements survey.Departures.
-func (d departures) CountsCommitted(counts []survey.Count) { d.box.Committed(countItems(counts)...) }
+func (d departures) CountsCommitted(counts []survey.Count) {
+	fault.Point("after-shares")
+	d.box.Committed(countItems(counts)...)
+}
 
 // takeCount keeps another bank's count of a permitted request.
 func (n *Node) takeCount(ctx context.Context, from string, id record.Hash, share []byte) error {

@@ -32,6 +32,10 @@ import (
 //	inside-block-write     half of it is written
 //	inside-state-flush     half of a batch of the state is written
 //	outbox-write           rows of private.db are written, not committed
+//	before-shares          statistics are permitted, nothing is done about them
+//	inside-shares          the bank's shares of them are written, not committed
+//	after-shares           … and committed; nothing has left
+//	after-count            another bank has this bank's count, which does not know yet
 //	before-answer          an answer is committed and about to leave
 //	after-answer           it was taken, and the provider does not know yet
 func withFaults(o Options) Options {
@@ -267,7 +271,11 @@ func (h *faultyHost) twist(to network.PeerID, msg []byte) []byte {
 
 func (h *faultyHost) Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error) {
 	if p != network.ProtocolAnswer {
-		return h.Host.Request(ctx, to, p, req)
+		got, err := h.Host.Request(ctx, to, p, req)
+		if err == nil && p == network.ProtocolSealed && bytes.HasPrefix(req, []byte(countDomain)) {
+			fault.Point("after-count")
+		}
+		return got, err
 	}
 	fault.Point("before-answer")
 	if h.lies("late") {

@@ -104,6 +104,11 @@ func (p *play) die(ctx context.Context, point string) error {
 	if err != nil {
 		return err
 	}
+	return p.dies(ctx, x, point)
+}
+
+// dies waits until a node that was armed dies at its point.
+func (p *play) dies(ctx context.Context, x *testnet.Node, point string) error {
 	p.spare(x)
 	limit := time.NewTimer(settleLimit)
 	defer limit.Stop()

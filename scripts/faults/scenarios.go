@@ -5,4 +5,4 @@ import (
 )
 
 // scenarios, in the order in which "all" plays them.
-var scenarios = slices.Concat(calm, kills, leaders, partitions, lans, lives, twins, damages, points, liars, snapshots, clocks, syncs, disks, contracts, upgrades, controls)
+var scenarios = slices.Concat(calm, kills, leaders, partitions, lans, lives, twins, damages, points, statistics, liars, snapshots, clocks, syncs, disks, contracts, upgrades, controls)

@@ -35,6 +35,8 @@ const (
 var (
 	lenders = []string{"quick-loan", "swift-loan"}
 	members = []string{bank, lenders[0], lenders[1], neighbour}
+	// counting are the banks of statistics: one lender is a bank too.
+	counting = []string{bank, lenders[1], neighbour}
 )
 
 // world is the network that scenarios are played on, each on a fresh copy of the
@@ -131,9 +133,12 @@ func (w *world) manifest(ctx context.Context) (testnet.Manifest, error) {
 	m := testnet.Manifest{Network: "faults", Guests: lenders, Profiles: true, Members: []testnet.ManifestMember{
 		{ID: bank, Name: "Harbour Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1, Vaults: []config.Vault{v}},
 		{ID: lenders[0], Name: "Quick Loan", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
-		{ID: lenders[1], Name: "Swift Loan", Roles: []string{"DATA_CONSUMER"}, Validators: 1},
+		{ID: lenders[1], Name: "Swift Loan", Roles: []string{"DATA_CONSUMER", "DATA_PROVIDER"}, Validators: 1},
 		{ID: neighbour, Name: "Lake Bank", Roles: []string{"DATA_PROVIDER"}, Validators: 1},
 	}}
+	if err := w.fillStatistics(ctx, &m); err != nil {
+		return m, err
+	}
 	m.Advertise = func(name, listen string) (string, error) {
 		if w.lan != nil {
 			return w.lan.advertise(name, listen)
@@ -193,6 +198,11 @@ func (w *world) found(ctx context.Context) error {
 	}
 	if _, err := officer.Products().OpenEpoch(ctx, product, 1); err != nil {
 		return err
+	}
+	for _, member := range counting {
+		if err := w.net.PublishStats(ctx, member, statBudget); err != nil {
+			return err
+		}
 	}
 	for i := range customers {
 		wallet, err := crypto.GenerateKey()
