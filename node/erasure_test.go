@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/network"
+	"github.com/assent-network/assent/node/metrics"
 	"github.com/assent-network/assent/node/outbox"
 	"github.com/assent-network/assent/node/vault"
 	"github.com/assent-network/assent/sdk"
@@ -104,6 +106,18 @@ func TestErasureDestroysWhatLeadsToThePerson(t *testing.T) {
 		}
 		return nil
 	})
+	// Whoever watches the lender sees what it owes once the date has passed.
+	var now, nextYear metrics.Figures
+	lend.node.dutyFigures(&now, time.Now())
+	lend.node.dutyFigures(&nextYear, time.Now().AddDate(1, 1, 0))
+	if now.Overdue["erasure"] != 0 || nextYear.Overdue["erasure"] != 1 || nextYear.Overdue["deletion"] != 1 {
+		t.Errorf("overdue now %v, in a year %v", now.Overdue, nextYear.Overdue)
+	}
+	var bankNow metrics.Figures
+	bank.node.dutyFigures(&bankNow, time.Now())
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(bankNow.KeyEnds)), func(k metrics.Key) bool { return k.Kind == "data" && bankNow.KeyEnds[k] > 0 }) {
+		t.Errorf("no end of the bank's data key among %v", bankNow.KeyEnds)
+	}
 	usage := held[record.Usage](lend, record.UsageKey(a.id))
 	lend.call("integration", record.ContractConsent, "ConfirmDeletion", encoded(t, &record.DeletionSpec{ConsentID: a.id, Head: usage.Head, Requests: usage.Requests}))
 	eventually(t, 30*time.Second, func() error {

@@ -115,6 +115,7 @@ func (n *Node) figures() metrics.Figures {
 	n.admissionFigures(&f)
 	f.Contradictions = n.accusationFigures()
 	n.engineFigures(&f)
+	n.dutyFigures(&f, n.now())
 	for product, s := range n.VaultStates() {
 		f.Vaults = append(f.Vaults, metrics.Vault{Product: product, OK: s == VaultOK})
 	}

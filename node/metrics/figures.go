@@ -48,7 +48,13 @@ type Figures struct {
 	Vaults []Vault
 
 	Contradictions []Contradiction
+
+	KeyEnds map[Key]time.Duration // until a key ends by itself, negative once it has; keys without an end are not in it
+	Overdue map[string]int        // of this member, by what: erasure, deletion, dispute
 }
+
+// Key is one of this member's keys on the ledger.
+type Key struct{ Kind, ID string } // client or data; the address or the key's id
 
 // Contradiction counts how often a validator contradicted itself since the start.
 type Contradiction struct {
@@ -171,6 +177,12 @@ func (w *watched) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, v := range f.Vaults {
 		gauge("assent_vault_ok", one(v.OK), v.Product)
+	}
+	for key, left := range f.KeyEnds {
+		gauge("assent_key_ends_seconds", left.Seconds(), key.Kind, key.ID)
+	}
+	for what, n := range f.Overdue {
+		gauge("assent_overdue", float64(n), what)
 	}
 	for _, p := range f.Peers {
 		gauge("assent_peer_connected", one(p.Connected), p.ID, p.Member)

@@ -26,6 +26,7 @@ func busy(t *testing.T) *Metrics {
 		Admission: map[string]uint64{"busy": 4}, PoolUnits: map[string]int{"bank": 5}, PoolLimit: 6, OrderedPerSecond: 7, Garbage: 8, Shuns: 9, Costly: 10,
 		EngineViewChanges: 21, EngineReliefs: 22, EngineMessages: map[string]uint64{"refused": 23},
 		Refusals: map[string]uint64{"client_rate": 11}, Vaults: []Vault{{"bank.card", true}, {"bank.loan", false}}, Contradictions: []Contradiction{{3, "proven", 2}},
+		KeyEnds: map[Key]time.Duration{{"data", "k1"}: time.Hour}, Overdue: map[string]int{"erasure": 3},
 	}
 	m.Watch(func() Figures {
 		f.View++

@@ -70,6 +70,9 @@ var Table = []Row{
 	{"assent_state_memory_bytes", "gauge", []string{"part"}, "Memory of state that is not on disk yet (unflushed) and of older states for proofs (past)."},
 	{"assent_disk_free_bytes", "gauge", nil, "Space left on the data directory's file system."},
 
+	{"assent_key_ends_seconds", "gauge", []string{"kind", "key"}, "Until a client key or data key of this member ends, negative once it has; absent for keys without an end and for revoked ones."},
+	{"assent_overdue", "gauge", []string{"what"}, "What this member owes since a date that has passed: erasure (receipts of erasure), deletion (a lender's deletion receipts), dispute (answers to requests for correction); counted to 1,000."},
+
 	{"assent_outbox_items", "gauge", nil, "Sealed parts, answers and receipts on their way."},
 	{"assent_outbox_oldest_seconds", "gauge", nil, "How long the oldest of them has been waiting, counted from the start of the node at most; 0: none waits."},
 	{"assent_answers_total", "counter", []string{"outcome"}, "What this node's own answering came to."},
