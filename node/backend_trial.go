@@ -68,7 +68,7 @@ func trialOf(p *record.Product, t *record.TemplateSpec, r *query.Trial) *gateway
 			x.Names = append(x.Names, v.Name)
 		}
 		for _, o := range q.Outputs {
-			x.Outputs = append(x.Outputs, gateway.TrialOutput{Output: o.Output, Customers: o.Customers, Few: o.Few(r.K)})
+			x.Outputs = append(x.Outputs, gateway.TrialOutput{Output: o.Output, Customers: o.Customers, Few: t.Kind != record.CohortKind && o.Few(r.K)})
 		}
 		out.Questions = append(out.Questions, x)
 	}

@@ -210,7 +210,7 @@ func TestASetWithoutAQuorumIsFoundOut(t *testing.T) {
 
 // Whatever one bank does wrong, nothing is released and that bank is named alone.
 func TestABankAtFaultInStatisticsIsNamed(t *testing.T) {
-	var w *stats // each lie has its own
+	var w *stats     // each lie has its own
 	const seeds = 38 // where the first seed begins in a share
 	carried := func(mutate func(both []byte) []byte) func(*record.Request, answer.Answer) answer.Answer {
 		return func(_ *record.Request, honest answer.Answer) answer.Answer {

@@ -52,16 +52,18 @@ type Explanation struct {
 	Kind      TemplateKind `json:"kind"`
 	Outputs   []string     `json:"outputs"`
 	Params    []Parameter  `json:"params"`
-	Questions uint64       `json:"questions"`       // sets of parameter values; each is a question of its own
-	Anchored  uint64       `json:"anchored"`        // of them, how many the provider has anchored for this epoch
-	Epoch     uint64       `json:"epoch"`           // the product's; 0: none is open, and every request is denied
-	Usable    bool         `json:"usable"`          // template and product are neither retired nor suspended, and an epoch is open
-	AnswerTTL uint64       `json:"answerTtlMs"`     // within which an answer is due
-	Millibits uint64       `json:"millibits"`       // that one answer may tell, thousandths of a bit
-	Columns   []ColumnCost `json:"columns"`         // that the template declares
-	Learns    []Learns     `json:"learns"`          // who learns what from one answer
-	Remaining *Remaining   `json:"remaining"`       // of one consent; nil: none was named
-	Notes     []string     `json:"notes,omitempty"` // what else to know before asking
+	Questions uint64       `json:"questions"`   // sets of parameter values; each is a question of its own
+	Anchored  uint64       `json:"anchored"`    // of them, how many the provider has anchored for this epoch
+	Epoch     uint64       `json:"epoch"`       // the product's; 0: none is open, and every request is denied
+	Usable    bool         `json:"usable"`      // template and product are neither retired nor suspended, and an epoch is open
+	AnswerTTL uint64       `json:"answerTtlMs"` // within which an answer is due
+	Millibits uint64       `json:"millibits"`   // that one answer may tell, thousandths of a bit
+	Columns   []ColumnCost `json:"columns"`     // that the template declares
+	Learns    []Learns     `json:"learns"`      // who learns what from one answer
+	Remaining *Remaining   `json:"remaining"`   // of one consent; nil: none was named
+	// Statistics: of a COHORT template, what is told, its noise, and what it takes.
+	Statistics *ExplainedStatistics `json:"statistics,omitempty"`
+	Notes      []string             `json:"notes,omitempty"` // what else to know before asking
 }
 
 // Explain says what an answer of a template will reveal and cost, before anybody
@@ -91,6 +93,9 @@ func (m Queries) Explain(ctx context.Context, id TemplateID, consent ConsentID) 
 			e.Anchored++
 		}
 	}
+	if e.Statistics, err = m.c.statistics(ctx, &t.TemplateSpec); err != nil {
+		return nil, err
+	}
 	e.Usable = e.Epoch > 0 && t.RetiredAt == 0 && p.RetiredAt == 0 && t.Suspension == nil && p.Suspension == nil
 	if consent == "" {
 		return e, nil
@@ -117,7 +122,7 @@ func explain(t *Template, p *Product) *Explanation {
 		e.Questions *= uint64(len(param.Values))
 		e.Params = append(e.Params, Parameter{param.Name, param.Values})
 	}
-	if t.Kind != record.Total {
+	if t.Kind != record.Total && t.Kind != record.CohortKind {
 		e.Millibits = answer.LeakMillibits(len(t.Outputs))
 	}
 	for _, name := range t.Columns {
@@ -133,6 +138,12 @@ func explain(t *Template, p *Product) *Explanation {
 		e.Columns = append(e.Columns, c)
 	}
 	e.Learns = learnsFrom(t, "")
+	if t.Kind == record.CohortKind {
+		e.Notes = append(e.Notes,
+			"a permit debits epsilon from every bank's product, whatever comes of it; asking the same again debits again and draws other noise",
+			"the set is of 3 to 12 banks whose templates state this very plan (assent cohort ask)")
+		return e
+	}
 	if t.Kind == record.Total {
 		e.Notes = append(e.Notes, "the total is over the banks of a set; which sets may follow one another, the ledger decides")
 		return e
@@ -146,6 +157,9 @@ func explain(t *Template, p *Product) *Explanation {
 // learnsFrom says who learns what from one answer; value is what it said, "" before
 // it was asked.
 func learnsFrom(t *Template, value string) []Learns {
+	if t.Kind == record.CohortKind && t.Cohort != nil {
+		return learnsFromCohort(t)
+	}
 	columns := strings.Join(t.Columns, ", ")
 	lender := fmt.Sprintf("one of %d outputs (%s): at most %s about %s of one subject", len(t.Outputs), strings.Join(t.Outputs, ", "), Bits(answer.LeakMillibits(len(t.Outputs))), columns)
 	provider := "which lender asked this of which of its customers, when and for which purpose"

@@ -30,6 +30,8 @@ type Trial struct {
 	Columns       []TrialColumn   `json:"columns"`
 	Questions     []TrialQuestion `json:"questions"`       // one per set of parameter values
 	Notes         []string        `json:"notes,omitempty"` // what is allowed but probably not meant
+	// Statistics: of a COHORT template, whose questions count who is InCohort.
+	Statistics *ExplainedStatistics `json:"statistics,omitempty"`
 }
 
 // TrialColumn is a column that the template declares.
@@ -98,7 +100,11 @@ func (m Templates) Try(ctx context.Context, spec TemplateSpec, o TrialOptions) (
 		},
 		endless: notSent(where, "NOT_READY", "the node ended the trial without a result", "Look at the node's log and try again; nothing was kept."),
 	}
-	return work.do(ctx, m.c, msg)
+	t, err := work.do(ctx, m.c, msg)
+	if err == nil {
+		t.Statistics, err = m.c.statistics(ctx, &spec)
+	}
+	return t, err
 }
 
 func triedOf(r *assentv1.TriedTemplate, spec *TemplateSpec) (*Trial, error) {
@@ -109,16 +115,20 @@ func triedOf(r *assentv1.TriedTemplate, spec *TemplateSpec) (*Trial, error) {
 	for _, c := range r.Columns {
 		out.Columns = append(out.Columns, TrialColumn{c.Name, c.DataClass, c.Read, c.BitsPerEpoch, c.BitsPerYear})
 	}
+	outputs := spec.Outputs
+	if spec.Kind == record.CohortKind {
+		outputs = []string{InCohort, OutsideCohort}
+	}
 	for _, q := range r.Questions {
 		x := TrialQuestion{Params: map[string]string{}, Nulls: q.Nulls, Failed: q.Failed}
 		for _, p := range q.Params {
 			x.Params[p.Name] = p.Value
 		}
-		if !spec.Accepts(record.MakeParamValues(x.Params)) || len(q.Outputs) != len(spec.Outputs) {
+		if !spec.Accepts(record.MakeParamValues(x.Params)) || len(q.Outputs) != len(outputs) {
 			return nil, errors.New("it is of another question than was asked for")
 		}
 		for i, o := range q.Outputs {
-			if o.Output != spec.Outputs[i] {
+			if o.Output != outputs[i] {
 				return nil, errors.New("it counts an output that the template does not list")
 			}
 			x.Outputs = append(x.Outputs, TrialOutput{o.Output, o.Customers, o.Few})

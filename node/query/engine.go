@@ -32,6 +32,9 @@ type Engine interface {
 // InCohort is what Evaluate returns of a COHORT template for whom its condition holds.
 const InCohort = "IN"
 
+// OutsideCohort is what a trial of a COHORT template counts everybody else under.
+const OutsideCohort = "OUT"
+
 // Errors of Evaluate.
 var (
 	// ErrParameter: a parameter is missing, unknown or not of its enumeration.

@@ -94,9 +94,13 @@ func (a *Answerer) Try(ctx context.Context, product *record.Product, spec *recor
 		k = DefaultK
 	}
 	out := &Trial{Report: report, K: k}
+	outputs := spec.Outputs
+	if spec.Kind == record.CohortKind {
+		outputs = []string{InCohort, OutsideCohort}
+	}
 	for _, set := range sets {
-		q := TrialQuestion{Params: set, Outputs: make([]OutputCount, len(spec.Outputs))}
-		for i, o := range spec.Outputs {
+		q := TrialQuestion{Params: set, Outputs: make([]OutputCount, len(outputs))}
+		for i, o := range outputs {
 			q.Outputs[i].Output = o
 		}
 		out.Questions = append(out.Questions, q)
@@ -129,12 +133,18 @@ func (a *Answerer) Try(ctx context.Context, product *record.Product, spec *recor
 // tryOne counts what one customer would be told: as find answers it.
 func (a *Answerer) tryOne(p *record.ProductSpec, t *record.Template, q *TrialQuestion, row vault.Row) error {
 	value := record.NoRecord
+	if t.Kind == record.CohortKind {
+		value = OutsideCohort // as who has a null that the condition does not handle
+	}
 	if row != nil {
 		said, err := a.cfg.Engine.Evaluate(p, t, q.Params, row)
 		var broken *TemplateError
 		switch {
-		case err == nil:
+		case err == nil && said == InCohort && lacks(t, row):
+			q.Nulls++ // and is not of the cohort: see survey
+		case err == nil && said != "":
 			value = said
+		case err == nil: // the condition does not hold
 		case errors.As(err, &broken), errors.Is(err, ErrParameter):
 			return err
 		case errors.Is(err, ErrNull):
@@ -149,6 +159,17 @@ func (a *Answerer) tryOne(p *record.ProductSpec, t *record.Template, q *TrialQue
 	}
 	q.Outputs[i].Customers++
 	return nil
+}
+
+// lacks reports whether a customer has no value in one of a COHORT template's figures.
+func lacks(t *record.Template, row vault.Row) bool {
+	if t.Cohort == nil {
+		return false
+	}
+	return slices.ContainsFunc(t.Cohort.Statistics, func(s record.CohortStatistic) bool {
+		at := slices.Index(t.Columns, s.Column)
+		return at >= 0 && row[at].IsNull()
+	})
 }
 
 // questionsOf lists the sets of parameter values to try.

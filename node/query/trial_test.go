@@ -92,6 +92,41 @@ func TestTrialAgreesWithAnswers(t *testing.T) {
 	}
 }
 
+// Of statistics a trial counts who is of the cohort, as package survey counts them: who
+// has a null in the condition or in a figure is not.
+func TestTrialOfStatisticsCountsTheCohort(t *testing.T) {
+	w := newWorld(t)
+	for i := range w.product.Columns {
+		w.product.Columns[i].Class = record.Class{Kind: record.ClassStatOnly, K: 20, EpsilonMicro: 5_000_000}
+	}
+	spec := record.TemplateSpec{
+		AnswerTTL: 20_000, Columns: []string{"income", "late"}, CostLimit: 100, Kind: record.CohortKind, ProductID: "credit", Source: "income >= params.least",
+		Params: []record.Param{{Name: "least", Type: record.TypeInt, Values: []string{"0", "1000"}}}, TemplateID: "debts", Version: 1,
+		Cohort: &record.CohortPlan{EpsilonMicro: 1_000_000, K: 20, Statistics: []record.CohortStatistic{{Column: "late", Kind: record.StatisticHistogram, Cuts: []string{"1"}}}},
+	}
+	for i := range 10 {
+		row := map[string]vault.Value{"income": vault.IntValue(int64(200 * i)), "late": vault.IntValue(1), "region": vault.Null()}
+		switch i {
+		case 1:
+			row["income"] = vault.Null()
+		case 9:
+			row["late"] = vault.Null()
+		}
+		w.vault.rows[vault.Subject(fmt.Sprintf("cn:%d", i))] = row
+	}
+	got, err := w.a.Try(t.Context(), &w.product, &spec, nil, 0, nil)
+	must(t, err)
+	if len(got.Questions) != 2 || got.Customers != 10 {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range []uint64{8, 4} { // of 0, 400 … 1600; of 1000 … 1600
+		q := got.Questions[i]
+		if len(q.Outputs) != 2 || q.Outputs[0] != (query.OutputCount{Output: query.InCohort, Customers: want}) || q.Outputs[1] != (query.OutputCount{Output: query.OutsideCohort, Customers: 10 - want}) || q.Nulls != 2 || q.Failed != 0 {
+			t.Errorf("%+v, want %d in the cohort", q, want)
+		}
+	}
+}
+
 func TestTrialRefusesWhatCouldNotBeAnswered(t *testing.T) {
 	w := newWorld(t)
 	w.customer("cn:1", income(1500))

@@ -46,11 +46,32 @@ func (s *Session) result(count int64, cells []int64) *Result {
 }
 
 // deviation of the noise of all banks on one number of a part, in granules.
-func (s *Session) deviation(part int) float64 {
-	r := s.Plan.rate(part)
+func (s *Session) deviation(part int) float64 { return s.Plan.deviation(part, len(s.Seats)) }
+
+func (p *Plan) deviation(part, banks int) float64 {
+	r := p.rate(part)
 	gamma := float64(r.num) / float64(r.den)
 	needed := 2 * math.Exp(-gamma) / math.Pow(-math.Expm1(-gamma), 2)
-	return math.Sqrt(needed * float64(len(s.Seats)) / Honest)
+	return math.Sqrt(needed * float64(banks) / Honest)
+}
+
+// Deviations are what is known of the noise before anybody asks: one standard deviation
+// of the count, and of each statistic in the column's unit, with the noise of so many
+// banks. Of a MEAN it is that over people customers, and falls as they become more. The
+// plan must have been checked.
+func (p *Plan) Deviations(banks int, people uint64) (count float64, figures []float64) {
+	for i := range p.Statistics {
+		st := &p.Statistics[i]
+		d := p.deviation(i+1, banks)
+		switch st.Kind {
+		case Sum:
+			d *= float64(st.Granule)
+		case Mean:
+			d *= float64(st.Granule) / float64(max(people, 1))
+		}
+		figures = append(figures, d)
+	}
+	return p.deviation(0, banks), figures
 }
 
 // Interval95 is where a figure lies without its noise, in about 95 of 100 answers. Two

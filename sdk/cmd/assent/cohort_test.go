@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/assent-network/assent/node/query/cohort"
 	"github.com/assent-network/assent/sdk"
+	"github.com/assent-network/assent/sdk/internal/fakenode"
 )
 
 func cohortResult() *sdk.CohortResult {
@@ -132,4 +138,17 @@ func TestWhyNothingIsReleased(t *testing.T) {
 			t.Errorf("%s has no remedy", kind)
 		}
 	}
+}
+
+// furnishStatistics puts three banks of statistics on a script's ledger, and the
+// template of one of them into a file.
+func furnishStatistics(env *testscript.Env, net *fakenode.Network) error {
+	debts := slices.Repeat([]int64{100}, 1000)
+	bank := net.FurnishStatistics(debts, debts, debts)[0]
+	spec := fakenode.StatTemplate(bank)
+	b, err := sdk.JSON(&spec)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(env.WorkDir, "debts.json"), b, 0o600)
 }

@@ -58,6 +58,7 @@ func explain(w io.Writer, e *sdk.Explanation) {
 		}
 		fmt.Fprintf(w, "column\t%s (%s, %s)\n", c.Name, c.Class, c.DataClass)
 	}
+	showStatistics(w, e.Statistics)
 	for _, n := range e.Notes {
 		fmt.Fprintf(w, "note\t%s\n", n)
 	}

@@ -63,6 +63,11 @@ func setup(env *testscript.Env) error {
 			return err
 		}
 	}
+	if strings.Contains(env.WorkDir, "script-statistics") {
+		if err := furnishStatistics(env, net); err != nil {
+			return err
+		}
+	}
 	node := fakenode.Serve(net, fakenode.Lender)
 	bank := fakenode.Serve(net, fakenode.Bank)
 	auditor, outside := fakenode.Serve(net, fakenode.Auditor), fakenode.Serve(net, fakenode.Outside)

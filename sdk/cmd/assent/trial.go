@@ -73,11 +73,18 @@ func (a *app) try(ctx context.Context, client *sdk.Client, spec sdk.TemplateSpec
 func showTrial(w io.Writer, spec *sdk.TemplateSpec, t *sdk.Trial, few int) {
 	fmt.Fprintf(w, "customers\t%d read, %d with a row that cannot be used\n", t.Customers, t.Unusable)
 	fmt.Fprintf(w, "cost\tat most %d of %d allowed\n", t.CostMax, t.CostLimit)
-	fmt.Fprintf(w, "leak\t%s from every column for each new answer\n", sdk.Bits(t.LeakMillibits))
+	if t.Statistics == nil {
+		fmt.Fprintf(w, "leak\t%s from every column for each new answer\n", sdk.Bits(t.LeakMillibits))
+	}
+	showStatistics(w, t.Statistics)
 	for _, c := range t.Columns {
 		read := "read"
 		if !c.Read {
 			read = "declared, not read"
+		}
+		if t.Statistics != nil {
+			fmt.Fprintf(w, "column\t%s (STAT_ONLY, %s): %s\n", c.Name, c.DataClass, read)
+			continue
 		}
 		fmt.Fprintf(w, "column\t%s (ANSWER_ONLY, %s): %s; %d bits an epoch, %d a year\n", c.Name, c.DataClass, read, c.BitsPerEpoch, c.BitsPerYear)
 	}
@@ -93,9 +100,17 @@ func showTrial(w io.Writer, spec *sdk.TemplateSpec, t *sdk.Trial, few int) {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", values(q.Params), o.Output, o.Customers, share(o.Customers, t.Customers), mark)
 		}
+		if q.Nulls+q.Failed > 0 && t.Statistics != nil {
+			fmt.Fprintf(w, "%s\t(OUT because of nulls: %d, because the template failed: %d)\t\t\t\n", values(q.Params), q.Nulls, q.Failed)
+			continue
+		}
 		if q.Nulls+q.Failed > 0 {
 			fmt.Fprintf(w, "%s\t(NO_RECORD because of nulls: %d, because the template failed: %d)\t\t\t\n", values(q.Params), q.Nulls, q.Failed)
 		}
+	}
+	if t.Statistics != nil {
+		fmt.Fprintf(w, "these counts are exact and this bank's alone: they are for its officers. k = %d is over all banks of a set\n", t.Statistics.K)
+		return
 	}
 	switch few {
 	case 0:

@@ -108,12 +108,16 @@ func (h handler) TryTemplate(_ context.Context, req *connect.Request[v1.TryTempl
 		params = []*v1.ParamValue{{Name: spec.Params[0].Name, Value: spec.Params[0].Values[0]}}
 	}
 	q := &v1.TriedQuestion{Params: params, Nulls: 2}
-	for i, o := range spec.Outputs {
+	outputs := spec.Outputs
+	if spec.Kind == record.CohortKind {
+		outputs = []string{"IN", "OUT"}
+	}
+	for i, o := range outputs {
 		n := uint64(30)
 		if i == 0 {
 			n = 19_940
 		}
-		q.Outputs = append(q.Outputs, &v1.OutputCount{Output: o, Customers: n, Few: n < k})
+		q.Outputs = append(q.Outputs, &v1.OutputCount{Output: o, Customers: n, Few: n < k && spec.Kind != record.CohortKind})
 	}
 	r := &v1.TriedTemplate{Customers: 20_000, K: k, LeakMillibits: answer.LeakMillibits(len(spec.Outputs)), CostMax: 7, CostLimit: spec.CostLimit, Questions: []*v1.TriedQuestion{q}}
 	for _, name := range spec.Columns {

@@ -72,16 +72,22 @@ func (n *Network) FurnishStatistics(debts ...[]int64) []*StatBank {
 	return out
 }
 
+// StatTemplate is the template of a bank: how many people owe so much, and how much they
+// owe.
+func StatTemplate(b *StatBank) record.TemplateSpec {
+	return record.TemplateSpec{
+		AnswerTTL: 20_000, Columns: []string{"debt"}, CostLimit: 100, Kind: record.CohortKind, ProductID: b.Product,
+		Cohort: &record.CohortPlan{EpsilonMicro: StatEpsilon, K: StatK, Statistics: []record.CohortStatistic{
+			{Column: "debt", Granule: 1, High: fmt.Sprint(StatHigh), Kind: record.StatisticSum, Low: "0"},
+		}},
+		Params: []record.Param{{Name: "from", Type: record.TypeInt, Values: []string{"0", "100"}}}, Source: "debt >= params.from", TemplateID: b.Template, Version: 1,
+	}
+}
+
 // putBank writes a bank's rows.
 func (n *Network) putBank(b *StatBank) {
 	now, client := n.Now(), Signer("integration "+string(b.Bank)).Address()
-	plan := &record.CohortPlan{EpsilonMicro: StatEpsilon, K: StatK, Statistics: []record.CohortStatistic{
-		{Column: "debt", Granule: 1, High: fmt.Sprint(StatHigh), Kind: record.StatisticSum, Low: "0"},
-	}}
-	template := record.TemplateSpec{
-		AnswerTTL: 20_000, Cohort: plan, Columns: []string{"debt"}, CostLimit: 100, Kind: record.CohortKind, ProductID: b.Product,
-		Params: []record.Param{{Name: "from", Type: record.TypeInt, Values: []string{"0", "100"}}}, Source: "debt >= params.from", TemplateID: b.Template, Version: 1,
-	}
+	template := StatTemplate(b)
 	product := record.ProductSpec{
 		Columns: []record.Column{{
 			Class: record.Class{EpsilonMicro: StatBudget, K: StatK, Kind: record.ClassStatOnly}, DataClass: record.C2, Name: "debt", Type: record.TypeInt,
@@ -98,6 +104,7 @@ func (n *Network) putBank(b *StatBank) {
 		KeyID: DataKey, PublicKey: b.public, Suite: record.SuiteX25519, ValidFrom: now.UnixMilli() - 1000, ValidUntil: now.AddDate(1, 0, 0).UnixMilli(),
 	}, OrgID: b.Bank, SetAt: now.UnixMilli() - 1000})
 	n.rows[record.ProductKey(b.Product)] = must(&record.Product{ProductSpec: product, Provider: b.Bank, PublishedAt: now.UnixMilli(), PublishedBy: client})
+	n.rows[record.EpochKey(b.Product)] = must(&record.Epoch{Epoch: 1, OpenedAt: now.UnixMilli(), OpenedBy: client, ProductID: b.Product, Provider: b.Bank})
 	n.rows[record.TemplateKey(b.Template)] = must(&record.Template{
 		TemplateSpec: template, Provider: b.Bank, CodeHash: code, ApprovedAt: now.UnixMilli(), ApprovedBy: client, ProposedAt: now.UnixMilli(), ProposedBy: client,
 	})
