@@ -47,9 +47,6 @@ func parsePages() (*pages, error) {
 	return p, nil
 }
 
-// pageName is one of this package's own names for its pages.
-type pageName string
-
 // frame is what the layout shows around a page.
 type frame struct {
 	Page    string
@@ -65,7 +62,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, status int, name 
 	var out bytes.Buffer
 	err := c.pages.byName[name].ExecuteTemplate(&out, "base", &frame{name, c.cfg.Network, c.cfg.Member, v, body})
 	if err != nil {
-		c.cfg.Logger.Error("console: page failed", "page", pageName(name), "err", err)
+		c.cfg.Logger.Error("console: page failed", "page", name, "err", err)
 		http.Error(w, "The page could not be made. The node's log says why.", http.StatusInternalServerError)
 		return
 	}
@@ -95,7 +92,7 @@ func (c *Console) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &told):
 		c.problem(w, r, http.StatusNotFound, told.What, told.Advice())
 	default:
-		c.cfg.Logger.Error("console: cannot read", "page", pageName(r.Pattern), "err", err)
+		c.cfg.Logger.Error("console: cannot read", "page", r.Pattern, "err", err)
 		c.problem(w, r, http.StatusInternalServerError, "The node could not read this", "Its log says why; assentd doctor on its machine says what to do.")
 	}
 }
