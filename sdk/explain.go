@@ -165,7 +165,7 @@ func learnsFrom(t *Template, value string) []Learns {
 	provider := "which lender asked this of which of its customers, when and for which purpose"
 	switch {
 	case t.Kind == record.Total:
-		lender = fmt.Sprintf("the total of %s over the banks of the set, or only whether it reaches a threshold", columns)
+		lender = fmt.Sprintf("the total of %s over the banks of the set", columns)
 		provider = "that this lender asks about its customer, or about somebody it does not know; never another bank's figure"
 	case value == record.NoRecord:
 		lender = fmt.Sprintf("%s, which stands for unknown, not bound to the consent and without a usable value alike: at most %s about %s of one subject", value, Bits(answer.LeakMillibits(len(t.Outputs))), columns)

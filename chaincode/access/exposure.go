@@ -8,9 +8,9 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 )
 
-// RequestExposure asks for the total of one subject's figures over 3 to 30 banks,
-// or whether it reaches a threshold. Argument: record.ExposureSpec; result and
-// event: record.Exposure. For integrations of the lender.
+// RequestExposure asks for the total of one subject's figures over 3 to 30 banks.
+// Argument: record.ExposureSpec; result and event: record.Exposure. For integrations
+// of the lender. Whether the total reaches a threshold is refused: see thresholds.
 //
 // The consents are of one principal key, authorised by the subject's own wallet, and
 // of one bank each. The set is permitted or denied as one: each seat is decided like
@@ -114,7 +114,20 @@ func (s *set) seatRecipient(ctx *call.Context) error {
 	if _, err := ctx.MemberActive(s.recipient); err != nil {
 		return err
 	}
-	return s.isNoBank(s.recipient)
+	if err := s.isNoBank(s.recipient); err != nil {
+		return err
+	}
+	return thresholds()
+}
+
+// thresholds refuses what is else a proper request for a verdict, and nothing of it is
+// recorded or used up. No node serves as an aggregator, so a PERMIT would make banks
+// send shares that nobody opens; and before one does, the subject has to agree to who
+// opens them, and a set to be asked with one threshold only: each further one halves
+// what is not known of the total.
+func thresholds() error {
+	return record.Refuse(record.CodeBadRequest,
+		"recipient: whether a total reaches a threshold is not answered yet; ask for the total itself, by TOTAL templates without a threshold")
 }
 
 func (s *set) isNoBank(org record.OrgID) error {

@@ -20,7 +20,7 @@ const (
 	MaxExposureThreshold = MaxExposureBanks << 40
 
 	// ThresholdParam is the one parameter that a TOTAL template may have: the total
-	// is compared with it and not told.
+	// is compared with it and not told. access:RequestExposure refuses it for now.
 	ThresholdParam = "threshold"
 )
 
