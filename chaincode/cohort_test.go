@@ -2,6 +2,7 @@ package chaincode_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/assent-network/assent/chaincode/internal/memledger"
 	"github.com/assent-network/assent/chaincode/record"
@@ -72,5 +73,43 @@ func TestAnExhaustedAccountDeniesTheWholeCohort(t *testing.T) {
 	}
 	if _, found := w.State[record.EpsilonKey("b4-stats", 2026)]; found {
 		t.Error("a denial was debited")
+	}
+}
+
+// The account is of the UTC year of the block. So two years' budgets, and no more, can
+// be spent in any twelve months, in the worst case within minutes of New Year.
+func TestAroundNewYearTwoBudgetsCanBeSpentAndNoThird(t *testing.T) {
+	w := newWorld(t)
+	eve := time.Date(2026, 12, 31, 23, 59, 0, 0, time.UTC)
+	banks := []string{"b1", "b2", "b3"}
+	w.foundBanks(banks)
+	w.foundStatistics(banks)
+	for _, bank := range banks {
+		w.must(record.OrgID(bank), bank+"-app", "catalog:OpenEpoch", bank+"-stats", "1")
+		key := record.DataKeyKey(record.OrgID(bank), "data")
+		k := load[record.DataKey](t, w.State[key])
+		k.ValidUntil = eve.AddDate(0, 0, 2).UnixMilli() // as if it had been renewed
+		w.State[key] = []byte(encode(t, k))
+	}
+	for i, at := range []time.Time{eve, eve.Add(time.Minute)} {
+		w.Now = at.UnixMilli()
+		permits := 0
+		for range 4 {
+			r := w.must("lender-a", "lender-a-app", "access:RequestCohort", encode(t, cohortSpec(banks)))
+			c := load[record.Cohort](t, []byte(r.Payload))
+			if c.Year != uint64(2026+i) {
+				t.Fatalf("at %s the account of %d is used", at, c.Year)
+			}
+			if c.Decision == record.Permit {
+				permits++
+				continue
+			}
+			if code := c.Seats[0].Code; code != record.CodeEpsilonExhausted || c.Seats[0].Left() >= 800_000 {
+				t.Errorf("%s, %d left", code, c.Seats[0].Left())
+			}
+		}
+		if permits != 2 {
+			t.Errorf("%d answers of 0.8 out of 2.0 in %d", permits, 2026+i)
+		}
 	}
 }

@@ -383,6 +383,8 @@ func (a *app) cohortBudgetCmd() *cobra.Command {
 			}
 		})
 	})
+	c.Long = "The account begins anew on 1 January UTC: around it, two years' budgets can be spent within a short time, never three within\n" +
+		"twelve months. A bank that wants a bound over any twelve months states half of it as epsilonMicro of its columns."
 	c.Flags().Uint64Var(&year, "year", 0, "UTC calendar year (default: this one)")
 	return example(c, "  assent cohort budget bank-a.statistics")
 }
