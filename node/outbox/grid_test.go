@@ -3,6 +3,7 @@ package outbox
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -114,5 +115,42 @@ func TestAClockThatIsSetBackKeepsNothingWaiting(t *testing.T) {
 		}
 		stop()
 		store.Close()
+	})
+}
+
+// A clock that runs ahead ends answers, which must not leave late by any clock, and
+// destroys no sealed part: nobody would put it again. It keeps the processor free, too.
+func TestAClockThatRunsAheadDestroysNoSealedPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := private(t, filepath.Join(t.TempDir(), "p.db")), newPost()
+		var ledger atomic.Int64
+		ledger.Store(time.Now().UnixMilli())
+		cfg := config(store, p)
+		cfg.Clock = func() time.Time { return time.Now().AddDate(10, 0, 0).Round(0) }
+		cfg.LedgerTime = func() time.Time { return time.UnixMilli(ledger.Load()) }
+		cfg.RetryMax = 5 * time.Second
+		p.answers["bank"] = func() error { return ErrNotSent }
+		p.answers["lender"] = func() error { return ErrNotSent }
+		o, stop := start(t, cfg)
+		until := time.Now().Add(time.Hour)
+		answer := answerTo("lender", "a")
+		answer.Deadline = until
+		must(t, o.Enqueue(t.Context(), Item{ID: "part", Kind: SealedPart, Recipient: "bank", Deadline: until}, answer))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		p.set(func() {
+			if len(p.ended) != 1 || !strings.HasPrefix(p.ended[0], "a overdue") {
+				t.Errorf("ended %v", p.ended)
+			}
+			if n := len(p.sent); n < 2 || n > 250 { // every five seconds, a quarter less at times, and the first ones
+				t.Errorf("%d attempts in ten minutes", n)
+			}
+		})
+		ledger.Store(until.UnixMilli()) // the consent is over, and everybody knows
+		p.untilEmpty(t, store)
+		if len(p.ended) != 2 || p.ended[1] != "part overdue left=false" {
+			t.Errorf("ended %v", p.ended)
+		}
+		stop()
 	})
 }

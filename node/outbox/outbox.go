@@ -170,8 +170,12 @@ type Config struct {
 	// 200,000 and 50,000. MaxPayload bounds one payload: 64 KiB.
 	MaxItems, MaxPerRecipient, MaxPayload int
 
-	Clock  func() time.Time // default time.Now
-	Logger *slog.Logger
+	Clock func() time.Time // default time.Now
+	// LedgerTime is the time of the newest executed block; default Clock. A sealed
+	// part ends when both have passed its deadline: whoever put it was told that it is
+	// safe and will not put it again, so a clock that runs ahead must not destroy it.
+	LedgerTime func() time.Time
+	Logger     *slog.Logger
 }
 
 // memoryForPayloads bounds the payloads kept in memory between commit and send;
@@ -185,6 +189,9 @@ func (c *Config) check() error {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.LedgerTime == nil {
+		c.LedgerTime = c.Clock
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -77,7 +77,7 @@ func (o *Outbox) takeDue(now time.Time) (due []*entry, next time.Time) {
 // attempt tries one item once. The lane counts it as in flight until landed.
 func (o *Outbox) attempt(ctx context.Context, e *entry) {
 	it := &e.item
-	if !it.Deadline.IsZero() && !o.cfg.Clock().Before(it.Deadline) {
+	if o.overdue(it) {
 		o.end(ctx, e, Overdue)
 		return
 	}
@@ -109,6 +109,15 @@ func (o *Outbox) attempt(ctx context.Context, e *entry) {
 	}
 	it.Attempts++
 	o.conclude(ctx, e, o.send(ctx, *it))
+}
+
+// overdue reports whether an item's time is over. An answer must not leave late, by
+// any clock; a sealed part must not be destroyed early.
+func (o *Outbox) overdue(it *Item) bool {
+	if it.Deadline.IsZero() || o.cfg.Clock().Before(it.Deadline) {
+		return false
+	}
+	return it.Kind != SealedPart || !o.cfg.LedgerTime().Before(it.Deadline)
 }
 
 func (o *Outbox) send(ctx context.Context, it Item) error {
