@@ -1,24 +1,27 @@
 package total
 
 import (
-	"encoding/json"
+	"reflect"
 	"testing"
 )
 
 func FuzzTold(f *testing.F) {
-	f.Add(`[{"Bank":"a","Epoch":1,"TemplateID":"t"},{"Bank":"b","Epoch":1,"TemplateID":"t"},{"Bank":"c","Epoch":2,"TemplateID":"t"}]`)
+	const figures = `[{"Bank":"a","Epoch":1,"TemplateID":"t"},{"Bank":"b","Epoch":1,"TemplateID":"t"},{"Bank":"c","Epoch":2,"TemplateID":"t"}]`
+	f.Add(figures)
+	f.Add(`{"Figures":` + figures + `,"Threshold":50000}`)
+	f.Add(`{"Figures":` + figures + `}`)
 	f.Add(`[]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		set, err := decodeTold(text)
 		if err != nil {
 			return
 		}
-		b, err := json.Marshal(set.Figures)
+		written, err := set.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := decodeTold(string(b)); err != nil || len(again.Figures) != len(set.Figures) {
-			t.Fatalf("written again: %v", err)
+		if again, err := decodeTold(written); err != nil || !reflect.DeepEqual(again, set) {
+			t.Fatalf("written again: %+v, %v", again, err)
 		}
 	})
 }

@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/hpke"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -98,7 +97,7 @@ CREATE TABLE IF NOT EXISTS total_pledges (
 CREATE INDEX IF NOT EXISTS total_pledged ON total_pledges (tag, code_hash, epoch);
 CREATE TABLE IF NOT EXISTS total_told ( -- the different sets in which a subject's figures were told
 	tag BLOB NOT NULL,
-	figures TEXT NOT NULL, -- of the set, canonical
+	figures TEXT NOT NULL, -- of the set with its threshold, canonical: see told
 	told INTEGER NOT NULL,
 	PRIMARY KEY (tag, figures)
 ) STRICT, WITHOUT ROWID`
@@ -265,10 +264,11 @@ func (b *Book) Share(ctx context.Context, p *query.Permit) (*query.Share, error)
 const toldFor = 365 * 24 * time.Hour
 
 // tell records a set in which a subject's figures are told, unless that and those
-// before show one bank's figure. The ledger holds every principal key for itself;
-// only a bank knows that two of them are one person's.
+// before show one bank's figure, or compare this bank's with a second threshold. The
+// ledger holds every principal key for itself; only a bank knows that two of them are
+// one person's.
 func (b *Book) tell(tx *sql.Tx, subject [32]byte, e *record.Exposure) (bool, error) {
-	next := record.FigureSet{}
+	next := told{Threshold: e.Threshold}
 	for i := range e.Seats {
 		next.Figures = append(next.Figures, record.Figure{Bank: e.Seats[i].Bank, Epoch: e.Seats[i].Epoch, TemplateID: e.Seats[i].TemplateID})
 	}
@@ -279,31 +279,33 @@ func (b *Book) tell(tx *sql.Tx, subject [32]byte, e *record.Exposure) (bool, err
 	}
 	defer rows.Close()
 	var sets []record.FigureSet
+	search := false
 	for rows.Next() {
 		var text string
 		if err := rows.Scan(&text); err != nil {
 			return false, fmt.Errorf("read what was told: %w", err)
 		}
-		set, err := decodeTold(text)
+		before, err := decodeTold(text)
 		if err != nil {
 			return false, fmt.Errorf("read what was told: %w", err)
 		}
-		if slices.Equal(set.Figures, next.Figures) {
+		if before.Threshold == next.Threshold && slices.Equal(before.Figures, next.Figures) {
 			return true, nil // the same set tells nothing new
 		}
-		sets = append(sets, set)
+		search = search || next.searchesWith(&before, b.cfg.Member)
+		sets = append(sets, record.FigureSet{Figures: before.Figures})
 	}
 	if err := rows.Err(); err != nil {
 		return false, fmt.Errorf("read what was told: %w", err)
 	}
-	if len(sets) >= record.MaxExposureSets || b.cfg.Shows(append(sets, next)) {
+	if search || len(sets) >= record.MaxExposureSets || b.cfg.Shows(append(sets, record.FigureSet{Figures: next.Figures})) {
 		return false, nil
 	}
-	text, err := json.Marshal(next.Figures)
+	text, err := next.encode()
 	if err != nil {
 		return false, err
 	}
-	if _, err := tx.Exec(`INSERT INTO total_told VALUES (?,?,?) ON CONFLICT (tag, figures) DO UPDATE SET told = excluded.told`, subject[:], string(text), now.UnixMilli()); err != nil {
+	if _, err := tx.Exec(`INSERT INTO total_told VALUES (?,?,?) ON CONFLICT (tag, figures) DO UPDATE SET told = excluded.told`, subject[:], text, now.UnixMilli()); err != nil {
 		return false, fmt.Errorf("record what is told: %w", err)
 	}
 	return true, nil
@@ -323,15 +325,4 @@ func (b *Book) Erase(tx *sql.Tx, consent record.ConsentID) error {
 		return fmt.Errorf("erase pledges for consent %s: %w", consent, err)
 	}
 	return nil
-}
-
-// decodeTold reads a row of total_told.
-func decodeTold(text string) (set record.FigureSet, err error) {
-	if err := json.Unmarshal([]byte(text), &set.Figures); err != nil {
-		return set, err
-	}
-	if n := len(set.Figures); n < record.MinExposureBanks || n > record.MaxExposureBanks {
-		return set, fmt.Errorf("a set of %d banks", n)
-	}
-	return set, nil
 }

@@ -298,3 +298,65 @@ func TestWhatWouldShowOneBankIsNotTold(t *testing.T) {
 		t.Errorf("pledges and sets after the erasures: %d", n)
 	}
 }
+
+func TestOneFigureIsComparedWithOneThresholdAnEpoch(t *testing.T) {
+	shows := &sets{}
+	members := []*member{newMember(t, "bank-a", shows), newMember(t, "bank-b", shows), newMember(t, "bank-c", shows)}
+	figures := []query.Figure{{Subject: [32]byte{1}, Value: 5}, {Subject: [32]byte{2}}, {Subject: [32]byte{3}}}
+	serial := byte(0)
+	// ask is a set with a threshold, under another principal key each time; change
+	// makes another set of it, which does not change this bank's pledge.
+	ask := func(threshold uint64, change func(e *record.Exposure)) (allowed bool) {
+		t.Helper()
+		serial++
+		e := asked(t, serial, int(serial), members, figures)
+		if e.Threshold = threshold; threshold > 0 {
+			e.Recipient = "bureau"
+		}
+		if change != nil {
+			change(e)
+		}
+		s := share(t, members[0], e, 0)
+		if s == nil {
+			t.Fatal("no share: the set is not one that this test is about")
+		}
+		must(t, members[0].private.Do(t.Context(), func(tx *sql.Tx) (err error) { allowed, err = s.Tell(tx); return err }))
+		return allowed
+	}
+	otherBanks := func(e *record.Exposure) { e.Seats[1].Bank, e.Seats[2].Bank = "bank-x", "bank-y" }
+	otherTemplates := func(e *record.Exposure) {
+		for i := range e.Seats {
+			e.Seats[i].TemplateID = "total-2"
+		}
+	}
+	if !ask(50_000, nil) || !ask(50_000, nil) {
+		t.Fatal("a threshold, asked twice, is refused")
+	}
+	if n := members[0].private.count(t, `SELECT count(*) FROM total_told`); n != 1 {
+		t.Errorf("%d sets are remembered, want 1", n)
+	}
+	for name, change := range map[string]func(*record.Exposure){"the same set": nil, "other banks": otherBanks, "other templates": otherTemplates} {
+		if ask(25_000, change) {
+			t.Errorf("a second threshold was told: %s", name)
+		}
+	}
+	if n := members[0].private.count(t, `SELECT count(*) FROM total_told`); n != 1 {
+		t.Errorf("what was refused is remembered: %d sets, want 1", n)
+	}
+	if !ask(50_000, otherBanks) || !ask(0, otherTemplates) {
+		t.Error("the same threshold in another set, or the total itself, is refused")
+	}
+	// In a new epoch the figure is another.
+	other := func(e *record.Exposure) {
+		of := total.Of{ConsentID: e.Seats[0].ConsentID, Epoch: 5, CodeHash: e.Seats[0].CodeHash}
+		hash, err := members[0].book.Make(t.Context(), of, figures[0])
+		must(t, err)
+		e.Seats[0].Epoch, e.Seats[0].Pledge = of.Epoch, hash
+	}
+	if !ask(25_000, other) {
+		t.Error("another threshold in the next epoch is refused")
+	}
+	if ask(50_000, other) {
+		t.Error("and then a second one was told in it")
+	}
+}
