@@ -159,10 +159,11 @@ type faultyHost struct {
 	forger *forger
 	views  *twoViews
 	expire *expiring
+	heard  *capture
 }
 
 func newFaultyHost(h Host, o Options) *faultyHost {
-	f := &faultyHost{Host: h, kind: fault.Value("byzantine")}
+	f := &faultyHost{Host: h, kind: fault.Value("byzantine"), heard: newCapture()}
 	switch f.kind {
 	case "two-faced":
 		f.faces = &twoFaced{sign: voteSigner(o), other: make(map[uint64]otherBlock)}
@@ -242,6 +243,7 @@ func (h *faultyHost) Broadcast(to []network.PeerID, c network.Class, msg []byte)
 
 func (h *faultyHost) Handle(c network.Class, handle func(from network.PeerID, msg []byte)) {
 	h.Host.Handle(c, func(from network.PeerID, msg []byte) {
+		h.heard.keep(msg)
 		if c == network.ClassTx && string(from) == fault.Value("victim") && h.lies("censor") {
 			return
 		}
@@ -272,6 +274,7 @@ func (h *faultyHost) twist(to network.PeerID, msg []byte) []byte {
 func (h *faultyHost) Request(ctx context.Context, to network.PeerID, p network.Protocol, req []byte) ([]byte, error) {
 	if p != network.ProtocolAnswer {
 		got, err := h.Host.Request(ctx, to, p, req)
+		h.heard.keep(got)
 		if err == nil && p == network.ProtocolSealed && bytes.HasPrefix(req, []byte(countDomain)) {
 			fault.Point("after-count")
 		}
@@ -293,6 +296,7 @@ func (h *faultyHost) Request(ctx context.Context, to network.PeerID, p network.P
 
 func (h *faultyHost) Serve(p network.Protocol, serve func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error)) {
 	h.Host.Serve(p, func(ctx context.Context, from network.PeerID, req []byte) ([]byte, error) {
+		h.heard.keep(req)
 		if p == network.ProtocolSync && h.lies("withhold") {
 			<-ctx.Done()
 			return nil, ctx.Err()

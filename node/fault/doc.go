@@ -11,6 +11,7 @@
 //	byzantine=KIND    what the node tells others is changed; see node/faultpoints.go
 //	contract=KIND     contracts misbehave; see node/faultpoints_contracts.go
 //	victim=PEER       whom it concerns, if somebody
+//	capture=PATH      what the node receives is written there, from the start
 //	now               all of it from the start, without SIGUSR1
 //
 // What took effect is said once on standard error. Parts are separated by commas. It owns the reading of that variable; what a

@@ -75,7 +75,7 @@ var rules = []rule{
 	{"sdk/...", []string{"node/api/...", "node/ledger", "node/answer", "node/durable", "node/query/exposure", "node/query/cohort", "chaincode/record"}},
 
 	{"scripts/archtest", nil},
-	{"scripts/faults/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/faults/..."}},
+	{"scripts/faults/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/scan", "scripts/faults/..."}},
 	{"scripts/flood", []string{"sdk/...", "node/...", "network", "chaincode/record", "scripts/testnet"}}, // it plays a node
 	{"scripts/scan", nil},
 	{"scripts/...", []string{"sdk/...", "node/...", "chaincode/record", "scripts/testnet", "scripts/scan"}},

@@ -18,6 +18,8 @@ import (
 var statistics = []scenario{
 	{name: "point-statistics", about: "death of a bank between the PERMIT of statistics and its part: one part of each bank, drawn once", tagged: true,
 		prepare: dying(bank, sharePoints[0]), disturb: dieBetweenShares, examine: drawnOnce},
+	{name: "capture", about: "what every node receives from others during statistics and queries names nobody and holds no figure", tagged: true,
+		prepare: capturing, disturb: askWhileCapturing, examine: nothingCaptured},
 }
 
 // sharePoints are in the order in which a part comes to be.
@@ -37,8 +39,8 @@ func (w *world) fillStatistics(ctx context.Context, m *testnet.Manifest) error {
 		v := testnet.StatsVault(x.ID, filepath.Join(w.dir, x.ID+"-people.db"))
 		var csv strings.Builder
 		csv.WriteString(testnet.StatsHeader)
-		for k := range 400 {
-			testnet.StatsRow(&csv, fmt.Sprintf("9%03d%06d", at, k), 25+10*(k%3), 100_000, 2)
+		for k := range counted {
+			testnet.StatsRow(&csv, statPerson(at, k), 25+10*(k%3), statLimit(at, k), 2)
 		}
 		if err := testnet.LoadVault(ctx, v, strings.NewReader(csv.String())); err != nil {
 			return err
@@ -47,6 +49,14 @@ func (w *world) fillStatistics(ctx context.Context, m *testnet.Manifest) error {
 	}
 	return nil
 }
+
+// counted is how many people each bank counts.
+const counted = 400
+
+// statPerson identifies a person of a bank, and statLimit is their figure: no two are
+// alike, so that whoever comes upon one knows whose it is.
+func statPerson(bank, k int) string { return fmt.Sprintf("9%03d%06d", bank, k) }
+func statLimit(bank, k int) int     { return 73_000_019 + 7919*(counted*bank+k) }
 
 // dieBetweenShares has a lender ask for statistics once for each point, at which the
 // bank dies and comes back in time: every time there are statistics, of three banks, and
