@@ -36,7 +36,7 @@ func (n *Node) sweepSurvey(ctx context.Context) error {
 	tick := time.NewTicker(surveyEvery)
 	defer tick.Stop()
 	for {
-		if _, err := n.survey.Sweep(ctx); err != nil && ctx.Err() == nil {
+		if _, err := n.survey.Sweep(ctx, n.over()); err != nil && ctx.Err() == nil {
 			return err
 		}
 		select {

@@ -23,7 +23,7 @@ func (n *Node) openEpochs(tag []byte) (err error) {
 // pruneEpochs removes the answers of epochs after which another has been open for
 // longer than any request could wait, and those that were not anchored in the end.
 func (n *Node) pruneEpochs() error {
-	now := n.now().UnixMilli()
+	now := n.over().UnixMilli()
 	removed, err := n.epochs.Remove(func(a *record.Anchor) bool {
 		view := n.state.View()
 		e, err := loadRecord[record.Epoch](view, record.EpochKey(a.ProductID))

@@ -293,7 +293,7 @@ func (n *Node) openPrivate(ctx context.Context) error {
 	}
 	n.outbox, err = outbox.Open(ctx, outbox.Config{
 		Store: n.private, Send: n.send, Guard: n.guard, Ended: n.ended, Over: n.countEnding, RetryMax: 5 * time.Second, Clock: n.now, Logger: n.log,
-		LedgerTime: func() time.Time { return time.UnixMilli(int64(n.state.View().Time())) },
+		LedgerTime: n.ledgerTime,
 	})
 	return err
 }

@@ -137,7 +137,7 @@ func (n *Node) sweepInbox(ctx context.Context) error {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
-		if _, err := n.inbox.Sweep(ctx, n.now()); err != nil && ctx.Err() == nil {
+		if _, err := n.inbox.Sweep(ctx, n.over()); err != nil && ctx.Err() == nil {
 			return err
 		}
 		select {

@@ -24,10 +24,10 @@ const maxSwept = 256
 // or after a restore, and must find the bytes that it found before. One pass is one
 // bounded transaction; the next goes on where it ended. It returns how many requests
 // were forgotten.
-func (b *Book) Sweep(ctx context.Context) (int, error) {
+func (b *Book) Sweep(ctx context.Context, now time.Time) (int, error) {
 	b.sweep.Lock()
 	defer b.sweep.Unlock()
-	old, err := b.old(ctx, b.swept)
+	old, err := b.old(ctx, b.swept, now)
 	if err != nil {
 		return 0, fmt.Errorf("look for shares that are over: %w", err)
 	}
@@ -65,8 +65,8 @@ func (b *Book) Sweep(ctx context.Context) (int, error) {
 }
 
 // old are the next requests of which something was kept before Keep, by id.
-func (b *Book) old(ctx context.Context, after record.Hash) (out []record.Hash, err error) {
-	before := b.cfg.Clock().Add(-Keep).UnixMilli()
+func (b *Book) old(ctx context.Context, after record.Hash, now time.Time) (out []record.Hash, err error) {
+	before := now.Add(-Keep).UnixMilli()
 	rows, err := b.cfg.Store.Reader().QueryContext(ctx, `
 		SELECT cohort FROM survey_shares WHERE made < ?1 AND cohort > ?2
 		UNION SELECT cohort FROM survey_counts WHERE came < ?1 AND cohort > ?2

@@ -20,7 +20,7 @@ func (b *bank) rowsOf(table string) (n int) {
 
 func (b *bank) sweep(want int) {
 	b.t.Helper()
-	n, err := b.book.Sweep(b.t.Context())
+	n, err := b.book.Sweep(b.t.Context(), b.now)
 	must(b.t, err)
 	if n != want {
 		b.t.Errorf("%d requests were forgotten, want %d", n, want)
@@ -64,14 +64,14 @@ func TestSharesAreForgottenWhenTheirRequestIsOver(t *testing.T) {
 	// after it nothing.
 	over()
 	b.cut = errors.New("the process dies before the commit")
-	if _, err := b.book.Sweep(t.Context()); !errors.Is(err, b.cut) {
+	if _, err := b.book.Sweep(t.Context(), b.now); !errors.Is(err, b.cut) {
 		t.Fatalf("error %v", err)
 	}
 	b.cut = nil
 	b.open()
 	kept(1, 2)
 	b.after = errors.New("the process dies after the commit")
-	if _, err := b.book.Sweep(t.Context()); !errors.Is(err, b.after) {
+	if _, err := b.book.Sweep(t.Context(), b.now); !errors.Is(err, b.after) {
 		t.Fatalf("error %v", err)
 	}
 	b.after = nil
