@@ -3,11 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
-	"github.com/assent-network/assent/node/ledger"
 )
 
 // Verify holds statistics against the ledger with no node trusted: the set is
@@ -35,26 +33,10 @@ func (m Cohorts) verify(p *provingSet[Cohort, *Cohort], d *CohortDecision, share
 	return &VerifiedCohort{Record: p.record, Receipts: p.receipts, Proof: p.proof}, nil
 }
 
-// verifyDenial holds a denial against the transaction's certified receipt. A denial
-// writes no record: its event is what says why.
 func (m Cohorts) verifyDenial(ctx context.Context, d *CohortDecision) (*VerifiedCohort, error) {
-	p, err := m.c.Proofs().Receipt(ctx, d.ID)
+	p, err := m.c.Queries().provenDenial(ctx, d.ID, "cohort", &d.Record)
 	if err != nil {
 		return nil, err
-	}
-	said, err := record.Encode(&d.Record)
-	if err != nil {
-		return nil, err
-	}
-	event := ledger.Event{Contract: record.ContractAccess, Name: "cohort", Payload: said}
-	switch {
-	case p.Code != record.OK:
-		err = fmt.Errorf("the ledger certifies that the transaction was refused: %s", p.Code)
-	case p.Proof.Receipt.Events != ledger.HashEvents([]ledger.Event{event}):
-		err = errors.New("the ledger certifies another decision")
-	}
-	if err != nil {
-		return nil, &Untrusted{Node: "the node", What: "the denial of " + d.ID.Hex(), Cause: err}
 	}
 	return &VerifiedCohort{Record: d.Record, Proof: p}, nil
 }

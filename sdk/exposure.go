@@ -122,13 +122,15 @@ type VerifiedExposure struct {
 type ExposureResult struct {
 	Decision ExposureDecision
 	Total    uint64            // in the unit of the templates' columns; 0 after a denial
-	Verified *VerifiedExposure // nil after a denial
+	Verified *VerifiedExposure // of a denial too, without receipts
 	Timing   QueryTiming       // Opened: every share was, and added up
 }
 
 // Exposure asks for a total, collects the banks' shares, checks each and adds them up,
 // and verifies all of it against votes of a quorum. A denial is a result with
 // Decision.Permit false; a *NoTotal error names the banks without which there is none.
+// Both are verified too: a node that lies about them would have a use of every consent
+// spent twice, or a bank accused of what it did not do.
 func (c *Client) Exposure(ctx context.Context, q ExposureRequest) (*ExposureResult, error) {
 	t, err := c.Exposures().Prepare(q)
 	if err != nil {
@@ -150,7 +152,8 @@ func (m Exposures) Run(ctx context.Context, t *ExposureTicket) (*ExposureResult,
 	}
 	r := &ExposureResult{Decision: *d, Timing: QueryTiming{Decided: time.Since(begin)}}
 	if !d.Permit {
-		return r, nil
+		r.Verified, err = m.verifyDenial(ctx, d)
+		return r, err
 	}
 	proofs := m.prove(ctx, t, d) // while the shares are on their way
 	defer proofs.stop()
@@ -159,7 +162,7 @@ func (m Exposures) Run(ctx context.Context, t *ExposureTicket) (*ExposureResult,
 		return nil, err
 	}
 	if r.Total, err = m.Total(d, shares); err != nil {
-		return nil, err
+		return nil, m.verifyNone(proofs, d, shares, err)
 	}
 	r.Timing.Opened = time.Since(begin)
 	if r.Verified, err = m.verify(proofs, d, shares); err != nil {
@@ -207,7 +210,7 @@ func (m Exposures) Request(ctx context.Context, t *ExposureTicket) (*ExposureDec
 		err = asked(t, e, o.TxID)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("access.RequestExposure, transaction %s: the node's payload: %w", o.TxID, err)
+		return nil, &Untrusted{Node: "the node", What: "the decision on the total of " + o.TxID.Hex(), Cause: err}
 	}
 	t.Height = o.Height
 	d := &ExposureDecision{ID: o.TxID, Permit: e.Decision == record.Permit, Code: record.CodePermit, Record: *e, Height: o.Height, BlockTime: o.BlockTime}
@@ -269,6 +272,9 @@ func (m Exposures) Total(d *ExposureDecision, shares []SeatShare) (uint64, error
 			why[x.Bank] = string(x.Answer.Outcome)
 		case share == nil || answer.ProofHash(share) != x.Answer.opened.Body.ProofHash:
 			deliveries = append(deliveries, exposure.Delivery{Bank: x.Bank}) // nothing that the bank stands for
+			if x.Answer.opened == nil {
+				why[x.Bank] = "its answer does not open: the bank's fault, or that of the node which kept it"
+			}
 		default:
 			deliveries = append(deliveries, exposure.Delivery{Bank: x.Bank, Share: share})
 		}
@@ -277,8 +283,9 @@ func (m Exposures) Total(d *ExposureDecision, shares []SeatShare) (uint64, error
 	var blame *exposure.Blame
 	if errors.As(err, &blame) {
 		for i := range blame.Faults {
-			if f := &blame.Faults[i]; f.Kind == exposure.Missing {
-				f.Detail = why[f.Bank]
+			f := &blame.Faults[i]
+			if text, ok := why[f.Bank]; ok || f.Kind == exposure.Missing {
+				f.Detail = text
 			}
 		}
 		return 0, &NoTotal{ID: d.ID, Faults: blame.Faults}

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	v1 "github.com/assent-network/assent/node/api/assent/v1"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/query/exposure"
@@ -64,7 +67,7 @@ func TestATotalIsAddedUpAndVerified(t *testing.T) {
 	}
 	one, err := w.client.Exposure(t.Context(), w.request(w.seats[:3]...))
 	w.must(err)
-	if one.Decision.Permit || one.Decision.Code != record.CodeSetTooClose || one.Decision.Remedy == "" || one.Total != 0 || one.Verified != nil {
+	if one.Decision.Permit || one.Decision.Code != record.CodeSetTooClose || one.Decision.Remedy == "" || one.Total != 0 || one.Verified == nil || one.Verified.Receipts != nil {
 		t.Errorf("a set one bank apart: %+v", one.Decision)
 	}
 	again, err := w.client.Exposure(t.Context(), w.request(w.seats...))
@@ -235,5 +238,64 @@ func TestAPledgeOutOfRangeIsItsBanks(t *testing.T) {
 	var none *sdk.NoTotal
 	if !errors.As(err, &none) || none.Retryable() || len(none.Faults) != 1 || none.Faults[0].Bank != w.seats[1].Bank || none.Faults[0].Kind != exposure.OutOfRange {
 		t.Errorf("%v", err)
+	}
+}
+
+// show has the node alter what it answers to the request of a total.
+func (w *loans) show(alter func(e *record.Exposure)) {
+	w.node.Tamper("Submit", func(m proto.Message) {
+		o := m.(*v1.SubmitResponse).Outcome
+		e, err := record.Load[record.Exposure](o.Payload)
+		if err == nil {
+			alter(e)
+			o.Payload, err = record.Encode(e)
+		}
+		if err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+// A node that denies what the ledger permitted, gives other reasons or shows another set
+// is found out: asking again would spend a use of every consent, and with another set
+// honest banks would be accused of what the node did.
+func TestALieAboutATotalIsFoundOut(t *testing.T) {
+	for name, tc := range map[string]struct {
+		denied bool // by the ledger
+		lie    func(e *record.Exposure)
+		why    string
+	}{
+		"a denial in place of a permit": {lie: func(e *record.Exposure) {
+			e.Decision, e.Deadline = record.Deny, 0
+			for i := range e.Seats {
+				s := &e.Seats[i]
+				s.Code, s.CodeHash, s.Epoch, s.Key, s.KeyID, s.Pledge = record.CodeUsesExhausted, record.Hash{}, 0, nil, "", record.Hash{}
+			}
+		}, why: "certifies another decision"},
+		"another reason":           {denied: true, lie: func(e *record.Exposure) { e.Seats[0].Code = record.CodeConsentRevoked }, why: "certifies another decision"},
+		"another pledge":           {lie: func(e *record.Exposure) { e.Seats[1].Pledge[0] ^= 1 }, why: "certifies another one"},
+		"another bank's key":       {lie: func(e *record.Exposure) { e.Seats[1].Key[0] ^= 1 }, why: "certifies another one"},
+		"another epoch":            {lie: func(e *record.Exposure) { e.Seats[2].Epoch++ }, why: "certifies another one"},
+		"another request's answer": {lie: func(e *record.Exposure) { e.ExposureID[0] ^= 1 }, why: "another request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newLoans(t, 120, 0, 35, 7)
+			ask := w.seats
+			if tc.denied {
+				_, err := w.client.Exposure(t.Context(), w.request(ask...))
+				w.must(err)
+				ask = ask[:3]
+			}
+			w.show(tc.lie)
+			r, err := w.client.Exposure(t.Context(), w.request(ask...))
+			if err == nil {
+				t.Fatalf("taken for the truth: %+v", r.Decision)
+			}
+			var none *sdk.NoTotal
+			if errors.As(err, &none) {
+				t.Fatalf("banks are accused: %v", err)
+			}
+			wantLie(t, err, tc.why)
+		})
 	}
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
@@ -10,8 +11,12 @@ import (
 // Verify holds a set and its shares against the ledger with no node trusted: the set is
 // certified, for this very request and with the banks, epochs, keys and pledges that
 // the shares were checked against; and each bank's certified receipt commits to the
-// share that it sent. An *Untrusted error says that something is wrong.
+// share that it sent. Of a denial, that the ledger denied for the very reasons shown; it
+// has no shares. An *Untrusted error says that something is wrong.
 func (m Exposures) Verify(ctx context.Context, t *ExposureTicket, d *ExposureDecision, shares []SeatShare) (*VerifiedExposure, error) {
+	if !d.Permit {
+		return m.verifyDenial(ctx, d)
+	}
 	p := m.prove(ctx, t, d)
 	defer p.stop()
 	return m.verify(p, d, shares)
@@ -26,6 +31,27 @@ func (m Exposures) verify(p *provingSet[Exposure, *Exposure], d *ExposureDecisio
 		return nil, err
 	}
 	return &VerifiedExposure{Record: p.record, Receipts: p.receipts, Proof: p.proof}, nil
+}
+
+func (m Exposures) verifyDenial(ctx context.Context, d *ExposureDecision) (*VerifiedExposure, error) {
+	p, err := m.c.Queries().provenDenial(ctx, d.ID, "exposure", &d.Record)
+	if err != nil {
+		return nil, err
+	}
+	return &VerifiedExposure{Record: d.Record, Proof: p}, nil
+}
+
+// verifyNone returns why there is no total if the ledger certifies the set and every
+// word that came, else what is wrong with them.
+func (m Exposures) verifyNone(p *provingSet[Exposure, *Exposure], d *ExposureDecision, shares []SeatShare, why error) error {
+	var none *NoTotal
+	if !errors.As(why, &none) {
+		return why
+	}
+	if err := p.holdSaid(&d.Record, m.seats, shares); err != nil {
+		return err
+	}
+	return why
 }
 
 // seats are the banks of a set, and what their answers are held against.

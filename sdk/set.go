@@ -12,6 +12,7 @@ import (
 	"github.com/assent-network/assent/chaincode/record"
 	"github.com/assent-network/assent/node/answer"
 	"github.com/assent-network/assent/node/api"
+	"github.com/assent-network/assent/node/ledger"
 )
 
 // What totals and statistics have in common: one transaction asks a set of banks, the
@@ -95,6 +96,29 @@ func (m Queries) collectSeat(ctx context.Context, t *Ticket, d *Decision) (*Answ
 		return &Answer{RequestID: d.RequestID, Outcome: record.Answered}, nil
 	}
 	return a, err
+}
+
+// provenDenial holds a denied set, as a node showed it, against the transaction's
+// certified receipt. A denial writes no record of the set: its one event says why.
+func (m Queries) provenDenial(ctx context.Context, id Hash, event string, shown record.Record) (*ProvenReceipt, error) {
+	p, err := m.c.Proofs().Receipt(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	said, err := record.Encode(shown)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.Code != record.OK:
+		err = fmt.Errorf("the ledger certifies that the transaction was refused: %s", p.Code)
+	case p.Proof.Receipt.Events != ledger.HashEvents([]ledger.Event{{Contract: record.ContractAccess, Name: event, Payload: said}}):
+		err = errors.New("the ledger certifies another decision")
+	}
+	if err != nil {
+		return nil, &Untrusted{Node: "the node", What: "the denial of " + id.Hex(), Cause: err}
+	}
+	return p, nil
 }
 
 // provingSet collects, in the background, what a set is held against: its certified

@@ -156,7 +156,9 @@ func (c *call) requestExposure() ([]byte, error) {
 			}
 			s.CodeHash, s.Epoch, s.Key, s.KeyID, s.Pledge = record.Hash{}, 0, nil, "", record.Hash{}
 		}
-		return must(e), nil
+		b := must(e)
+		c.events = append(c.events, ledger.Event{Contract: record.ContractAccess, Name: "exposure", Payload: b})
+		return b, nil
 	}
 	e.Deadline = c.permitted[0].Deadline
 	c.writes[record.ExposureHistoryKey(LoanPrincipal())] = must(history)
