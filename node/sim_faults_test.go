@@ -12,8 +12,8 @@ import (
 	"github.com/assent-network/assent/network/memnet"
 )
 
-// fault is one step of a schedule.
-type fault struct {
+// strike is one step of a schedule.
+type strike struct {
 	what   string
 	node   int // whom it meets; -1: the leader of the moment
 	other  int
@@ -25,7 +25,7 @@ type fault struct {
 	pause  time.Duration // before the next
 }
 
-func (f fault) String() string {
+func (f strike) String() string {
 	s := f.what
 	switch f.what {
 	case "calm", "heal", "blackout", "start all", "split":
@@ -74,11 +74,11 @@ const maxSkew = 4 * time.Second
 // draw makes a schedule of n faults for nodes of which the first four validate. It
 // knows how many validators are in trouble, and mostly leaves the others able to
 // go on.
-func draw(r *rand.Rand, n, nodes int) []fault {
-	var out []fault
+func draw(r *rand.Rand, n, nodes int) []strike {
+	var out []strike
 	trouble := 0
 	for range n {
-		f := fault{node: r.IntN(nodes), other: r.IntN(nodes), pause: time.Duration(50+r.ExpFloat64()*1200) * time.Millisecond}
+		f := strike{node: r.IntN(nodes), other: r.IntN(nodes), pause: time.Duration(50+r.ExpFloat64()*1200) * time.Millisecond}
 		f.pause = min(f.pause, 6*time.Second)
 		switch p := r.IntN(100); {
 		case p < 12:
@@ -126,7 +126,7 @@ func draw(r *rand.Rand, n, nodes int) []fault {
 }
 
 // apply brings a fault about.
-func (s *simulation) apply(f fault) {
+func (s *simulation) apply(f strike) {
 	if f.node < 0 {
 		f.node = s.leader()
 	}
