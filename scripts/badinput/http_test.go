@@ -47,7 +47,7 @@ func testHTTP(t *testing.T, w *world) {
 		"GET of what only reads":      {request(http.MethodGet, service+"LedgerService/GetStatus", "", ""), refusal{405, "", "", []string{"Send POST"}}},
 		"unknown method":              {request(http.MethodPost, service+"LedgerService/Sumbit", json, "{}"), refusal{501, "unimplemented", "UNKNOWN_METHOD", []string{"no such path"}}},
 		"unknown service":             {request(http.MethodPost, "/assent.v2.LedgerService/Submit", json, "{}"), refusal{501, "unimplemented", "UNKNOWN_METHOD", nil}},
-		"a browser looking around":    {request(http.MethodGet, "/", "", ""), refusal{501, "unimplemented", "UNKNOWN_METHOD", []string{"no such path"}}},
+		"a browser looking around":    {request(http.MethodGet, "/wp-login.php", "", ""), refusal{501, "unimplemented", "UNKNOWN_METHOD", []string{"no such path"}}},
 		"path that climbs":            {request(http.MethodGet, "/../../etc/passwd", "", ""), refusal{501, "unimplemented", "UNKNOWN_METHOD", []string{"no such path"}}},
 		"read call for a huge height": {request(http.MethodPost, service+"LedgerService/GetBlock", json, `{"height":"18446744073709551615"}`), refusal{404, "not_found", "NOT_FOUND", []string{"above"}}},
 		"height that is no number":    {request(http.MethodPost, service+"LedgerService/GetBlock", json, `{"height":"-1"}`), refusal{400, "invalid_argument", "", []string{"height"}}},
@@ -60,6 +60,7 @@ func testHTTP(t *testing.T, w *world) {
 	} {
 		t.Run(name, func(t *testing.T) { c.want.check(t, x.do(t, c.req), bearer) })
 	}
+	t.Run("pages", func(t *testing.T) { testPages(t, x, bearer) })
 	t.Run("headers too large", func(t *testing.T) {
 		req := request(http.MethodPost, service+submit, json, "{}")
 		req.Header.Set("X-Filler", strings.Repeat("x", 64<<10))
